@@ -1,0 +1,90 @@
+/**
+ * The cluster as the journal tells it: the result of applying slots 0, 1, 2, … to the empty state.
+ * Owned and changed by `apply.ts` alone; everybody else holds this read-only view and must not keep parts
+ * of it across an await without looking again.
+ */
+import type {
+  BrokerEpoch,
+  LeaderEpoch,
+  NodeId,
+  Offset,
+  PartitionIndex,
+  ProducerId,
+  TopicId,
+  WalPosition,
+} from "../base/ids.ts";
+import type { ListPointer, SegmentRef } from "../log/segment-ref.ts";
+
+export interface ClusterState {
+  /** Empty before INIT. */
+  readonly clusterId: string;
+  /** Format level: a broker writes only what it allows (I14). */
+  readonly level: number;
+  readonly walKind: "file" | "object";
+  /** The next slot to be decided. */
+  readonly nextSlot: number;
+  readonly brokers: ReadonlyMap<BrokerEpoch, BrokerState>;
+  readonly topics: ReadonlyMap<TopicId, TopicState>;
+  readonly topicIds: ReadonlyMap<string, TopicId>;
+  /** Dynamic configs by resource: "" is the cluster-wide default, else a node id as text. */
+  readonly brokerConfigs: ReadonlyMap<string, ReadonlyMap<string, string>>;
+  /** Ids below were handed out in blocks. */
+  readonly nextProducerId: ProducerId;
+}
+
+export interface BrokerState {
+  readonly epoch: BrokerEpoch;
+  readonly nodeId: NodeId;
+  readonly rack: string | null;
+  readonly listeners: readonly { readonly name: string; readonly host: string; readonly port: number }[];
+  /** live → fenced (nothing of it counts any more) → sealed (its WAL ends at `end`). */
+  readonly status: "live" | "fenced" | "sealed";
+  /** r(e): everything below is in segments. Frozen by FENCE. */
+  readonly released: WalPosition;
+  /** N(e), once sealed. */
+  readonly end: WalPosition | null;
+  /** What recovery found damaged, by partition (I10). */
+  readonly holes: readonly Hole[];
+  /** Both copies of an index were gone: its partitions went on 2^40 offsets further. */
+  readonly jumped: boolean;
+  /** Over the kept headers and indexes; a second reading must give the same. Empty: nothing was kept. */
+  readonly recoveryHash: Uint8Array;
+  /** Objects of this author with a counter below this are settled: published or garbage. */
+  readonly below: number;
+}
+
+/** Offsets [from, to) of a partition that cannot be read any more. */
+export interface Hole {
+  readonly topicId: TopicId;
+  readonly partition: PartitionIndex;
+  readonly from: Offset;
+  readonly to: Offset;
+}
+
+export interface TopicState {
+  readonly id: TopicId;
+  readonly name: string;
+  readonly partitions: readonly PartitionState[];
+  /** Explicit topic configs only. */
+  readonly configs: ReadonlyMap<string, string>;
+}
+
+export interface PartitionState {
+  readonly index: PartitionIndex;
+  readonly owner: BrokerEpoch;
+  readonly leaderEpoch: LeaderEpoch;
+  /** Log start as far as the journal knows. */
+  readonly start: Offset;
+  /** flushed(p): the end of what segments hold. */
+  readonly flushed: Offset;
+  /** References older than `recent`, in a list object. */
+  readonly folded: ListPointer | null;
+  /** Ascending, without gaps in what they cover except reported holes; at most 64 before a FOLD. */
+  readonly recent: readonly SegmentRef[];
+  /** deps(p): parts of dead WALs whose records are not in segments yet. */
+  readonly dependencies: readonly {
+    readonly epoch: BrokerEpoch;
+    readonly from: WalPosition;
+    readonly to: WalPosition;
+  }[];
+}
