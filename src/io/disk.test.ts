@@ -1,0 +1,152 @@
+import assert from "node:assert/strict";
+import fs from "node:fs";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, describe, it, mock } from "node:test";
+import { DiskError } from "../base/errors.ts";
+import { describeDisk } from "../base/disk.contract.ts";
+import { openDisk } from "./disk.ts";
+
+const directories: string[] = [];
+async function emptyDirectory(): Promise<string> {
+  const made = await mkdtemp(join(tmpdir(), "holdfast-disk-"));
+  directories.push(made);
+  return made;
+}
+after(() => Promise.all(directories.map((path) => rm(path, { recursive: true, force: true }))));
+
+describeDisk("a directory", async () => openDisk(await emptyDirectory()));
+
+/** Holds back every write until it is let go, and counts. */
+function holdWrites(): { readonly held: (() => void)[]; restore: () => void } {
+  const held: (() => void)[] = [];
+  const original = fs.writev;
+  const replaced = mock.method(fs, "writev", (...args: Parameters<typeof fs.writev>) => {
+    held.push(() => original(...args));
+  });
+  return { held, restore: () => replaced.mock.restore() };
+}
+
+const turnOfLoop = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+
+describe("the lanes of a disk", () => {
+  it("a WAL write starts at once however many bulk writes wait, and bulk writes leave two threads free", async () => {
+    const disk = openDisk(await emptyDirectory(), { poolThreads: 4 });
+    const bulk = await Promise.all(
+      Array.from({ length: 6 }, (_, i) => disk.open(`bulk${i}`, { mode: "create", lane: "bulk" })),
+    );
+    const wal = await disk.open("wal", { mode: "create", lane: "wal", synced: true });
+    const { held, restore } = holdWrites();
+    try {
+      const writes = bulk.map((file) => file.write(0, [new Uint8Array(10)]));
+      await turnOfLoop();
+      assert.equal(held.length, 2);
+      const synced = wal.writeSynced(0, [new Uint8Array(10)]);
+      assert.equal(held.length, 3);
+      held.splice(2, 1)[0]?.();
+      await synced;
+      assert.equal(held.length, 2);
+      const all = Promise.all(writes);
+      for (let done = 0; done < 6; done++) {
+        assert.ok(held.length <= 2);
+        held.shift()?.();
+        for (let tries = 0; held.length < Math.min(2, 5 - done) && tries < 10_000; tries++)
+          await turnOfLoop();
+      }
+      await all;
+    } finally {
+      restore();
+    }
+    await Promise.all([...bulk, wal].map((file) => file.close()));
+  });
+
+  it("a bulk write leaves in chunks of one mebibyte, each synced before the next", async () => {
+    const disk = openDisk(await emptyDirectory());
+    const file = await disk.open("big", { mode: "create", lane: "bulk" });
+    const calls: string[] = [];
+    const writev = fs.writev;
+    const fdatasync = fs.fdatasync;
+    const writes = mock.method(fs, "writev", (...args: Parameters<typeof fs.writev>) => {
+      calls.push(`write ${args[1].reduce((sum, chunk) => sum + chunk.byteLength, 0)}`);
+      writev(...args);
+    });
+    const syncs = mock.method(fs, "fdatasync", (...args: Parameters<typeof fs.fdatasync>) => {
+      calls.push("sync");
+      fdatasync(...args);
+    });
+    try {
+      await file.write(0, [new Uint8Array(2_500_000)]);
+    } finally {
+      writes.mock.restore();
+      syncs.mock.restore();
+    }
+    assert.deepEqual(calls, ["write 1048576", "sync", "write 1048576", "sync", "write 402848"]);
+    await file.close();
+  });
+});
+
+/** Lets the next call of one function of node:fs end as told. */
+function nextCall(name: "writev" | "fdatasync", error: string | null, value?: number): () => void {
+  const replaced = mock.method(fs, name, (...args: unknown[]) => {
+    replaced.mock.restore();
+    const done = args.at(-1) as (error: Error | null, value?: number) => void;
+    setImmediate(() => done(error === null ? null : Object.assign(new Error(error), { code: error }), value));
+  });
+  return () => replaced.mock.restore();
+}
+
+describe("errors of a disk", () => {
+  const has = (errno: string) => (error: unknown) => error instanceof DiskError && error.errno === errno;
+
+  it("a short synced write is an error, and the file never reports a success again", async () => {
+    const disk = openDisk(await emptyDirectory());
+    const file = await disk.open("wal", { mode: "create", lane: "wal", synced: true });
+    nextCall("writev", null, 3);
+    await assert.rejects(file.writeSynced(0, [new Uint8Array(10)]), has("EIO"));
+    await assert.rejects(file.writeSynced(0, [new Uint8Array(10)]), has("EIO"));
+    await assert.rejects(file.sync(), has("EIO"));
+    await file.close();
+  });
+
+  it("a failed sync is never retried into a success, a pacing sync included", async () => {
+    const disk = openDisk(await emptyDirectory());
+    for (const bytes of [10, 1_500_000]) {
+      const file = await disk.open(`f${bytes}`, { mode: "create", lane: "bulk" });
+      nextCall("fdatasync", "EIO");
+      const written = file.write(0, [new Uint8Array(bytes)]);
+      if (bytes < 1_000_000) await written;
+      else await assert.rejects(written, has("EIO"));
+      await assert.rejects(file.sync(), has("EIO"));
+      await assert.rejects(file.sync(), has("EIO"));
+      await file.close();
+    }
+  });
+
+  it("a short bulk write goes on until the reason shows", async () => {
+    const disk = openDisk(await emptyDirectory());
+    const file = await disk.open("f", { mode: "create", lane: "bulk" });
+    nextCall("writev", null, 0);
+    await assert.rejects(file.write(0, [new Uint8Array(10)]), has("EIO"));
+    const original = fs.writev;
+    const short = mock.method(fs, "writev", (...args: Parameters<typeof fs.writev>) => {
+      short.mock.restore();
+      const first = (args[1][0] as Uint8Array).subarray(0, 4);
+      original(args[0], [first], args[2] as number, args[3]);
+    });
+    await file.write(0, [new Uint8Array([1, 2, 3, 4, 5]), new Uint8Array([6, 7])]);
+    assert.deepEqual([...(await file.read(0, 10))], [1, 2, 3, 4, 5, 6, 7]);
+    nextCall("writev", "ENOSPC");
+    await assert.rejects(
+      file.write(0, [new Uint8Array(10)]),
+      (error) => has("ENOSPC")(error) && (error as DiskError).retriable,
+    );
+    await file.close();
+  });
+
+  it("a path does not leave the directory", async () => {
+    const disk = openDisk(await emptyDirectory());
+    await assert.rejects(disk.open("../x", { mode: "create", lane: "bulk" }), /inside the data directory/);
+    await assert.rejects(disk.list("/etc"), /inside the data directory/);
+  });
+});
