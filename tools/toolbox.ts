@@ -1,0 +1,226 @@
+/**
+ * Other people's tools, fetched by name from the package registries into `.cache/` (git-ignored): Apache
+ * Kafka's jars, kcat, and small Go and Java programs of this repository that use other people's clients.
+ *
+ * Each function installs what it names when it is missing, answers at once when it is there, and throws a
+ * `ToolboxError` that says what is missing and how to get it. A test that needs a tool must never pass
+ * because the tool was absent.
+ */
+import { execFile } from "node:child_process";
+import { createHash } from "node:crypto";
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { delimiter, join, resolve } from "node:path";
+import { promisify } from "node:util";
+
+const run = promisify(execFile);
+
+export const repositoryRoot: string = resolve(import.meta.dirname, "..");
+export const cacheDirectory: string = join(repositoryRoot, ".cache");
+
+/** Tools and brokers speak to loopback only, on ports that the kernel does not hand out by itself. */
+export const loopback = "127.0.0.1";
+
+export class ToolboxError extends Error {
+  override readonly name = "ToolboxError";
+}
+
+export type KafkaClientVersion = "4.3.0" | "4.4.0";
+
+/** The class path of Apache Kafka 4.3.0: the broker, its command line tools and its clients. */
+export async function kafkaClasspath(): Promise<string> {
+  return mavenClasspath("kafka-4.3.0", [
+    "org.apache.kafka:kafka_2.13:4.3.0",
+    "org.apache.kafka:kafka-tools:4.3.0",
+    "org.slf4j:slf4j-simple:1.7.36",
+  ]);
+}
+
+/** The class path of Kafka's Java clients alone. */
+export async function kafkaClientsClasspath(version: KafkaClientVersion): Promise<string> {
+  return mavenClasspath(`kafka-clients-${version}`, [
+    `org.apache.kafka:kafka-clients:${version}`,
+    "org.slf4j:slf4j-simple:1.7.36",
+  ]);
+}
+
+/** The path of kcat, installed by `apt-get` when this user may do so. */
+export async function kcat(): Promise<string> {
+  const found = await firstLine("which", ["kcat"]);
+  if (found !== undefined) return found;
+  const failures: string[] = [];
+  for (const args of [
+    ["update", "-qq"],
+    ["install", "-y", "-qq", "kcat"],
+  ]) {
+    try {
+      await run("apt-get", args, { env: { ...process.env, DEBIAN_FRONTEND: "noninteractive" } });
+    } catch (error) {
+      failures.push(`apt-get ${args.join(" ")}: ${messageOf(error)}`);
+    }
+  }
+  const installed = await firstLine("which", ["kcat"]);
+  if (installed !== undefined) return installed;
+  throw new ToolboxError(
+    `kcat is missing and could not be installed; try: apt-get install kcat\n${failures.join("\n")}`,
+  );
+}
+
+/**
+ * Builds the Go program in `directory` (its go.mod and go.sum are committed) and answers the path of the
+ * binary. It is built again when a source changes.
+ */
+export async function goProgram(directory: string): Promise<string> {
+  await required("go", ["version"], "Go 1.24 or newer");
+  const out = join(cacheDirectory, "go", stampOf(directory, [".go", "go.mod", "go.sum"]), "program");
+  if (existsSync(out)) return out;
+  await orFail(`The Go program in ${directory} could not be built`, async () => {
+    await run("go", ["build", "-mod=readonly", "-trimpath", "-o", `${out}.${process.pid}`, "."], {
+      cwd: directory,
+    });
+    renameSync(`${out}.${process.pid}`, out);
+  });
+  return out;
+}
+
+/** Compiles the Java sources in `directory` against `classpath`; answers the class path to run them with. */
+export async function javaProgram(directory: string, classpath: string): Promise<string> {
+  await required("javac", ["-version"], "a JDK 17 or newer");
+  const name = `${stampOf(directory, [".java"])}-${digestOf(classpath)}`;
+  const out = join(cacheDirectory, "java", name);
+  if (!existsSync(out)) {
+    const sources = readdirSync(directory)
+      .filter((file) => file.endsWith(".java"))
+      .map((file) => join(directory, file));
+    await orFail(`The Java program in ${directory} could not be compiled`, async () => {
+      await run("javac", ["-nowarn", "-cp", classpath, "-d", `${out}.${process.pid}`, ...sources]);
+      publish(`${out}.${process.pid}`, out);
+    });
+  }
+  return `${out}${delimiter}${classpath}`;
+}
+
+/** Compiles one C source into a shared object and answers its path. */
+export async function sharedObject(source: string): Promise<string> {
+  await required("gcc", ["--version"], "gcc");
+  const out = join(cacheDirectory, "c", `${digestOf(readFileSync(source))}.so`);
+  if (existsSync(out)) return out;
+  mkdirSync(join(cacheDirectory, "c"), { recursive: true });
+  await orFail(`${source} could not be compiled`, async () => {
+    await run("gcc", [
+      "-shared",
+      "-fPIC",
+      "-O2",
+      "-Wall",
+      "-Werror",
+      "-o",
+      `${out}.${process.pid}`,
+      source,
+      "-ldl",
+      "-lpthread",
+    ]);
+    renameSync(`${out}.${process.pid}`, out);
+  });
+  return out;
+}
+
+async function mavenClasspath(name: string, coordinates: readonly string[]): Promise<string> {
+  await required("java", ["-version"], "a Java runtime 17 or newer");
+  const pom = pomOf(coordinates);
+  const directory = join(cacheDirectory, "maven", `${name}-${digestOf(pom)}`);
+  if (!existsSync(directory)) {
+    await required("mvn", ["-version"], "Apache Maven 3.8 or newer");
+    const work = `${directory}.${process.pid}`;
+    mkdirSync(work, { recursive: true });
+    const pomPath = join(tmpdir(), `holdfast-pom-${process.pid}-${name}.xml`);
+    writeFileSync(pomPath, pom);
+    try {
+      await orFail(`Maven could not fetch ${coordinates.join(", ")}`, async () => {
+        await run(
+          "mvn",
+          [
+            "-B",
+            "-q",
+            "-f",
+            pomPath,
+            "dependency:copy-dependencies",
+            "-DincludeScope=runtime",
+            `-DoutputDirectory=${work}`,
+          ],
+          {
+            maxBuffer: 1 << 26,
+          },
+        );
+        publish(work, directory);
+      });
+    } finally {
+      rmSync(pomPath, { force: true });
+      rmSync(work, { recursive: true, force: true });
+    }
+  }
+  return join(directory, "*");
+}
+
+function pomOf(coordinates: readonly string[]): string {
+  const dependencies = coordinates.map((coordinate) => {
+    const [group, artifact, version] = coordinate.split(":");
+    return `<dependency><groupId>${group}</groupId><artifactId>${artifact}</artifactId><version>${version}</version></dependency>`;
+  });
+  return `<project xmlns="http://maven.apache.org/POM/4.0.0"><modelVersion>4.0.0</modelVersion><groupId>holdfast</groupId><artifactId>toolbox</artifactId><version>1</version><dependencies>${dependencies.join("")}</dependencies></project>\n`;
+}
+
+/** A directory appears under its name only when it is whole; whoever comes second uses the first one's. */
+function publish(work: string, directory: string): void {
+  try {
+    renameSync(work, directory);
+  } catch (error) {
+    if (!existsSync(directory)) throw error;
+  }
+}
+
+function stampOf(directory: string, endings: readonly string[]): string {
+  const hash = createHash("sha256");
+  for (const file of readdirSync(directory).toSorted()) {
+    if (endings.some((ending) => file.endsWith(ending)))
+      hash.update(file).update(readFileSync(join(directory, file)));
+  }
+  return hash.digest("hex").slice(0, 16);
+}
+
+function digestOf(content: string | Uint8Array): string {
+  return createHash("sha256").update(content).digest("hex").slice(0, 16);
+}
+
+async function required(command: string, args: readonly string[], what: string): Promise<void> {
+  try {
+    await run(command, [...args]);
+  } catch (error) {
+    throw new ToolboxError(
+      `This test needs ${what} ("${command}"), which does not run here: ${messageOf(error)}`,
+    );
+  }
+}
+
+async function firstLine(command: string, args: readonly string[]): Promise<string | undefined> {
+  try {
+    return (await run(command, [...args])).stdout.split("\n")[0];
+  } catch {
+    return undefined;
+  }
+}
+
+async function orFail(sentence: string, work: () => Promise<void>): Promise<void> {
+  try {
+    await work();
+  } catch (error) {
+    throw new ToolboxError(`${sentence}: ${messageOf(error)}`, { cause: error });
+  }
+}
+
+/** A failed command tells its reason on either stream; Maven uses the first, compilers the second. */
+function messageOf(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  const { stdout, stderr } = error as Error & { stdout?: unknown; stderr?: unknown };
+  const said = [stdout, stderr].filter((part) => typeof part === "string" && part !== "");
+  return [error.message, ...said].join("\n").slice(0, 4000);
+}
