@@ -12,6 +12,8 @@ export class Reader {
   readonly bytes: Uint8Array;
   readonly #view: DataView;
   position: number;
+  /** How many array elements may still be read. A byte on the wire can become an object of a hundred: this bounds the sum. */
+  elementsLeft = Infinity;
 
   constructor(bytes: Uint8Array, position = 0) {
     this.bytes = bytes;
@@ -31,6 +33,12 @@ export class Reader {
     }
     this.position = at + length;
     return at;
+  }
+
+  /** Takes `count` from what `elementsLeft` allows. */
+  countElements(count: number): void {
+    this.elementsLeft -= count;
+    if (this.elementsLeft < 0) throw new MalformedError(`too many array elements before ${this.position}`);
   }
 
   int8(): number {

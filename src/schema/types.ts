@@ -17,6 +17,8 @@ export type ScalarName =
   | "int32"
   | "uint32"
   | "int64"
+  | "clamped64"
+  | "bigint64"
   | "float64"
   | "uuid"
   | "varint"
@@ -37,7 +39,9 @@ export type Node =
   /** The field is optional on the wire from version `first` on, named by a number (KIP-482). */
   | { readonly kind: "tagged"; readonly of: Node; readonly tag: number; readonly first: number }
   /** What the field is where a version lacks it or the sender left it out. */
-  | { readonly kind: "default"; readonly of: Node; readonly value: unknown };
+  | { readonly kind: "default"; readonly of: Node; readonly value: unknown }
+  /** May be dropped silently where a version lacks it, also by a codec that is lossless. */
+  | { readonly kind: "ignorable"; readonly of: Node };
 
 /** A node and the static type of the values that it describes. */
 export type Type<T> = Node & { readonly [phantom]?: T };
@@ -55,6 +59,9 @@ export const int32 = scalar<number>("int32");
 export const uint32 = scalar<number>("uint32");
 /** A number; one beyond 2^53 is refused as malformed. */
 export const int64 = scalar<number>("int64");
+/** As `int64`, but what lies beyond ±(2^53 − 1) is read as that bound: for times and offsets that a peer may set to its largest number. */
+export const clamped64 = scalar<number>("clamped64");
+export const bigint64 = scalar<bigint>("bigint64");
 export const float64 = scalar<number>("float64");
 export const uuid = scalar<TopicId>("uuid");
 export const varint = scalar<number>("varint");
@@ -95,5 +102,6 @@ export const tagged = <T>(tag: number, first: number, of: Type<T>): Type<T> => (
   first,
 });
 export const orElse = <T>(value: T, of: Type<T>): Type<T> => ({ kind: "default", of, value });
+export const ignorable = <T>(of: Type<T>): Type<T> => ({ kind: "ignorable", of });
 /** The same bytes under a branded static type: `branded<Offset>(int64)`. */
 export const branded = <B>(of: Type<unknown>): Type<B> => of as Type<B>;
