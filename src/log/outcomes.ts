@@ -1,4 +1,8 @@
-/** What a partition answers. Expected refusals are values; the broker maps them to Kafka's error codes. */
+/**
+ * What a partition answers. Expected refusals are values; the broker maps them to Kafka's error codes.
+ * `walNumber`: the answer, a refusal too, may leave once this WAL entry is durable, because it reveals
+ * what that entry changed (I1). It is 0 when everything it reveals is durable.
+ */
 import type { LeaderEpoch, Offset, ProducerEpoch } from "../base/ids.ts";
 
 export type AppendOutcome =
@@ -9,16 +13,25 @@ export type AppendOutcome =
       /** −1 with CreateTime. */
       readonly logAppendTimeMs: number;
       readonly logStart: Offset;
-      /** The answer may leave once this WAL entry is durable (also for a duplicate, whose original may be in flight). */
+      /** For a duplicate that of its original, which may still be in flight. */
       readonly walNumber: number;
     }
+  | AppendRefusal;
+
+/** Nothing was changed. */
+export type AppendRefusal =
   /** KIP-98: the producer's next sequence is another one. */
-  | { readonly kind: "out-of-order-sequence"; readonly expected: number; readonly received: number }
+  | {
+      readonly kind: "out-of-order-sequence";
+      readonly expected: number;
+      readonly received: number;
+      readonly walNumber: number;
+    }
   /** KIP-360: nothing is known of this producer id and the sequence is not 0. */
-  | { readonly kind: "unknown-producer" }
-  | { readonly kind: "stale-producer-epoch"; readonly current: ProducerEpoch }
-  /** An old duplicate beyond the window of remembered batches. */
-  | { readonly kind: "duplicate-sequence" };
+  | { readonly kind: "unknown-producer"; readonly walNumber: number }
+  | { readonly kind: "stale-producer-epoch"; readonly current: ProducerEpoch; readonly walNumber: number }
+  /** A retry that certainly was appended, but its offset is no longer remembered. */
+  | { readonly kind: "duplicate-sequence"; readonly walNumber: number };
 
 export type ReadOutcome =
   | {

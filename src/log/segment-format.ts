@@ -75,6 +75,8 @@ export const ProducerSnapshot = struct({
   coordinatorEpoch: int32,
   /** Recorded time of its newest batch, ms; it expires by this. */
   lastTimestampMs: int64,
+  /** How many sequence numbers up to the newest were taken without a gap: an older one among them is a retry. */
+  sequenceCount: int64,
   /** First offset of its open transaction; −1: none is open. */
   openFrom: branded<Offset>(int64),
   /** Its newest batches, oldest first, so that a retry gets the first answer. */
@@ -84,6 +86,7 @@ export const ProducerSnapshot = struct({
       lastSequence: int32,
       baseOffset: branded<Offset>(int64),
       lastOffset: branded<Offset>(int64),
+      /** The log append time that its answer named; −1 with CreateTime. */
       timestampMs: int64,
     }),
   ),
@@ -110,6 +113,9 @@ export interface EpochStart extends Decoded<typeof EpochStart> {}
 
 /** What a partition is, apart from its records, at the end of a segment. */
 export const FooterState = struct({
+  /** The latest append time that was recorded, ms: the clock by which producers expire. */
+  recordedMs: int64,
+  /** In the order of their newest batches, oldest first. */
   producers: array(ProducerSnapshot),
   aborted: array(AbortedTransaction),
   /** All that the partition knows, ascending. */

@@ -37,6 +37,11 @@ export interface WalEntry {
   readonly producerEpoch: ProducerEpoch;
   /** First sequence number; −1 without a producer. */
   readonly sequence: number;
+  /**
+   * When the broker took it, ms since 1970. Part of the row on disk: producers expire and retention counts
+   * by this, so that a replay decides as the live broker did.
+   */
+  readonly appendedMs: number;
   readonly payload: Uint8Array;
 }
 
