@@ -1,0 +1,128 @@
+/**
+ * Keeps enough of the disk free that what was accepted can always be finished (I12): below the floor
+ * produce is refused, while flush, journal and retention still have room. A reserve file is given up
+ * when even a start has none, and restored when space is back.
+ */
+import { DiskError } from "../base/errors.ts";
+import type { Clock, Disk, Logger, Timer } from "../base/ports.ts";
+
+const reservePath = "reserve";
+const reserveChunkBytes = 1 << 20;
+const pollMs = 1_000;
+
+export class DiskFloor {
+  readonly #disk: Disk;
+  readonly #clock: Clock;
+  readonly #log: Logger;
+  readonly #floorBytes: number;
+  readonly #reserveBytes: number;
+  #freeBytes = 0;
+  #refusing = false;
+  #hasReserve = false;
+  #timer: Timer | null = null;
+  #polling = false;
+  #stopped = false;
+
+  private constructor(options: DiskFloorOptions) {
+    this.#disk = options.disk;
+    this.#clock = options.clock;
+    this.#log = options.log;
+    this.#floorBytes = options.floorBytes;
+    this.#reserveBytes = options.reserveBytes;
+  }
+
+  /** Call before anything else writes: on a full disk this makes room for the start. */
+  static async open(options: DiskFloorOptions): Promise<DiskFloor> {
+    const floor = new DiskFloor(options);
+    floor.#hasReserve = (await options.disk.list("")).includes(reservePath);
+    await floor.#look();
+    if (floor.#refusing && floor.#hasReserve) await floor.#release();
+    floor.#arm();
+    return floor;
+  }
+
+  /** True while produce must be refused. */
+  get refusing(): boolean {
+    return this.#refusing;
+  }
+  get freeBytes(): number {
+    return this.#freeBytes;
+  }
+  get floorBytes(): number {
+    return this.#floorBytes;
+  }
+
+  stop(): void {
+    this.#stopped = true;
+    this.#timer?.cancel();
+  }
+
+  /** Somebody met ENOSPC: refuse from now on, until a look says otherwise. */
+  reportFull(): void {
+    this.#refuse(true);
+  }
+
+  #arm(): void {
+    if (this.#stopped) return;
+    this.#timer = this.#clock.schedule(pollMs, () => {
+      if (this.#polling) return;
+      this.#polling = true;
+      this.#look()
+        .then(() => this.#restore())
+        .catch((cause: unknown) => this.#log.warn("disk-floor.unreadable", { cause: String(cause) }))
+        .finally(() => {
+          this.#polling = false;
+          this.#arm();
+        });
+    });
+  }
+
+  async #look(): Promise<void> {
+    this.#freeBytes = await this.#disk.freeBytes();
+    // Some room above the floor before producing resumes, so that it does not flap.
+    const bound = this.#refusing ? this.#floorBytes * 1.1 : this.#floorBytes;
+    this.#refuse(this.#freeBytes < bound);
+  }
+
+  #refuse(refusing: boolean): void {
+    if (refusing === this.#refusing) return;
+    this.#refusing = refusing;
+    const facts = { freeBytes: this.#freeBytes, floorBytes: this.#floorBytes };
+    if (refusing) this.#log.error("disk.full: produce is refused until space is back; reads go on", facts);
+    else this.#log.info("disk.space-is-back: produce is accepted again", facts);
+  }
+
+  async #release(): Promise<void> {
+    await this.#disk.remove(reservePath);
+    await this.#disk.syncDirectory("");
+    this.#hasReserve = false;
+    this.#log.warn("disk.reserve-released", { bytes: this.#reserveBytes });
+  }
+
+  async #restore(): Promise<void> {
+    if (this.#hasReserve || this.#refusing || this.#stopped) return;
+    if (this.#freeBytes < this.#floorBytes + 2 * this.#reserveBytes) return;
+    this.#hasReserve = true;
+    try {
+      const file = await this.#disk.open(reservePath, { mode: "create", lane: "bulk" });
+      const zeros = new Uint8Array(Math.min(reserveChunkBytes, this.#reserveBytes));
+      for (let at = 0; at < this.#reserveBytes; at += zeros.byteLength) {
+        await file.write(at, [zeros.subarray(0, Math.min(zeros.byteLength, this.#reserveBytes - at))]);
+      }
+      await file.sync();
+      await file.close();
+      await this.#disk.syncDirectory("");
+    } catch (cause) {
+      if (!(cause instanceof DiskError) || cause.errno !== "EEXIST") throw cause;
+    }
+  }
+}
+
+export interface DiskFloorOptions {
+  readonly disk: Disk;
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** Produce is refused while fewer bytes are free. */
+  readonly floorBytes: number;
+  readonly reserveBytes: number;
+}

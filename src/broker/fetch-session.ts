@@ -1,0 +1,179 @@
+/**
+ * Incremental fetch sessions (KIP-227): a consumer of many partitions names only what changed, and is
+ * answered only with what has news. The cache is bounded; losing a session costs the client one full
+ * fetch, never data. Pure: the fetch handler reads, this remembers.
+ */
+import type { Clock } from "../base/ports.ts";
+import type { LeaderEpoch, Offset, PartitionIndex, TopicId } from "../base/ids.ts";
+
+/** What a client wants of one partition. */
+export interface FetchWish {
+  /** By id from version 13 on, by name before; the other one is empty. */
+  readonly topic: string;
+  readonly topicId: TopicId;
+  readonly partition: PartitionIndex;
+  readonly currentLeaderEpoch: LeaderEpoch;
+  readonly fetchOffset: Offset;
+  readonly lastFetchedEpoch: LeaderEpoch;
+  readonly bytesMax: number;
+}
+
+export interface ForgottenPartition {
+  readonly topic: string;
+  readonly topicId: TopicId;
+  readonly partition: PartitionIndex;
+}
+
+/** What of an answer decides whether a session has to hear it. */
+export interface FetchNews {
+  readonly errorCode: number;
+  readonly recordBytes: number;
+  readonly highWatermark: Offset;
+  readonly logStart: Offset;
+  readonly diverging: boolean;
+}
+
+interface SessionPartition {
+  wish: FetchWish;
+  /** As last told to the client; −1: never. */
+  toldHighWatermark: number;
+  toldLogStart: number;
+}
+
+interface Session {
+  readonly id: number;
+  /** The next request must carry this epoch. */
+  epoch: number;
+  readonly byId: boolean;
+  /** In the order in which they are served next: what was served moves to the end, so that no partition starves. */
+  readonly partitions: Map<string, SessionPartition>;
+  lastUsedMs: number;
+}
+
+export type FetchPlan =
+  | { readonly kind: "unknown-session" | "wrong-epoch" | "wrong-topic-naming" }
+  | {
+      readonly kind: "serve";
+      readonly wishes: readonly FetchWish[];
+      /** 0: no session. */
+      readonly sessionId: number;
+      /** Whether this answer may leave the partition out; remembers what the client was told. */
+      omits(wish: FetchWish, news: FetchNews): boolean;
+    };
+
+/** A session unused for this long gives way to another; Kafka's min.incremental.fetch.session.eviction.ms. */
+const idleMsMin = 120_000;
+const sessionEpochMax = 0x7fff_ffff;
+
+const keyOf = (
+  of: { readonly topic: string; readonly topicId: TopicId; readonly partition: number },
+  byId: boolean,
+): string => `${byId ? of.topicId : of.topic}/${of.partition}`;
+
+const neverOmits = (): boolean => false;
+
+export class FetchSessions {
+  readonly #clock: Clock;
+  readonly #slots: number;
+  readonly #nextId: () => number;
+  /** Least recently used first. */
+  readonly #sessions = new Map<number, Session>();
+
+  /** `slots`: Kafka's max.incremental.fetch.session.cache.slots. `nextId` draws a positive int32. */
+  constructor(options: { readonly clock: Clock; readonly slots: number; readonly nextId: () => number }) {
+    this.#clock = options.clock;
+    this.#slots = options.slots;
+    this.#nextId = options.nextId;
+  }
+
+  get count(): number {
+    return this.#sessions.size;
+  }
+
+  plan(request: {
+    readonly sessionId: number;
+    readonly sessionEpoch: number;
+    readonly byId: boolean;
+    readonly wishes: readonly FetchWish[];
+    readonly forgotten: readonly ForgottenPartition[];
+  }): FetchPlan {
+    if (request.sessionEpoch <= 0) return this.#planFull(request);
+    const session = this.#sessions.get(request.sessionId);
+    if (session === undefined) return { kind: "unknown-session" };
+    if (session.epoch !== request.sessionEpoch) return { kind: "wrong-epoch" };
+    if (session.byId !== request.byId) return { kind: "wrong-topic-naming" };
+    session.epoch = session.epoch === sessionEpochMax ? 1 : session.epoch + 1;
+    this.#touch(session);
+    for (const wish of request.wishes) {
+      const key = keyOf(wish, session.byId);
+      const known = session.partitions.get(key);
+      if (known === undefined) session.partitions.set(key, { wish, toldHighWatermark: -1, toldLogStart: -1 });
+      else known.wish = wish;
+    }
+    for (const forgotten of request.forgotten) session.partitions.delete(keyOf(forgotten, session.byId));
+    return {
+      kind: "serve",
+      wishes: Array.from(session.partitions.values(), (partition) => partition.wish),
+      sessionId: session.id,
+      omits: (wish, news) => this.#omits(session, wish, news),
+    };
+  }
+
+  /** Epoch −1 ends a session and wants none; epoch 0 wants one. Both fetch what they name, whole. */
+  #planFull(request: Parameters<FetchSessions["plan"]>[0]): FetchPlan {
+    if (request.sessionId !== 0) this.#sessions.delete(request.sessionId);
+    const session = request.sessionEpoch === 0 && request.wishes.length > 0 ? this.#make(request.byId) : null;
+    if (session === null) return { kind: "serve", wishes: request.wishes, sessionId: 0, omits: neverOmits };
+    for (const wish of request.wishes) {
+      session.partitions.set(keyOf(wish, session.byId), { wish, toldHighWatermark: -1, toldLogStart: -1 });
+    }
+    return {
+      kind: "serve",
+      wishes: request.wishes,
+      sessionId: session.id,
+      omits: (wish, news) => {
+        this.#omits(session, wish, news);
+        return false;
+      },
+    };
+  }
+
+  #make(byId: boolean): Session | null {
+    if (this.#sessions.size >= this.#slots) {
+      const [oldest] = this.#sessions.values();
+      if (oldest === undefined || this.#clock.monotonicMs() - oldest.lastUsedMs < idleMsMin) return null;
+      this.#sessions.delete(oldest.id);
+    }
+    let id = this.#nextId();
+    while (this.#sessions.has(id)) id = this.#nextId();
+    const session = { id, epoch: 1, byId, partitions: new Map(), lastUsedMs: this.#clock.monotonicMs() };
+    this.#sessions.set(id, session);
+    return session;
+  }
+
+  #touch(session: Session): void {
+    session.lastUsedMs = this.#clock.monotonicMs();
+    this.#sessions.delete(session.id);
+    this.#sessions.set(session.id, session);
+  }
+
+  #omits(session: Session, wish: FetchWish, news: FetchNews): boolean {
+    const key = keyOf(wish, session.byId);
+    const partition = session.partitions.get(key);
+    if (partition === undefined) return false;
+    const changed =
+      news.errorCode !== 0 ||
+      news.recordBytes > 0 ||
+      news.diverging ||
+      news.highWatermark !== partition.toldHighWatermark ||
+      news.logStart !== partition.toldLogStart;
+    if (news.recordBytes > 0) {
+      session.partitions.delete(key);
+      session.partitions.set(key, partition);
+    }
+    // After an error the client must hear of the partition again even if nothing moved.
+    partition.toldHighWatermark = news.errorCode === 0 ? news.highWatermark : -1;
+    partition.toldLogStart = news.logStart;
+    return !changed;
+  }
+}

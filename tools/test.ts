@@ -1,0 +1,27 @@
+/**
+ * `npm test`: every unit, contract, property and type test. `npm test -- wal` runs the files whose path
+ * contains "wal". Needs nothing but `npm ci`; what needs other people's programs is in test/interop.
+ */
+import { globSync } from "node:fs";
+import { runSteps } from "./run-steps.ts";
+
+const wanted = process.argv.slice(2);
+const files = globSync([
+  "src/**/*.test.ts",
+  "test/types/*.test.ts",
+  "test/proof/*.test.ts",
+  "test/*.test.ts",
+  "tools/*.test.ts",
+])
+  .filter((file) => wanted.length === 0 || wanted.some((word) => file.includes(word)))
+  .sort();
+if (files.length === 0) {
+  console.error(`no test file matches ${wanted.join(" ")}`);
+  process.exit(1);
+}
+runSteps([
+  {
+    name: `${files.length} test files`,
+    command: ["node", "--test", "--test-concurrency=2", "--test-reporter=spec", ...files],
+  },
+]);
