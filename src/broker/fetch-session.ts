@@ -76,14 +76,23 @@ export class FetchSessions {
   readonly #clock: Clock;
   readonly #slots: number;
   readonly #nextId: () => number;
+  /** Bound over all sessions together; each remembers one row per partition. */
+  readonly #partitionsMax: number;
+  #partitionCount = 0;
   /** Least recently used first. */
   readonly #sessions = new Map<number, Session>();
 
   /** `slots`: Kafka's max.incremental.fetch.session.cache.slots. `nextId` draws a positive int32. */
-  constructor(options: { readonly clock: Clock; readonly slots: number; readonly nextId: () => number }) {
+  constructor(options: {
+    readonly clock: Clock;
+    readonly slots: number;
+    readonly nextId: () => number;
+    readonly partitionsMax?: number;
+  }) {
     this.#clock = options.clock;
     this.#slots = options.slots;
     this.#nextId = options.nextId;
+    this.#partitionsMax = options.partitionsMax ?? 1_000_000;
   }
 
   get count(): number {
@@ -107,10 +116,16 @@ export class FetchSessions {
     for (const wish of request.wishes) {
       const key = keyOf(wish, session.byId);
       const known = session.partitions.get(key);
-      if (known === undefined) session.partitions.set(key, { wish, toldHighWatermark: -1, toldLogStart: -1 });
+      if (known === undefined) this.#add(session, wish);
       else known.wish = wish;
     }
-    for (const forgotten of request.forgotten) session.partitions.delete(keyOf(forgotten, session.byId));
+    for (const forgotten of request.forgotten) {
+      if (session.partitions.delete(keyOf(forgotten, session.byId))) this.#partitionCount--;
+    }
+    if (this.#partitionCount > this.#partitionsMax) {
+      this.#drop(session.id);
+      return { kind: "unknown-session" };
+    }
     return {
       kind: "serve",
       wishes: Array.from(session.partitions.values(), (partition) => partition.wish),
@@ -121,12 +136,12 @@ export class FetchSessions {
 
   /** Epoch −1 ends a session and wants none; epoch 0 wants one. Both fetch what they name, whole. */
   #planFull(request: Parameters<FetchSessions["plan"]>[0]): FetchPlan {
-    if (request.sessionId !== 0) this.#sessions.delete(request.sessionId);
-    const session = request.sessionEpoch === 0 && request.wishes.length > 0 ? this.#make(request.byId) : null;
+    if (request.sessionId !== 0) this.#drop(request.sessionId);
+    const fits = this.#partitionCount + request.wishes.length <= this.#partitionsMax;
+    const wanted = request.sessionEpoch === 0 && request.wishes.length > 0;
+    const session = wanted && fits ? this.#make(request.byId) : null;
     if (session === null) return { kind: "serve", wishes: request.wishes, sessionId: 0, omits: neverOmits };
-    for (const wish of request.wishes) {
-      session.partitions.set(keyOf(wish, session.byId), { wish, toldHighWatermark: -1, toldLogStart: -1 });
-    }
+    for (const wish of request.wishes) this.#add(session, wish);
     return {
       kind: "serve",
       wishes: request.wishes,
@@ -142,13 +157,24 @@ export class FetchSessions {
     if (this.#sessions.size >= this.#slots) {
       const [oldest] = this.#sessions.values();
       if (oldest === undefined || this.#clock.monotonicMs() - oldest.lastUsedMs < idleMsMin) return null;
-      this.#sessions.delete(oldest.id);
+      this.#drop(oldest.id);
     }
     let id = this.#nextId();
     while (this.#sessions.has(id)) id = this.#nextId();
     const session = { id, epoch: 1, byId, partitions: new Map(), lastUsedMs: this.#clock.monotonicMs() };
     this.#sessions.set(id, session);
     return session;
+  }
+
+  #add(session: Session, wish: FetchWish): void {
+    const before = session.partitions.size;
+    session.partitions.set(keyOf(wish, session.byId), { wish, toldHighWatermark: -1, toldLogStart: -1 });
+    this.#partitionCount += session.partitions.size - before;
+  }
+
+  #drop(id: number): void {
+    this.#partitionCount -= this.#sessions.get(id)?.partitions.size ?? 0;
+    this.#sessions.delete(id);
   }
 
   #touch(session: Session): void {
