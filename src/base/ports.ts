@@ -115,6 +115,8 @@ export interface Socket {
   /** Set once, before data can arrive. Data arrays belong to the receiver. */
   open(events: {
     onData(bytes: Uint8Array): void;
+    /** The peer will send nothing more; it may still read answers. */
+    onEnd(): void;
     /** Everything written so far has left the process's buffers. */
     onDrain(): void;
     /** Exactly once, for whatever reason; nothing follows. */
@@ -153,6 +155,9 @@ export interface Histogram {
   observe(value: number, labels?: Labels): void;
 }
 export type Labels = { readonly [name: string]: string };
+
+/** SHA-256 over the chunks in order, 32 bytes. A function of its inputs alone; a port because the machine has a fast one. */
+export type Sha256 = (chunks: readonly Uint8Array[]) => Uint8Array;
 
 /** What most rooms need of the outside. */
 export interface Env {

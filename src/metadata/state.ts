@@ -3,17 +3,20 @@
  * Owned and changed by `apply.ts` alone; everybody else holds this read-only view and must not keep parts
  * of it across an await without looking again.
  */
-import type {
-  BrokerEpoch,
-  LeaderEpoch,
-  NodeId,
-  Offset,
-  PartitionIndex,
-  ProducerId,
-  TopicId,
-  WalPosition,
+import {
+  type BrokerEpoch,
+  brokerEpoch,
+  type LeaderEpoch,
+  type NodeId,
+  type Offset,
+  type PartitionIndex,
+  type ProducerId,
+  type TopicId,
+  type WalPosition,
+  walPosition,
 } from "../base/ids.ts";
 import type { ListPointer, SegmentRef } from "../log/segment-ref.ts";
+import type { CommandOutcome } from "./outcomes.ts";
 
 export interface ClusterState {
   /** Empty before INIT. */
@@ -30,13 +33,21 @@ export interface ClusterState {
   readonly brokerConfigs: ReadonlyMap<string, ReadonlyMap<string, string>>;
   /** Ids below were handed out in blocks. */
   readonly nextProducerId: ProducerId;
+  /** SHA-256 of the object in slot `nextSlot − 1`; the next slot names it, so that histories cannot be mixed. Empty at slot 0. */
+  readonly previousHash: Uint8Array;
 }
 
 export interface BrokerState {
   readonly epoch: BrokerEpoch;
+  /** 16 random bytes as hex, drawn by the process: how it finds its own REGISTER again. */
+  readonly nonce: string;
   readonly nodeId: NodeId;
   readonly rack: string | null;
   readonly listeners: readonly { readonly name: string; readonly host: string; readonly port: number }[];
+  /** W: how many WAL objects it keeps in flight at most; 0 with a file WAL. */
+  readonly window: number;
+  /** The highest format level that its software can read and write. */
+  readonly levelMax: number;
   /** live → fenced (nothing of it counts any more) → sealed (its WAL ends at `end`). */
   readonly status: "live" | "fenced" | "sealed";
   /** r(e): everything below is in segments. Frozen by FENCE. */
@@ -51,6 +62,11 @@ export interface BrokerState {
   readonly recoveryHash: Uint8Array;
   /** Objects of this author with a counter below this are settled: published or garbage. */
   readonly below: number;
+  /**
+   * What became of its newest list of commands, so that it can be told after the slot was truncated.
+   * A list whose number is not above this one was judged already and is void. Null: none yet, or not live.
+   */
+  readonly lastList: { readonly number: number; readonly outcomes: readonly CommandOutcome[] } | null;
 }
 
 /** Offsets [from, to) of a partition that cannot be read any more. */
@@ -82,9 +98,64 @@ export interface PartitionState {
   /** Ascending, without gaps in what they cover except reported holes; at most 64 before a FOLD. */
   readonly recent: readonly SegmentRef[];
   /** deps(p): parts of dead WALs whose records are not in segments yet. */
-  readonly dependencies: readonly {
-    readonly epoch: BrokerEpoch;
-    readonly from: WalPosition;
-    readonly to: WalPosition;
-  }[];
+  readonly dependencies: readonly Dependency[];
+}
+
+/** Positions [from, to) of the sealed WAL of `epoch`. */
+export interface Dependency {
+  readonly epoch: BrokerEpoch;
+  readonly from: WalPosition;
+  readonly to: WalPosition;
+}
+
+/** No journal has this epoch: the author of INIT and REGISTER, which come before an epoch exists. */
+export const NO_BROKER = brokerEpoch(-1);
+
+/** Recent references of a partition; one more voids the FLUSH, so the owner folds before. */
+export const recentSegmentsMax = 64;
+
+export function topicByName(state: ClusterState, name: string): TopicState | undefined {
+  const id = state.topicIds.get(name);
+  return id === undefined ? undefined : state.topics.get(id);
+}
+
+export function partitionOf(
+  state: ClusterState,
+  topic: TopicId,
+  index: PartitionIndex,
+): PartitionState | undefined {
+  return state.topics.get(topic)?.partitions[index];
+}
+
+export function isLive(state: ClusterState, epoch: BrokerEpoch): boolean {
+  return state.brokers.get(epoch)?.status === "live";
+}
+
+/**
+ * Whether an unreferenced object `seg/<author>/<counter>` can never be referenced again: its author is
+ * fenced, or has told that it is done with it. Monotone, so a view of any age may be asked (F9).
+ */
+export function isSettled(state: ClusterState, author: BrokerEpoch, counter: number): boolean {
+  const broker = state.brokers.get(author);
+  if (broker === undefined) return author < state.nextSlot;
+  return broker.status !== "live" || counter < broker.below;
+}
+
+/**
+ * needed(e): below this position the WAL of `epoch` is in segments; null: nothing of it is needed any more
+ * (P4). Monotone (F9). An epoch that the journal does not know is needed from 0: its WAL is not ours to delete.
+ * Reads all partitions.
+ */
+export function walNeededFrom(state: ClusterState, epoch: BrokerEpoch): WalPosition | null {
+  const broker = state.brokers.get(epoch);
+  if (broker === undefined) return walPosition(0);
+  let needed: WalPosition | null = broker.status === "sealed" ? null : broker.released;
+  for (const topic of state.topics.values()) {
+    for (const partition of topic.partitions) {
+      for (const { epoch: of, from } of partition.dependencies) {
+        if (of === epoch && (needed === null || from < needed)) needed = from;
+      }
+    }
+  }
+  return needed;
 }
