@@ -1,0 +1,207 @@
+/**
+ * Kafka's error codes, all of them, with a text of ours for each. `retriable`: the client may send the
+ * same request again and hope. A refusal is a code in an answer; only what has no answer closes the
+ * connection.
+ */
+const rows = [
+  [-1, "UNKNOWN_SERVER_ERROR", false, "Something failed inside the broker; its log says what."],
+  [0, "NONE", false, ""],
+  [1, "OFFSET_OUT_OF_RANGE", false, "The offset lies outside of what the partition holds."],
+  [
+    2,
+    "CORRUPT_MESSAGE",
+    true,
+    "The record batch fails its checksum, is too large, or breaks a rule of its topic.",
+  ],
+  [3, "UNKNOWN_TOPIC_OR_PARTITION", true, "There is no such topic or partition here."],
+  [4, "INVALID_FETCH_SIZE", false, "The fetch size is not valid."],
+  [5, "LEADER_NOT_AVAILABLE", true, "The partition has no leader at the moment."],
+  [6, "NOT_LEADER_OR_FOLLOWER", true, "This broker does not own the partition."],
+  [7, "REQUEST_TIMED_OUT", true, "It was not done in time; whether it took effect is unknown."],
+  [8, "BROKER_NOT_AVAILABLE", false, "The broker is not available."],
+  [9, "REPLICA_NOT_AVAILABLE", true, "The replica is not available."],
+  [10, "MESSAGE_TOO_LARGE", false, "The record batch is larger than the topic allows."],
+  [11, "STALE_CONTROLLER_EPOCH", false, "Another controller has taken over."],
+  [12, "OFFSET_METADATA_TOO_LARGE", false, "The metadata stored with an offset is too large."],
+  [13, "NETWORK_EXCEPTION", true, "The connection was lost before the answer came."],
+  [14, "COORDINATOR_LOAD_IN_PROGRESS", true, "The coordinator is still loading its state."],
+  [15, "COORDINATOR_NOT_AVAILABLE", true, "The coordinator is not available."],
+  [16, "NOT_COORDINATOR", true, "This broker is not the coordinator."],
+  [17, "INVALID_TOPIC_EXCEPTION", false, "The topic cannot be used for this, or its name is not valid."],
+  [18, "RECORD_LIST_TOO_LARGE", false, "The record batch is larger than a segment."],
+  [19, "NOT_ENOUGH_REPLICAS", true, "Fewer replicas are in sync than the topic asks for."],
+  [
+    20,
+    "NOT_ENOUGH_REPLICAS_AFTER_APPEND",
+    true,
+    "The records were written, but to fewer replicas than the topic asks for.",
+  ],
+  [21, "INVALID_REQUIRED_ACKS", false, "Acks must be 0, 1 or -1."],
+  [22, "ILLEGAL_GENERATION", false, "The group has moved on to another generation."],
+  [23, "INCONSISTENT_GROUP_PROTOCOL", false, "The member and the group have no protocol in common."],
+  [24, "INVALID_GROUP_ID", false, "The group id is not valid."],
+  [25, "UNKNOWN_MEMBER_ID", false, "The group does not know this member."],
+  [26, "INVALID_SESSION_TIMEOUT", false, "The session timeout is outside of the broker's bounds."],
+  [27, "REBALANCE_IN_PROGRESS", false, "The group is rebalancing; join again."],
+  [28, "INVALID_COMMIT_OFFSET_SIZE", false, "The committed offset takes too many bytes."],
+  [29, "TOPIC_AUTHORIZATION_FAILED", false, "Not authorized for the topic."],
+  [30, "GROUP_AUTHORIZATION_FAILED", false, "Not authorized for the group."],
+  [31, "CLUSTER_AUTHORIZATION_FAILED", false, "Not authorized for the cluster."],
+  [32, "INVALID_TIMESTAMP", false, "The timestamp is further from now than the topic allows."],
+  [33, "UNSUPPORTED_SASL_MECHANISM", false, "The SASL mechanism is not supported."],
+  [34, "ILLEGAL_SASL_STATE", false, "The request does not fit the state of the SASL exchange."],
+  [35, "UNSUPPORTED_VERSION", false, "This version of the API is not supported."],
+  [36, "TOPIC_ALREADY_EXISTS", false, "A topic of this name exists."],
+  [37, "INVALID_PARTITIONS", false, "The number of partitions is not valid."],
+  [38, "INVALID_REPLICATION_FACTOR", false, "The replication factor is not valid."],
+  [39, "INVALID_REPLICA_ASSIGNMENT", false, "The assignment of replicas is not valid."],
+  [40, "INVALID_CONFIG", false, "A configuration key or value is not valid."],
+  [41, "NOT_CONTROLLER", true, "This broker is not the controller."],
+  [42, "INVALID_REQUEST", false, "The request contradicts itself or the protocol."],
+  [43, "UNSUPPORTED_FOR_MESSAGE_FORMAT", false, "The message format does not support the request."],
+  [44, "POLICY_VIOLATION", false, "A policy of the cluster forbids it."],
+  [45, "OUT_OF_ORDER_SEQUENCE_NUMBER", false, "The producer's sequence has a gap."],
+  [46, "DUPLICATE_SEQUENCE_NUMBER", false, "The producer's sequence number was used before."],
+  [47, "INVALID_PRODUCER_EPOCH", false, "A producer with a newer epoch is at work."],
+  [48, "INVALID_TXN_STATE", false, "The transaction is not in a state that allows this."],
+  [49, "INVALID_PRODUCER_ID_MAPPING", false, "The producer id does not belong to the transactional id."],
+  [50, "INVALID_TRANSACTION_TIMEOUT", false, "The transaction timeout is above the broker's maximum."],
+  [51, "CONCURRENT_TRANSACTIONS", true, "Another operation on the same transaction is under way."],
+  [52, "TRANSACTION_COORDINATOR_FENCED", false, "Another coordinator has taken over the transaction."],
+  [53, "TRANSACTIONAL_ID_AUTHORIZATION_FAILED", false, "Not authorized for the transactional id."],
+  [54, "SECURITY_DISABLED", false, "Security features are switched off."],
+  [55, "OPERATION_NOT_ATTEMPTED", false, "It was not tried, because another part of the request failed."],
+  [56, "KAFKA_STORAGE_ERROR", true, "The log could not be read or written."],
+  [57, "LOG_DIR_NOT_FOUND", false, "There is no such log directory."],
+  [58, "SASL_AUTHENTICATION_FAILED", false, "Authentication failed."],
+  [59, "UNKNOWN_PRODUCER_ID", false, "Nothing is known of this producer id any more."],
+  [60, "REASSIGNMENT_IN_PROGRESS", false, "The partition is being reassigned."],
+  [61, "DELEGATION_TOKEN_AUTH_DISABLED", false, "Delegation tokens are switched off."],
+  [62, "DELEGATION_TOKEN_NOT_FOUND", false, "There is no such delegation token."],
+  [63, "DELEGATION_TOKEN_OWNER_MISMATCH", false, "The principal neither owns nor may renew the token."],
+  [
+    64,
+    "DELEGATION_TOKEN_REQUEST_NOT_ALLOWED",
+    false,
+    "Delegation tokens cannot be asked for on this connection.",
+  ],
+  [65, "DELEGATION_TOKEN_AUTHORIZATION_FAILED", false, "Not authorized for the delegation token."],
+  [66, "DELEGATION_TOKEN_EXPIRED", false, "The delegation token has expired."],
+  [67, "INVALID_PRINCIPAL_TYPE", false, "The type of principal is not supported."],
+  [68, "NON_EMPTY_GROUP", false, "The group still has members."],
+  [69, "GROUP_ID_NOT_FOUND", false, "There is no such group."],
+  [70, "FETCH_SESSION_ID_NOT_FOUND", true, "There is no such fetch session."],
+  [71, "INVALID_FETCH_SESSION_EPOCH", true, "The epoch of the fetch session is not the expected one."],
+  [72, "LISTENER_NOT_FOUND", true, "The leader has no listener of the name that was used to ask."],
+  [73, "TOPIC_DELETION_DISABLED", false, "Topics cannot be deleted on this cluster."],
+  [74, "FENCED_LEADER_EPOCH", true, "The leader epoch in the request is older than the broker's."],
+  [75, "UNKNOWN_LEADER_EPOCH", true, "The leader epoch in the request is newer than the broker's."],
+  [
+    76,
+    "UNSUPPORTED_COMPRESSION_TYPE",
+    false,
+    "The client does not understand the compression of the records.",
+  ],
+  [77, "STALE_BROKER_EPOCH", false, "The broker has registered again since."],
+  [78, "OFFSET_NOT_AVAILABLE", true, "The offset cannot be told yet; a new leader is catching up."],
+  [79, "MEMBER_ID_REQUIRED", false, "The member must join with the id that it was given."],
+  [80, "PREFERRED_LEADER_NOT_AVAILABLE", true, "The preferred leader is not available."],
+  [81, "GROUP_MAX_SIZE_REACHED", false, "The group is full."],
+  [82, "FENCED_INSTANCE_ID", false, "Another member has joined under the same instance id."],
+  [83, "ELIGIBLE_LEADERS_NOT_AVAILABLE", true, "No replica that may lead is available."],
+  [84, "ELECTION_NOT_NEEDED", true, "No election is needed."],
+  [85, "NO_REASSIGNMENT_IN_PROGRESS", false, "The partition is not being reassigned."],
+  [86, "GROUP_SUBSCRIBED_TO_TOPIC", false, "A member of the group is subscribed to the topic."],
+  [87, "INVALID_RECORD", false, "A record breaks a rule of its topic."],
+  [88, "UNSTABLE_OFFSET_COMMIT", true, "Offsets of an open transaction are in the way."],
+  [89, "THROTTLING_QUOTA_EXCEEDED", true, "A quota was exceeded."],
+  [90, "PRODUCER_FENCED", false, "A newer producer with the same transactional id is at work."],
+  [91, "RESOURCE_NOT_FOUND", false, "There is no such resource."],
+  [92, "DUPLICATE_RESOURCE", false, "The request names the same resource twice."],
+  [93, "UNACCEPTABLE_CREDENTIAL", false, "The credential does not meet the requirements."],
+  [94, "INCONSISTENT_VOTER_SET", false, "Sender and receiver disagree about who may vote."],
+  [95, "INVALID_UPDATE_VERSION", false, "The version to update to is not valid."],
+  [96, "FEATURE_UPDATE_FAILED", false, "The features could not be updated."],
+  [97, "PRINCIPAL_DESERIALIZATION_FAILURE", false, "The forwarded principal could not be read."],
+  [98, "SNAPSHOT_NOT_FOUND", false, "There is no such snapshot."],
+  [99, "POSITION_OUT_OF_RANGE", false, "The position lies outside of the snapshot."],
+  [100, "UNKNOWN_TOPIC_ID", true, "There is no topic with this id here."],
+  [101, "DUPLICATE_BROKER_REGISTRATION", false, "The broker id is in use."],
+  [102, "BROKER_ID_NOT_REGISTERED", false, "The broker id is not registered."],
+  [103, "INCONSISTENT_TOPIC_ID", true, "The topic id is not that of the log."],
+  [104, "INCONSISTENT_CLUSTER_ID", false, "The cluster id is another one."],
+  [105, "TRANSACTIONAL_ID_NOT_FOUND", false, "There is no such transactional id."],
+  [106, "FETCH_SESSION_TOPIC_ID_ERROR", true, "The fetch session mixes topic ids and names."],
+  [107, "INELIGIBLE_REPLICA", false, "A replica that may not be in sync was named as such."],
+  [108, "NEW_LEADER_ELECTED", false, "It took effect, and another leader was elected."],
+  [109, "OFFSET_MOVED_TO_TIERED_STORAGE", false, "The offset is in tiered storage."],
+  [
+    110,
+    "FENCED_MEMBER_EPOCH",
+    false,
+    "The coordinator has moved past the member's epoch; give up all partitions and join again.",
+  ],
+  [111, "UNRELEASED_INSTANCE_ID", false, "The member that holds the instance id has not left yet."],
+  [112, "UNSUPPORTED_ASSIGNOR", false, "The assignor is not supported by the group."],
+  [113, "STALE_MEMBER_EPOCH", false, "The member's epoch is old; the next heartbeat tells the current one."],
+  [114, "MISMATCHED_ENDPOINT_TYPE", false, "The request was sent to the wrong type of endpoint."],
+  [115, "UNSUPPORTED_ENDPOINT_TYPE", false, "This type of endpoint is not supported."],
+  [116, "UNKNOWN_CONTROLLER_ID", false, "The controller id is not known."],
+  [117, "UNKNOWN_SUBSCRIPTION_ID", false, "The telemetry subscription is unknown or old."],
+  [118, "TELEMETRY_TOO_LARGE", false, "The telemetry is larger than the broker takes."],
+  [119, "INVALID_REGISTRATION", false, "The registration is not valid."],
+  [120, "TRANSACTION_ABORTABLE", false, "The transaction met an error; abort it to go on."],
+  [121, "INVALID_RECORD_STATE", false, "The record is not in a state in which it can be acknowledged."],
+  [122, "SHARE_SESSION_NOT_FOUND", true, "There is no such share session."],
+  [123, "INVALID_SHARE_SESSION_EPOCH", true, "The epoch of the share session is not the expected one."],
+  [124, "FENCED_STATE_EPOCH", false, "The state epoch is another one."],
+  [125, "INVALID_VOTER_KEY", false, "The voter's key is not that of the replica."],
+  [126, "DUPLICATE_VOTER", false, "The voter is in the set already."],
+  [127, "VOTER_NOT_FOUND", false, "The voter is not in the set."],
+  [128, "INVALID_REGULAR_EXPRESSION", false, "The regular expression is not valid."],
+  [
+    129,
+    "REBOOTSTRAP_REQUIRED",
+    false,
+    "The client's view of the cluster is out of date; start from the bootstrap addresses.",
+  ],
+  [130, "STREAMS_INVALID_TOPOLOGY", false, "The topology is not valid."],
+  [131, "STREAMS_INVALID_TOPOLOGY_EPOCH", false, "The topology epoch is not valid."],
+  [132, "STREAMS_TOPOLOGY_FENCED", false, "The topology epoch is out of date."],
+  [133, "SHARE_SESSION_LIMIT_REACHED", true, "There are as many share sessions as allowed."],
+  [134, "GROUP_DELETION_FAILED", false, "The group could not be deleted; its own message says why."],
+  [
+    135,
+    "STREAMS_TOPOLOGY_DESCRIPTION_UPDATE_FAILED",
+    false,
+    "The description of the topology could not be updated; the message says why.",
+  ],
+  [136, "CONTROLLER_ID_NOT_REGISTERED", false, "The controller id is not registered."],
+] as const;
+
+type Row = (typeof rows)[number];
+
+/** The code by its name: `ErrorCode.NOT_LEADER_OR_FOLLOWER`. */
+export const ErrorCode = Object.fromEntries(rows.map((row) => [row[1], row[0]])) as {
+  readonly [R in Row as R[1]]: R[0];
+};
+export type ErrorCode = Row[0];
+
+export interface ErrorFacts {
+  readonly code: ErrorCode;
+  readonly name: Row[1];
+  readonly retriable: boolean;
+  /** One sentence; empty for NONE. */
+  readonly text: string;
+}
+
+const byCode: ReadonlyMap<number, ErrorFacts> = new Map(
+  rows.map(([code, name, retriable, text]) => [code, { code, name, retriable, text }]),
+);
+
+export const errorTable: readonly ErrorFacts[] = [...byCode.values()];
+
+/** What a code means; a code that is not in the table counts as UNKNOWN_SERVER_ERROR. */
+export function errorFacts(code: number): ErrorFacts {
+  return byCode.get(code) ?? (byCode.get(ErrorCode.UNKNOWN_SERVER_ERROR) as ErrorFacts);
+}
