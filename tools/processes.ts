@@ -136,14 +136,15 @@ async function feed(
 ): Promise<void> {
   const { stdin } = child;
   if (stdin === null) return;
+  let wake = (): void => undefined;
   // A process that ends early closes its input; its exit code tells the story.
   stdin.on("error", () => undefined);
+  for (const event of ["drain", "close"]) stdin.on(event, () => wake());
   for await (const bytes of input) {
     if (!stdin.writable) return;
     if (!stdin.write(bytes)) {
       await new Promise<void>((resolve) => {
-        stdin.once("drain", resolve);
-        stdin.once("close", resolve);
+        wake = resolve;
       });
     }
   }

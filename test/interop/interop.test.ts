@@ -1,0 +1,172 @@
+/**
+ * Other people's clients against a real broker process: every client's data is read back by others, byte for
+ * byte and in order, also when the broker is killed in the middle of writing and in the middle of reading.
+ *
+ *   HOLDFAST_INTEROP   sample (15 MB per client, for .ci/run) or full (1.5 GB, for `npm run prove`);
+ *                      without it nothing runs, because the tools are other people's
+ *   HOLDFAST_TARGET    holdfast (default), or kafka, which proves the test itself
+ *
+ * Writes what worked to `.cache/interop/results.json`, from which docs/compatibility.md is made.
+ */
+import assert from "node:assert/strict";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+import { type Broker, type BrokerKind, startBroker } from "../../tools/brokers.ts";
+import { cacheDirectory } from "../../tools/toolbox.ts";
+import { adminCases, createTopic, deleteTopic } from "./admin.ts";
+import { consoleTools, franzGo, javaClient, kcatClient, type Reader, type Writer } from "./clients.ts";
+import { codecs, type DataSet, dataSet } from "./data-set.ts";
+
+const scale = process.env["HOLDFAST_INTEROP"];
+const target = (process.env["HOLDFAST_TARGET"] ?? "holdfast") as BrokerKind;
+const sizes =
+  scale === "full"
+    ? { smallCount: 1_000_000, largeCount: 1_000, timeoutMs: 1_800_000 }
+    : { smallCount: 12_000, largeCount: 12, timeoutMs: 180_000 };
+const skip = scale === undefined ? "set HOLDFAST_INTEROP to sample or full" : false;
+
+interface Result {
+  readonly client: string;
+  readonly version: string;
+  readonly action: string;
+  readonly passed: boolean;
+  readonly seconds: number;
+  readonly detail: string;
+}
+
+const java43 = javaClient("4.3.0");
+const java44 = javaClient("4.4.0");
+const go = franzGo();
+const kcat = kcatClient();
+const tools = consoleTools();
+
+/** Who reads what whom wrote: everybody's data by at least one other. */
+const exchanges: readonly { readonly writer: Writer; readonly readers: readonly Reader[] }[] = [
+  { writer: java43, readers: [go, java44] },
+  { writer: java44, readers: [kcat, java43] },
+  { writer: go, readers: [java44, go, kcat] },
+  { writer: kcat, readers: [java43, go, kcat] },
+  { writer: tools, readers: [tools, kcat, java44] },
+];
+
+const results: Result[] = [];
+let broker: Broker;
+let directory = "";
+
+before(
+  async () => {
+    if (skip !== false) return;
+    mkdirSync(join(cacheDirectory, "interop"), { recursive: true });
+    directory = mkdtempSync(join(cacheDirectory, "interop", "broker-"));
+    broker = await startBroker(target, { directory });
+  },
+  { timeout: 180_000 },
+);
+
+after(async () => {
+  if (skip !== false) return;
+  writeFileSync(
+    join(cacheDirectory, "interop", "results.json"),
+    `${JSON.stringify({ target, scale, at: new Date().toISOString(), results }, undefined, 2)}\n`,
+  );
+  const ended = await broker.stop();
+  rmSync(directory, { recursive: true, force: true });
+  // Kafka's Java process ends with 128 + SIGTERM when it is asked to.
+  assert.ok(
+    ended.code === 0 || (target !== "holdfast" && ended.code === 143),
+    `The broker ended with ${ended.code ?? ended.signal}\n${ended.stderr}`,
+  );
+});
+
+for (const adminCase of adminCases) {
+  const { tool, name } = adminCase;
+  test(`kafka-tools ${tool} ${name}`, { skip, timeout: 300_000 }, async () => {
+    const topic = `admin-${adminCases.indexOf(adminCase)}`;
+    await recorded({ client: `kafka-tools ${tool}`, version: "4.3.0", action: name, detail: "" }, () =>
+      run(broker.address, topic),
+    );
+  });
+}
+
+for (const { writer, readers } of exchanges) {
+  const names = readers.map((reader) => `${reader.client} ${reader.version}`).join(", ");
+  test(`what ${writer.client} ${writer.version} wrote over a kill -9 is read byte for byte by ${names}`, {
+    skip,
+    timeout: sizes.timeoutMs * (readers.length + 1),
+  }, async () => {
+    const { smallCount, largeCount, timeoutMs } = sizes;
+    const set = await dataSet({
+      dress: writer.dress,
+      partitionCount: writer.partitionCount,
+      smallCount,
+      largeCount,
+    });
+    const topic = `by-${exchanges.findIndex((exchange) => exchange.writer === writer)}`;
+    await createTopic(broker.address, topic, set.partitionCount);
+    const detail = `${set.recordCount} records, ${Math.round(set.valueBytes / 1e6)} MB, ${codecs.join("/")}, killed in the middle`;
+    const { client, version } = writer;
+    await recorded({ client, version, action: "write, idempotent, acks=all", detail }, async () => {
+      const half = killAtHalf(set);
+      await writer.write({ address: broker.address, topic, set, timeoutMs, onProgress: half.onProgress });
+      await half.happened();
+    });
+    for (const [index, reader] of readers.entries()) {
+      const action = `read what ${writer.client} ${writer.version} wrote`;
+      await recorded({ client: reader.client, version: reader.version, action, detail }, async () => {
+        // One reader of each set goes through a kill as well.
+        const half = index === 0 ? killAtHalf(set) : undefined;
+        const back = await reader.read({
+          address: broker.address,
+          topic,
+          set,
+          timeoutMs,
+          onProgress: half?.onProgress ?? ignore,
+        });
+        await half?.happened();
+        assert.deepEqual(back.partitions, back.withHeaders ? set.partitions : set.partitionsWithoutHeaders);
+      });
+    }
+    await deleteTopic(broker.address, topic);
+  });
+}
+
+function ignore(): void {
+  // A run without a kill does not care how far it is.
+}
+
+/** Kills the broker at half the records and starts it again on the same port. */
+function killAtHalf(set: DataSet): { onProgress: (count: number) => void; happened: () => Promise<void> } {
+  let restarted: Promise<unknown> | undefined;
+  return {
+    onProgress: (count) => {
+      if (restarted !== undefined || count < set.recordCount / 2) return;
+      restarted = broker.kill().then(() => broker.start());
+      restarted.catch(() => undefined);
+    },
+    happened: async () => {
+      assert.ok(restarted !== undefined, "the broker was killed in the middle");
+      await restarted;
+    },
+  };
+}
+
+async function recorded(
+  facts: Pick<Result, "client" | "version" | "action" | "detail">,
+  work: () => Promise<void>,
+): Promise<void> {
+  const begun = performance.now();
+  const seconds = (): number => Math.round(performance.now() - begun) / 1000;
+  try {
+    await work();
+    results.push({ ...facts, passed: true, seconds: seconds() });
+  } catch (error) {
+    results.push({
+      ...facts,
+      passed: false,
+      seconds: seconds(),
+      detail: error instanceof Error ? error.message.slice(0, 2000) : String(error),
+    });
+    throw error;
+  }
+}
