@@ -1,0 +1,318 @@
+/**
+ * Offset or timestamp → segment → blocks → whole batches, out of the object store through bounded
+ * caches. Nothing is served that did not pass its checksum; what is damaged is named by topic, partition,
+ * offsets and object, and everything beside it stays readable. An object that is gone means first of all
+ * that the references are out of date: they are looked up again before it is called damage.
+ */
+import { DamageError } from "../base/errors.ts";
+import type { Offset } from "../base/ids.ts";
+import type { ObjectStore } from "../base/ports.ts";
+import { BatchView, batchesIn } from "../record/batch.ts";
+import { blockEnd, BlockLoader } from "./block-loader.ts";
+import { ReadAhead } from "./read-ahead.ts";
+import type { Block, SectionIdentity, SegmentFooter } from "./segment-format.ts";
+import { ObjectGoneError, SegmentIndex, type SegmentSource } from "./segment-index.ts";
+import { hasRecords } from "./segment-list.ts";
+import type { SegmentRef } from "./segment-ref.ts";
+
+export interface ReadBounds {
+  /** About so many bytes; a first batch that is larger comes all the same. */
+  readonly bytesMax: number;
+  /** No batch that begins at or above it. */
+  readonly limit: Offset;
+}
+
+export type SegmentRead =
+  | {
+      readonly kind: "batches";
+      /** Whole batches; the first may begin below the offset that was asked for. Views of cached bytes: read only. */
+      readonly chunks: readonly Uint8Array[];
+      readonly bytes: number;
+      /** Where the next read begins. */
+      readonly next: Offset;
+    }
+  | Damaged
+  /** No segment has a record at or above the offset. */
+  | { readonly kind: "absent" };
+
+/** Offsets [from, to) cannot be read; the next read begins at `to`. */
+export interface Damaged {
+  readonly kind: "damaged";
+  readonly from: Offset;
+  readonly to: Offset;
+  readonly error: DamageError;
+}
+
+export type TimestampRead =
+  /** The first batch whose maximum timestamp is at least the wanted one. */
+  { readonly kind: "batch"; readonly batch: Uint8Array } | Damaged | { readonly kind: "absent" };
+
+export interface SegmentReaderOptions {
+  readonly store: ObjectStore;
+  /** Bytes of blocks that are kept. */
+  readonly blockBytesMax: number;
+  /** Bytes of decoded footers and lists that are kept. */
+  readonly indexBytesMax: number;
+}
+
+/** So many small segments one read may go through. */
+const segmentsPerReadMax = 32;
+/** How often references are looked up again when objects keep vanishing under a read. */
+const lookupsMax = 4;
+/** The farthest that is read ahead of one reader; at most an eighth of the cache. */
+const aheadBytesMax = 4 * 1024 * 1024;
+/** So many readers are read ahead for at the same time. */
+const aheadLoadsMax = 4;
+
+export class SegmentReader {
+  /** Footers, lists and the way to a segment. */
+  readonly index: SegmentIndex;
+  readonly blocks: BlockLoader;
+  readonly #ahead: ReadAhead;
+  #aheadLoads = 0;
+
+  constructor(options: SegmentReaderOptions) {
+    this.index = new SegmentIndex(options.store, options.indexBytesMax);
+    this.blocks = new BlockLoader(options.store, options.blockBytesMax);
+    this.#ahead = new ReadAhead(Math.min(aheadBytesMax, Math.floor(options.blockBytesMax / 8)));
+  }
+
+  /**
+   * Whole batches beginning with the one that contains `from`, or with the next one there is. Good batches
+   * before a damaged place come first, then the damage by itself. Throws `DamageError` when a folded list
+   * cannot be read, because then nothing is known about where the records are.
+   */
+  async read(source: SegmentSource, from: Offset, bounds: ReadBounds): Promise<SegmentRead> {
+    const answer = await lookAgain(() => this.#read(source, from, bounds));
+    if (answer.kind === "batches") this.#readAhead(source, from, answer.next);
+    return answer;
+  }
+
+  async #read(source: SegmentSource, from: Offset, bounds: ReadBounds): Promise<SegmentRead> {
+    const collected = new Collected(from, bounds);
+    for (let i = 0; i < segmentsPerReadMax && !collected.isFull; i++) {
+      const ref = await this.index.locate(source, collected.next);
+      if (ref === null) return collected.isEmpty ? { kind: "absent" } : collected.answer();
+      if (ref.base >= bounds.limit) break;
+      const damaged = await this.#collect(source, ref, collected);
+      if (damaged !== null) return collected.isEmpty ? damaged : collected.answer();
+      if (!collected.isFull) collected.skipTo(ref.end);
+    }
+    return collected.answer();
+  }
+
+  /** Adds what `ref` has from `collected.next` on, as far as the bounds allow. */
+  async #collect(source: SegmentSource, ref: SegmentRef, collected: Collected): Promise<Damaged | null> {
+    const footer = await this.#footerOf(source, ref);
+    if (footer instanceof DamageError) return damaged(collected.next, ref.base, ref.end, footer);
+    const { blocks } = footer;
+    let first = blockIndex(blocks, collected.next);
+    while (first < blocks.length && !collected.isFull) {
+      const end = blocksWithin(blocks, first, collected.bytesLeft);
+      const loaded = await this.#blocksOf(source, ref, footer, first, end);
+      if (loaded instanceof DamageError) return damaged(collected.next, ref.base, ref.end, loaded);
+      for (const [i, block] of loaded.entries()) {
+        const { base } = blocks[first + i] as Block;
+        if (base >= collected.bounds.limit) collected.close();
+        if (collected.isFull) break;
+        const to = blockEnd(footer, first + i);
+        if (block.kind === "damaged") return damaged(collected.next, base, to, block.error);
+        collected.add(block.bytes, to);
+      }
+      first = end;
+    }
+    return null;
+  }
+
+  /** The first batch in [from, limit) that by its header has a timestamp ≥ `timestamp`, ms since 1970. */
+  findTimestamp(
+    source: SegmentSource,
+    timestamp: number,
+    range: { readonly from: Offset; readonly limit: Offset },
+  ): Promise<TimestampRead> {
+    return lookAgain(async () => {
+      for (const ref of await this.index.from(source, range.from)) {
+        if (!hasRecords(ref) || ref.maxTimestamp < timestamp) continue;
+        if (ref.base >= range.limit) break;
+        const answer = await this.#findTimestampIn(source, ref, timestamp, range);
+        if (answer !== null) return answer;
+      }
+      return { kind: "absent" };
+    });
+  }
+
+  async #findTimestampIn(
+    source: SegmentSource,
+    ref: SegmentRef,
+    timestamp: number,
+    range: { readonly from: Offset; readonly limit: Offset },
+  ): Promise<TimestampRead | null> {
+    const footer = await this.#footerOf(source, ref);
+    if (footer instanceof DamageError) return damaged(range.from, ref.base, ref.end, footer);
+    for (let i = blockIndex(footer.blocks, range.from); i < footer.blocks.length; i++) {
+      const block = footer.blocks[i] as Block;
+      if (block.base >= range.limit) return null;
+      if (block.maxTimestamp < timestamp) continue;
+      const loaded = await this.#blocksOf(source, ref, footer, i, i + 1);
+      if (loaded instanceof DamageError) return damaged(range.from, ref.base, ref.end, loaded);
+      const only = loaded[0];
+      if (only === undefined) return null;
+      if (only.kind === "damaged") {
+        return damaged(range.from, block.base, blockEnd(footer, i), only.error);
+      }
+      for (const batch of batchesIn(only.bytes)) {
+        if (batch.nextOffset <= range.from || batch.maxTimestamp < timestamp) continue;
+        return batch.baseOffset < range.limit ? { kind: "batch", batch: batch.bytes } : null;
+      }
+    }
+    return null;
+  }
+
+  /** A damaged footer is an answer here; what else goes wrong is thrown. */
+  #footerOf(identity: SectionIdentity, ref: SegmentRef): Promise<SegmentFooter | DamageError> {
+    return this.index.footer(identity, ref).catch(damageAsValue);
+  }
+
+  #blocksOf(identity: SectionIdentity, ref: SegmentRef, footer: SegmentFooter, first: number, end: number) {
+    return this.blocks.load(identity, ref, footer, first, end).catch(damageAsValue);
+  }
+
+  /** Fetches in the background what a reader who catches up will ask for next. */
+  #readAhead(source: SegmentSource, from: Offset, next: Offset): void {
+    const bytes = this.#ahead.advance(source, from, next);
+    if (bytes === 0 || this.#aheadLoads >= aheadLoadsMax) return;
+    this.#aheadLoads++;
+    this.#prefetch(source, next, bytes)
+      // A reader will come to the same place and is told there.
+      .catch(() => undefined)
+      .finally(() => this.#aheadLoads--);
+  }
+
+  async #prefetch(source: SegmentSource, from: Offset, bytes: number): Promise<void> {
+    const ref = await this.index.locate(source, from);
+    if (ref === null) return;
+    const footer = await this.index.footer(source, ref);
+    const first = blockIndex(footer.blocks, from);
+    if (first < footer.blocks.length) {
+      await this.blocks.load(source, ref, footer, first, blocksWithin(footer.blocks, first, bytes));
+    }
+  }
+}
+
+/** What one read has found so far. */
+class Collected {
+  readonly bounds: ReadBounds;
+  readonly #chunks: Uint8Array[] = [];
+  #bytes = 0;
+  #next: Offset;
+  #closed = false;
+
+  constructor(from: Offset, bounds: ReadBounds) {
+    this.#next = from;
+    this.bounds = bounds;
+  }
+
+  get next(): Offset {
+    return this.#next;
+  }
+  get isEmpty(): boolean {
+    return this.#chunks.length === 0;
+  }
+  /** Nothing more may be added. */
+  get isFull(): boolean {
+    return this.#closed;
+  }
+  get bytesLeft(): number {
+    return this.bounds.bytesMax - this.#bytes;
+  }
+
+  close(): void {
+    this.#closed = true;
+  }
+
+  skipTo(offset: Offset): void {
+    if (offset > this.#next) this.#next = offset;
+  }
+
+  /** Adds the batches of a block from `next` on, in one piece; `end` is the offset behind the block. */
+  add(block: Uint8Array, end: Offset): void {
+    if (!this.isEmpty && block.byteLength < this.bytesLeft && end <= this.bounds.limit) {
+      this.#chunks.push(block);
+      this.#bytes += block.byteLength;
+      this.#next = end;
+      return;
+    }
+    let begin = -1;
+    let at = 0;
+    while (at < block.byteLength) {
+      const batch = BatchView.at(block, at);
+      if (batch.nextOffset > this.#next) {
+        const size = at + batch.sizeInBytes - (begin < 0 ? at : begin);
+        const tooLarge = size > this.bytesLeft && !(this.isEmpty && begin < 0);
+        if (tooLarge || batch.baseOffset >= this.bounds.limit) {
+          this.#closed = true;
+          break;
+        }
+        if (begin < 0) begin = at;
+        this.#next = batch.nextOffset;
+      }
+      at += batch.sizeInBytes;
+    }
+    if (begin >= 0) {
+      this.#chunks.push(block.subarray(begin, at));
+      this.#bytes += at - begin;
+    }
+    if (this.bytesLeft <= 0) this.#closed = true;
+    if (!this.#closed) this.skipTo(end);
+  }
+
+  answer(): SegmentRead {
+    return { kind: "batches", chunks: this.#chunks, bytes: this.#bytes, next: this.#next };
+  }
+}
+
+/** Index of the block that contains `offset`, or else of the next one. */
+function blockIndex(blocks: readonly Block[], offset: Offset): number {
+  let low = 0;
+  let high = blocks.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if ((blocks[middle] as Block).base <= offset) low = middle + 1;
+    else high = middle;
+  }
+  return Math.max(0, low - 1);
+}
+
+/** The end of a run of blocks from `first` on that has about `bytes` bytes beside the first. */
+function blocksWithin(blocks: readonly Block[], first: number, bytes: number): number {
+  let end = first + 1;
+  let sum = 0;
+  while (end < blocks.length && sum < bytes) {
+    sum += (blocks[end] as Block).bytes;
+    end++;
+  }
+  return end;
+}
+
+function damaged(next: Offset, base: Offset, to: Offset, error: DamageError): Damaged {
+  return { kind: "damaged", from: next > base ? next : base, to, error };
+}
+
+function damageAsValue(cause: unknown): DamageError {
+  if (cause instanceof DamageError) return cause;
+  throw cause;
+}
+
+/** Tries again with fresh references as long as objects are gone; what is still referred to then is damage. */
+async function lookAgain<T extends { readonly kind: string; readonly error?: DamageError }>(
+  attempt: () => Promise<T>,
+): Promise<T> {
+  for (let lookups = 1; ; lookups++) {
+    try {
+      const answer = await attempt();
+      if (!(answer.error instanceof ObjectGoneError) || lookups === lookupsMax) return answer;
+    } catch (cause) {
+      if (!(cause instanceof ObjectGoneError) || lookups === lookupsMax) throw cause;
+    }
+  }
+}

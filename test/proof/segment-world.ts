@@ -1,0 +1,170 @@
+/** What tests of segments are made with: a store in memory, batches with a valid checksum, drafts drawn from a seed. */
+import {
+  brokerEpoch,
+  leaderEpoch,
+  offset,
+  type Offset,
+  partitionIndex,
+  producerEpoch,
+  producerId,
+  topicId,
+} from "../../src/base/ids.ts";
+import type { ObjectStore } from "../../src/base/ports.ts";
+import { concatBytes } from "../../src/base/bytes.ts";
+import type { SegmentBatch } from "../../src/log/flush-source.ts";
+import type { FooterState, ObjectOrigin, SectionIdentity } from "../../src/log/segment-format.ts";
+import type { SegmentRef } from "../../src/log/segment-ref.ts";
+import type { SectionDraft } from "../../src/log/segment-writer.ts";
+import { BatchView } from "../../src/record/batch.ts";
+import { SimRandom } from "../../src/sim/random.ts";
+
+export class MemoryStore implements ObjectStore {
+  readonly objects = new Map<string, Uint8Array>();
+  /** Every range that was asked for. */
+  readonly gets: { readonly key: string; readonly start: number; readonly length: number }[] = [];
+  /** Called before a put takes effect; may throw. */
+  beforePut: (key: string) => void | Promise<void> = () => undefined;
+  beforeDelete: (key: string) => void = () => undefined;
+
+  get(key: string, range?: { readonly start: number; readonly length: number }): Promise<Uint8Array | null> {
+    const found = this.objects.get(key);
+    this.gets.push({ key, start: range?.start ?? 0, length: range?.length ?? -1 });
+    if (found === undefined) return Promise.resolve(null);
+    return Promise.resolve(
+      range === undefined ? found : found.slice(range.start, range.start + range.length),
+    );
+  }
+  async putIfAbsent(key: string, chunks: readonly Uint8Array[], length: number) {
+    await this.beforePut(key);
+    if (this.objects.has(key)) return "exists" as const;
+    const bytes = concatBytes(chunks);
+    if (bytes.byteLength !== length)
+      throw new Error(`${length} bytes were claimed, ${bytes.byteLength} came`);
+    this.objects.set(key, bytes);
+    return "created" as const;
+  }
+  list(prefix: string) {
+    const found = [...this.objects].filter(([key]) => key.startsWith(prefix));
+    return Promise.resolve(found.map(([key, bytes]) => ({ key, bytes: bytes.byteLength })).sort(byKey));
+  }
+  delete(key: string): Promise<void> {
+    this.beforeDelete(key);
+    this.objects.delete(key);
+    return Promise.resolve();
+  }
+}
+const byKey = (a: { key: string }, b: { key: string }) => (a.key < b.key ? -1 : 1);
+
+export const atOnce = (): Promise<void> => Promise.resolve();
+
+export const orders: SectionIdentity = {
+  topicId: topicId("AAAAAAAAAAAAAAAAAAAAAQ"),
+  partition: partitionIndex(3),
+};
+export const emptyState: FooterState = { recordedMs: 0, producers: [], aborted: [], leaderEpochs: [] };
+
+export const origin = (counter: number, epoch = 7): ObjectOrigin => ({
+  clusterId: "5L6g3nShT-eMCtK--X86sw",
+  epoch: brokerEpoch(epoch),
+  counter,
+});
+
+/** A batch of `count` offsets with `size` bytes of content and a right checksum. */
+export function aBatch(facts: {
+  readonly base: number;
+  readonly count?: number;
+  readonly size?: number;
+  readonly maxTimestamp?: number;
+  readonly random?: SimRandom;
+}): SegmentBatch {
+  const { base, count = 1, size = 20, maxTimestamp = 1000, random = new SimRandom(base) } = facts;
+  const payload = new Uint8Array(61 + size);
+  const view = new DataView(payload.buffer);
+  view.setInt32(8, payload.byteLength - 12);
+  view.setInt8(16, 2);
+  view.setInt32(23, count - 1);
+  view.setBigInt64(27, BigInt(maxTimestamp));
+  view.setBigInt64(35, BigInt(maxTimestamp));
+  view.setBigInt64(43, -1n);
+  view.setInt16(51, -1);
+  view.setInt32(53, -1);
+  view.setInt32(57, count);
+  payload.set(random.bytes(size), 61);
+  const batch = BatchView.at(payload);
+  batch.stampOffsets(offset(base), leaderEpoch(0));
+  batch.stampCrc();
+  return { payload, baseOffset: offset(base), count };
+}
+
+export function aDraft(batches: readonly SegmentBatch[], facts: Partial<SectionDraft> = {}): SectionDraft {
+  const first = batches[0];
+  const last = batches.at(-1);
+  return {
+    ...orders,
+    base: first?.baseOffset ?? offset(0),
+    end: last === undefined ? offset(0) : offset(last.baseOffset + last.count),
+    batches,
+    appendedFirstMs: 5,
+    appendedLastMs: 9,
+    state: emptyState,
+    ...facts,
+  };
+}
+
+/** Dense batches of drawn counts, sizes and times, from `base` on. */
+export function drawBatches(random: SimRandom, base: number, count: number, sizeMax: number): SegmentBatch[] {
+  const batches: SegmentBatch[] = [];
+  let at = base;
+  for (let i = 0; i < count; i++) {
+    const records = random.between(1, 5);
+    const size = random.chance(0.05) ? random.between(0, sizeMax * 8) : random.between(0, sizeMax);
+    const maxTimestamp = random.chance(0.1) ? -1 : random.between(0, 100);
+    batches.push(aBatch({ base: at, count: records, size, maxTimestamp, random }));
+    at += records;
+  }
+  return batches;
+}
+
+export function drawState(random: SimRandom, end: number): FooterState {
+  const at = (): Offset => offset(random.below(end + 1));
+  return {
+    recordedMs: random.below(1000),
+    producers: Array.from({ length: random.below(4) }, (_, i) => ({
+      producerId: producerId(i + 1000),
+      producerEpoch: producerEpoch(random.below(5)),
+      coordinatorEpoch: random.below(3) - 1,
+      lastTimestampMs: random.below(1000),
+      sequenceCount: random.below(1000),
+      openFrom: offset(random.chance(0.5) ? -1 : random.below(end + 1)),
+      batches: Array.from({ length: random.below(6) }, () => ({
+        firstSequence: random.below(100),
+        lastSequence: random.below(100),
+        baseOffset: at(),
+        lastOffset: at(),
+        timestampMs: random.below(1000),
+      })),
+    })),
+    aborted: Array.from({ length: random.below(3) }, () => ({
+      producerId: producerId(1),
+      firstOffset: at(),
+      lastOffset: at(),
+      lastStableOffset: at(),
+    })),
+    leaderEpochs: [{ leaderEpoch: leaderEpoch(0), start: offset(0) }],
+  };
+}
+
+/** A source whose references may be changed under the reader. */
+export function aSource(recent: readonly SegmentRef[], identity: SectionIdentity = orders) {
+  const source = {
+    ...identity,
+    recent,
+    folded: null as import("../../src/log/segment-ref.ts").ListPointer | null,
+    lookups: 0,
+    segments() {
+      source.lookups++;
+      return { folded: source.folded, recent: source.recent };
+    },
+  };
+  return source;
+}
