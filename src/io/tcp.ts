@@ -1,0 +1,156 @@
+/**
+ * The `Network` port over node:net. A socket here only moves bytes: what they mean, how many may wait and
+ * when a peer is refused is decided by `broker/connection.ts`.
+ */
+import { readFile, readdir, readlink } from "node:fs/promises";
+import net from "node:net";
+import { RefusedError } from "../base/errors.ts";
+import type { Listener, Network, Socket } from "../base/ports.ts";
+
+export const tcp: Network = {
+  listen(address, onConnection): Promise<Listener> {
+    // Half open: a peer that has said all it has to say still gets its answers.
+    const server = net.createServer({ noDelay: true, keepAlive: true, allowHalfOpen: true }, (socket) =>
+      onConnection(new TcpSocket(socket)),
+    );
+    return new Promise((resolve, reject) => {
+      server.once("error", (cause: NodeJS.ErrnoException) => {
+        void listenRefusal(address, cause).then(reject);
+      });
+      server.listen(address.port, address.host, () => {
+        // An accept that fails (EMFILE) costs that connection only.
+        server.removeAllListeners("error");
+        server.on("error", () => {});
+        const { address: host, port } = server.address() as net.AddressInfo;
+        resolve({ host, port, close: () => closeServer(server) });
+      });
+    });
+  },
+};
+
+/** Resolves when nothing is accepted any more; sockets that are open stay, and are not waited for. */
+function closeServer(server: net.Server): Promise<void> {
+  server.close();
+  return Promise.resolve();
+}
+
+/** The sentence for an address that cannot be listened on. */
+export async function listenRefusal(
+  address: { readonly host: string; readonly port: number },
+  cause: NodeJS.ErrnoException,
+): Promise<RefusedError> {
+  const at = `${address.host}:${address.port}`;
+  switch (cause.code) {
+    case "EADDRINUSE": {
+      const holder = await portHolder(address.port);
+      return new RefusedError(
+        `Port ${address.port} on ${address.host} is in use by ${holder ?? "another program"}; stop it or choose another port (port 0 takes a free one).`,
+        { cause },
+      );
+    }
+    case "EACCES":
+      return new RefusedError(`Listening on ${at} is not permitted to this user; choose a port above 1023.`, {
+        cause,
+      });
+    case "EADDRNOTAVAIL":
+      return new RefusedError(
+        `${address.host} is not an address of this machine; use 127.0.0.1 for local clients only, or 0.0.0.0 for all interfaces.`,
+        { cause },
+      );
+    case "ENOTFOUND":
+    case "EAI_AGAIN":
+      return new RefusedError(
+        `The host name ${address.host} cannot be resolved; use an IP address or a name of this machine.`,
+        {
+          cause,
+        },
+      );
+    default:
+      return new RefusedError(`Listening on ${at} failed: ${cause.message}.`, { cause });
+  }
+}
+
+/** "process 4711 (java)", as far as Linux lets us see; null when it does not. */
+async function portHolder(port: number): Promise<string | null> {
+  try {
+    const inodes = new Set<string>();
+    for (const table of ["/proc/net/tcp", "/proc/net/tcp6"]) {
+      for (const line of (await readFile(table, "utf8").catch(() => "")).split("\n").slice(1)) {
+        const fields = line.trim().split(/\s+/);
+        const listening = fields[3] === "0A";
+        const localPort = Number.parseInt(fields[1]?.split(":")[1] ?? "", 16);
+        if (listening && localPort === port) inodes.add(`socket:[${fields[9]}]`);
+      }
+    }
+    if (inodes.size === 0) return null;
+    for (const pid of await readdir("/proc")) {
+      if (!/^\d+$/.test(pid)) continue;
+      for (const descriptor of await readdir(`/proc/${pid}/fd`).catch(() => [])) {
+        const target = await readlink(`/proc/${pid}/fd/${descriptor}`).catch(() => "");
+        if (inodes.has(target)) {
+          return `process ${pid} (${(await readFile(`/proc/${pid}/comm`, "utf8")).trim()})`;
+        }
+      }
+    }
+    return null;
+  } catch {
+    return null;
+  }
+}
+
+/** IPv4 in an IPv6 socket is written as IPv4. */
+const plainAddress = (address: string | undefined): string => (address ?? "").replace(/^::ffff:/, "");
+
+class TcpSocket implements Socket {
+  readonly remoteAddress: string;
+  readonly localAddress: string;
+  readonly localPort: number;
+  readonly #socket: net.Socket;
+
+  constructor(socket: net.Socket) {
+    this.#socket = socket;
+    this.remoteAddress = plainAddress(socket.remoteAddress);
+    this.localAddress = plainAddress(socket.localAddress);
+    this.localPort = socket.localPort ?? 0;
+    // Every error is followed by "close", which is all that the owner needs to know.
+    socket.on("error", () => {});
+  }
+
+  open(events: Parameters<Socket["open"]>[0]): void {
+    this.#socket.on("data", (bytes: Buffer) => events.onData(bytes));
+    this.#socket.on("end", () => events.onEnd());
+    this.#socket.on("drain", () => events.onDrain());
+    this.#socket.once("close", () => events.onClose());
+  }
+
+  write(chunks: readonly Uint8Array[]): boolean {
+    const socket = this.#socket;
+    if (socket.destroyed || socket.writableEnded) return true;
+    const [first, ...more] = chunks;
+    if (first === undefined) return !socket.writableNeedDrain;
+    if (more.length === 0) return socket.write(first);
+    // One writev for all.
+    socket.cork();
+    socket.write(first);
+    for (const chunk of more) socket.write(chunk);
+    socket.uncork();
+    return !socket.writableNeedDrain;
+  }
+
+  get pendingBytes(): number {
+    return this.#socket.writableLength;
+  }
+
+  pause(): void {
+    this.#socket.pause();
+  }
+  resume(): void {
+    this.#socket.resume();
+  }
+  end(): void {
+    this.#socket.end();
+  }
+  destroy(): void {
+    this.#socket.destroy();
+  }
+}
