@@ -1,0 +1,492 @@
+/**
+ * One partition of the log: gives offsets, judges producers, and serves what is durable, from memory or
+ * from segments. Appending is synchronous, so that Node's single thread makes offset, producer state and
+ * WAL order one step; the answer waits for the WAL. Nothing at or above `durableEnd` is ever served (I2),
+ * and no offset ever names other bytes (I3). It never decodes a record, except to find one by its time.
+ *
+ *   logStart ≤ lastStable ≤ highWatermark = durableEnd ≤ logEnd
+ *   |── segments ──────────────|── not flushed ──────────────|
+ *                |── memory ─────────────────────────────────|
+ */
+import { assert } from "../base/assert.ts";
+import { advance, type LeaderEpoch, offset, type Offset, type PartitionIndex } from "../base/ids.ts";
+import type { TopicId, WalPosition } from "../base/ids.ts";
+import { BatchView } from "../record/batch.ts";
+import type { ColdReader } from "./cold-reader.ts";
+import type { FlushSource, Unflushed } from "./flush-source.ts";
+import { assertDense, assertOrdered } from "./invariants.ts";
+import { type EpochEnd, LeaderEpochs } from "./leader-epochs.ts";
+import type { LogConfig } from "./log-config.ts";
+import type { AppendSession } from "./memory-tail.ts";
+import type { AppendOutcome, AppendRefusal, ReadOutcome, TimestampAndOffset } from "./outcomes.ts";
+import { type ProducerBounds, ProducerState, type SequenceVerdict } from "./producer-state.ts";
+import type { FooterState } from "./segment-format.ts";
+import type { SegmentSource } from "./segment-index.ts";
+import type { PartitionSegments } from "./segment-list.ts";
+import type { FlushRow } from "./segment-ref.ts";
+import { TailEntry } from "./tail-entry.ts";
+import { TailIndex } from "./tail-index.ts";
+import { latestRecord, recordAtOrAfter } from "./time-lookup.ts";
+import { EntryKind, type WalEntry } from "./wal.ts";
+
+/** Offsets [from, to) that recovery found damaged. */
+export interface OffsetRange {
+  readonly from: Offset;
+  readonly to: Offset;
+}
+
+export interface PartitionOptions {
+  readonly topicId: TopicId;
+  readonly partition: PartitionIndex;
+  /** Of this ownership. */
+  readonly leaderEpoch: LeaderEpoch;
+  readonly config: LogConfig;
+  /** As the journal has them. */
+  readonly logStart: Offset;
+  readonly flushedEnd: Offset;
+  /** Whether records of older WALs may be missing in the segments: the next FLUSH then needs a row in any case. */
+  readonly isDependent: boolean;
+  /** Damaged ranges of older WALs, ascending. */
+  readonly holes: readonly OffsetRange[];
+  /** Of the newest segment's footer; undefined: there is no segment. */
+  readonly state: FooterState | undefined;
+  /** Asks the journal, at each call. */
+  readonly segments: () => PartitionSegments;
+  readonly cold: ColdReader;
+  readonly producerBounds?: ProducerBounds;
+}
+
+export interface ReadOptions {
+  readonly offset: Offset;
+  readonly bytesMax: number;
+  /** The first batch comes even if it is larger than `bytesMax` (KIP-74). */
+  readonly orOneBatch: boolean;
+  /** "committed": only what lies below the last stable offset. */
+  readonly isolation?: "uncommitted" | "committed";
+}
+
+export type TrimOutcome =
+  | { readonly kind: "trimmed"; readonly logStart: Offset; readonly walNumber: number }
+  | { readonly kind: "out-of-range" };
+
+export class Partition implements FlushSource, SegmentSource {
+  readonly topicId: TopicId;
+  readonly partition: PartitionIndex;
+  readonly leaderEpoch: LeaderEpoch;
+  readonly segments: () => PartitionSegments;
+  readonly #cold: ColdReader;
+  readonly #holes: readonly OffsetRange[];
+  #config: LogConfig;
+  #state: "loading" | "serving" | "closed" = "loading";
+
+  #logStart: Offset;
+  #durableEnd: Offset;
+  #logEnd: Offset;
+  /** What segments hold. flushedEnd ≤ durableEnd. */
+  #flushedEnd: Offset;
+  /** The next FLUSH reaches at least this far, because its row clears the dependencies on older WALs. */
+  #loadedEnd: Offset;
+  #isDependent: boolean;
+  /** The log start as the journal has it. publishedStart ≤ logStart. */
+  #publishedStart: Offset;
+
+  readonly #tail = new TailIndex();
+  readonly #epochs: LeaderEpochs;
+  readonly #producers: ProducerState;
+  /** As of `flushedEnd`: what a footer needs is this and the entries behind it. */
+  #flushedProducers: ProducerState;
+  #lastNumber = 0;
+  #appendedBytes = 0;
+  readonly #watchers = new Set<() => void>();
+
+  constructor(options: PartitionOptions) {
+    this.topicId = options.topicId;
+    this.partition = options.partition;
+    this.leaderEpoch = options.leaderEpoch;
+    this.segments = options.segments;
+    this.#cold = options.cold;
+    this.#holes = options.holes;
+    this.#config = options.config;
+    this.#logStart = options.logStart;
+    this.#publishedStart = options.logStart;
+    this.#flushedEnd = options.flushedEnd;
+    this.#durableEnd = options.flushedEnd;
+    this.#logEnd = options.flushedEnd;
+    this.#loadedEnd = options.flushedEnd;
+    this.#isDependent = options.isDependent;
+    const state = options.state ?? { recordedMs: 0, producers: [], aborted: [], leaderEpochs: [] };
+    this.#epochs = new LeaderEpochs(state.leaderEpochs);
+    this.#producers = ProducerState.restore(state, options.producerBounds);
+    this.#flushedProducers = this.#producers.clone();
+  }
+
+  get config(): LogConfig {
+    return this.#config;
+  }
+  get logStart(): Offset {
+    return this.#logStart;
+  }
+  /** Below it every transaction is decided. */
+  get lastStable(): Offset {
+    return this.#durableEnd;
+  }
+  get highWatermark(): Offset {
+    return this.#durableEnd;
+  }
+  get durableEnd(): Offset {
+    return this.#durableEnd;
+  }
+  get logEnd(): Offset {
+    return this.#logEnd;
+  }
+  get flushedEnd(): Offset {
+    return this.#flushedEnd;
+  }
+  get isServing(): boolean {
+    return this.#state === "serving";
+  }
+  get producerCount(): number {
+    return this.#producers.size;
+  }
+  /** Number of the newest WAL entry: once it is durable, everything this partition can tell is. */
+  get lastNumber(): number {
+    return this.#lastNumber;
+  }
+
+  /** Holds for appends from now on. */
+  configure(config: LogConfig): void {
+    this.#config = config;
+  }
+
+  // ── Appending: synchronous, and it decides the order ──
+
+  /**
+   * Gives `batch` the next offsets, stamps them into its bytes and adds one entry to the session, whose
+   * `commit` must follow in the same synchronous step. The bytes belong to the log from here on.
+   */
+  append(session: AppendSession, batch: BatchView, nowMs: number): AppendOutcome {
+    assert(this.#state === "serving", "only a partition that serves takes appends");
+    if (batch.hasProducer) {
+      const verdict = this.#producers.check(
+        batch.producerId,
+        batch.producerEpoch,
+        batch.baseSequence,
+        batch.lastOffsetDelta + 1,
+        nowMs,
+      );
+      if (verdict.kind !== "next") return this.#answer(verdict, batch.baseSequence);
+    }
+    const baseOffset = this.#logEnd;
+    if (this.#config.timestampType === "log-append") batch.stampLogAppendTime(nowMs);
+    batch.stampOffsets(baseOffset, this.leaderEpoch);
+    const walNumber = session.nextNumber;
+    const entry = TailEntry.batch(this, batch, {
+      baseOffset,
+      leaderEpoch: this.leaderEpoch,
+      appendedMs: nowMs,
+      bytesBefore: this.#appendedBytes,
+      walNumber,
+    });
+    session.add(entry);
+    this.#take(entry);
+    return {
+      kind: "appended",
+      baseOffset,
+      logAppendTimeMs: entry.logAppendTimeMs,
+      logStart: this.#logStart,
+      walNumber,
+    };
+  }
+
+  /**
+   * Moves the log start to `start` (DeleteRecords). It takes effect when its entry is durable: a start that
+   * is lost again would have told consumers of a loss that never was.
+   */
+  trim(session: AppendSession, start: Offset, nowMs: number): TrimOutcome {
+    assert(this.#state === "serving", "only a partition that serves is trimmed");
+    if (start > this.#durableEnd || start < 0) return { kind: "out-of-range" };
+    if (start <= this.#logStart) {
+      return { kind: "trimmed", logStart: this.#logStart, walNumber: this.#lastNumber };
+    }
+    const place = { leaderEpoch: this.leaderEpoch, appendedMs: nowMs, walNumber: session.nextNumber };
+    session.add(TailEntry.logStart(this, start, place));
+    this.#lastNumber = place.walNumber;
+    return { kind: "trimmed", logStart: start, walNumber: place.walNumber };
+  }
+
+  #answer(verdict: Exclude<SequenceVerdict, { kind: "next" }>, received: number): AppendOutcome {
+    const walNumber = this.#lastNumber;
+    switch (verdict.kind) {
+      case "duplicate":
+        return {
+          kind: "duplicate",
+          baseOffset: verdict.batch.baseOffset,
+          logAppendTimeMs: verdict.batch.logAppendTimeMs,
+          logStart: this.#logStart,
+          walNumber: verdict.batch.walNumber,
+        };
+      case "out-of-order-sequence":
+        return { kind: verdict.kind, expected: verdict.expected, received, walNumber };
+      case "stale-producer-epoch":
+        return { kind: verdict.kind, current: verdict.current, walNumber };
+      default:
+        return { kind: verdict.kind, walNumber } satisfies AppendRefusal;
+    }
+  }
+
+  /** One step for offset, producer state, epochs and memory: they never part (I4). */
+  #take(entry: TailEntry): void {
+    this.#logEnd = entry.end;
+    this.#appendedBytes += entry.payload.byteLength;
+    this.#lastNumber = entry.walNumber;
+    this.#producers.apply(entry);
+    this.#epochs.assign(entry.leaderEpoch, entry.baseOffset);
+    this.#tail.push(entry);
+  }
+
+  // ── Durability: told by the WAL through `Partitions` ──
+
+  /** The entry, and all before it, are durable. Returns whether somebody watches. */
+  onDurable(entry: TailEntry): boolean {
+    if (this.#state === "closed") return false;
+    if (entry.kind === EntryKind.logStart) {
+      this.#moveStart(entry.baseOffset);
+    } else {
+      assertDense(this.#durableEnd, entry.baseOffset);
+      this.#durableEnd = entry.end;
+    }
+    assertOrdered(this.#logStart, this.lastStable, this.#durableEnd, this.#logEnd);
+    return this.#watchers.size > 0;
+  }
+
+  /** Calls back after each change of the durable end and when the partition closes. Returns how to stop it. */
+  watch(callback: () => void): () => void {
+    this.#watchers.add(callback);
+    return () => this.#watchers.delete(callback);
+  }
+
+  /** For `Partitions`, once per durable group. */
+  wake(): void {
+    for (const callback of [...this.#watchers]) callback();
+  }
+
+  #moveStart(start: Offset): void {
+    if (start <= this.#logStart) return;
+    this.#logStart = start;
+    this.#epochs.trimTo(start);
+  }
+
+  /** The journal moved the log start (retention, or a trim that was flushed). */
+  startPublished(start: Offset): void {
+    if (start > this.#publishedStart) this.#publishedStart = start;
+    this.#moveStart(start);
+    assertOrdered(this.#logStart, this.lastStable, this.#durableEnd, this.#logEnd);
+  }
+
+  // ── Reading ──
+
+  /** Serves from memory at once, or from segments through a promise, which rejects with `DiskError` or `DamageError`. */
+  read(options: ReadOptions): ReadOutcome | Promise<ReadOutcome> {
+    const from = options.offset;
+    const end = options.isolation === "committed" ? this.lastStable : this.#durableEnd;
+    if (from < this.#logStart || from > this.#durableEnd) {
+      return { kind: "out-of-range", logStart: this.#logStart, highWatermark: this.#durableEnd };
+    }
+    if (from >= end) return this.#served([], 0);
+    const hole = this.#holes.find((range) => range.to > from);
+    if (hole !== undefined && hole.from <= from) return this.#damaged(hole.to);
+    const below = hole === undefined || hole.from > end ? end : hole.from;
+    const memoryBegin = this.#memoryBegin;
+    if (from < memoryBegin) return this.#readCold(options, offset(Math.min(below, memoryBegin)));
+    const { chunks, bytes } = this.#tail.collect(from, below, options.bytesMax, options.orOneBatch);
+    return this.#served(chunks, bytes);
+  }
+
+  async #readCold(options: ReadOptions, limit: Offset): Promise<ReadOutcome> {
+    const found = await this.#cold.read(this, options.offset, { bytesMax: options.bytesMax, limit });
+    if (options.offset < this.#logStart) {
+      return { kind: "out-of-range", logStart: this.#logStart, highWatermark: this.#durableEnd };
+    }
+    switch (found.kind) {
+      case "damaged":
+        return this.#damaged(found.to);
+      case "absent":
+        return this.#damaged(limit);
+      case "batches":
+        if (found.bytes > options.bytesMax && !options.orOneBatch) return this.#served([], 0);
+        return this.#served(found.chunks, found.bytes);
+      default:
+        return found satisfies never;
+    }
+  }
+
+  #served(chunks: readonly Uint8Array[], bytes: number): ReadOutcome {
+    return {
+      kind: "read",
+      chunks,
+      bytes,
+      highWatermark: this.#durableEnd,
+      lastStable: this.lastStable,
+      logStart: this.#logStart,
+    };
+  }
+
+  #damaged(resumeAt: Offset): ReadOutcome {
+    return { kind: "damaged", resumeAt, highWatermark: this.#durableEnd, logStart: this.#logStart };
+  }
+
+  /** Everything from here on is in memory; below it, in segments. */
+  get #memoryBegin(): Offset {
+    return this.#tail.first?.baseOffset ?? this.#logEnd;
+  }
+
+  /**
+   * Bytes that a read at `from` could give now, for long polls that wait for a minimum: what is in memory
+   * counts exactly, and anything in segments counts as infinitely much.
+   */
+  availableBytes(from: Offset, isolation: "uncommitted" | "committed" = "uncommitted"): number {
+    const end = isolation === "committed" ? this.lastStable : this.#durableEnd;
+    if (from >= end) return 0;
+    return from < this.#memoryBegin ? Infinity : this.#tail.bytesBetween(from, end);
+  }
+
+  /** Answers OffsetForLeaderEpoch; the current epoch ends at the high watermark. */
+  epochEnd(epoch: LeaderEpoch): EpochEnd {
+    return this.#epochs.endOf(epoch, this.#durableEnd);
+  }
+
+  /** The leader epoch of a record; −1: unknown. */
+  epochAt(at: Offset): LeaderEpoch {
+    return this.#epochs.at(at);
+  }
+
+  /** The first record whose timestamp is not below `timestamp`, exactly; offset −1 when there is none. */
+  findTimestamp(timestamp: number): Promise<TimestampAndOffset> {
+    return recordAtOrAfter(timestamp, this.#timeSource());
+  }
+
+  /** The record with the greatest timestamp, the first of several; offset −1 when there is none. */
+  findMaxTimestamp(): Promise<TimestampAndOffset> {
+    return latestRecord(this.#timeSource());
+  }
+
+  #timeSource() {
+    return {
+      segments: this,
+      cold: this.#cold,
+      tail: this.#tail,
+      epochs: this.#epochs,
+      from: this.#logStart,
+      memoryBegin: this.#memoryBegin,
+      end: this.#durableEnd,
+    };
+  }
+
+  // ── Flushing ──
+
+  unflushed(below: WalPosition): Unflushed | null {
+    const batches: TailEntry[] = [];
+    let to = this.#flushedEnd;
+    let first: TailEntry | undefined;
+    let last: TailEntry | undefined;
+    const producers = this.#flushedProducers.clone();
+    for (const entry of this.#tail.range(this.#flushedEnd, this.#durableEnd)) {
+      if (entry.walEnd > below) break;
+      producers.apply(entry);
+      first ??= entry;
+      last = entry;
+      to = entry.end;
+      if (entry.end > this.#logStart) batches.push(entry);
+    }
+    if (to < this.#loadedEnd) to = this.#loadedEnd;
+    const start = offset(Math.min(this.#logStart, to));
+    const hasStart = start > this.#publishedStart;
+    if (to === this.#flushedEnd && !hasStart && !this.#isDependent) return null;
+    return {
+      leaderEpoch: this.leaderEpoch,
+      from: this.#flushedEnd,
+      to,
+      start: hasStart ? start : offset(-1),
+      batches,
+      appendedFirstMs: first?.appendedMs ?? producers.recordedMs,
+      appendedLastMs: last?.appendedMs ?? producers.recordedMs,
+      state: {
+        recordedMs: producers.recordedMs,
+        producers: producers.snapshot(),
+        aborted: [],
+        leaderEpochs: this.#epochs.asOf(to),
+      },
+    };
+  }
+
+  published(row: FlushRow): void {
+    assert(
+      row.from === this.#flushedEnd && row.to <= this.#durableEnd,
+      "a flush goes on where the last ended",
+    );
+    for (const entry of this.#tail.range(row.from, row.to)) this.#flushedProducers.apply(entry);
+    this.#flushedEnd = row.to;
+    this.#isDependent = false;
+    if (row.start >= 0) this.startPublished(row.start);
+  }
+
+  /** For `MemoryTail`: the first batch in memory leaves it. */
+  forget(entry: TailEntry): void {
+    if (entry.kind !== EntryKind.batch || this.#state === "closed") return;
+    assert(entry.end <= this.#flushedEnd, "only what is in segments leaves the memory");
+    this.#tail.drop(entry);
+  }
+
+  // ── Loading and the end ──
+
+  /**
+   * Takes an entry of an older WAL, in WAL order: state and memory become what they were. Undefined: it
+   * is in segments already. Throws `MalformedError` when the payload is no batch.
+   */
+  load(entry: WalEntry): TailEntry | undefined {
+    assert(this.#state === "loading", "entries are loaded before the partition serves");
+    if (entry.kind === EntryKind.logStart) {
+      this.#moveStart(entry.baseOffset);
+      return undefined;
+    }
+    if (entry.baseOffset + entry.count <= this.#flushedEnd) return undefined;
+    this.#passHoles();
+    assertDense(this.#logEnd, entry.baseOffset);
+    const loaded = TailEntry.batch(this, BatchView.at(entry.payload), {
+      baseOffset: entry.baseOffset,
+      leaderEpoch: entry.leaderEpoch,
+      appendedMs: entry.appendedMs,
+      bytesBefore: this.#appendedBytes,
+      walNumber: 0,
+    });
+    assertDense(advance(entry.baseOffset, entry.count), loaded.end);
+    this.#take(loaded);
+    this.#durableEnd = this.#logEnd;
+    return loaded;
+  }
+
+  /** Everything is loaded: from here on the partition appends and serves. */
+  serve(): void {
+    assert(this.#state === "loading", "a partition begins to serve once");
+    this.#passHoles();
+    this.#loadedEnd = this.#logEnd;
+    this.#epochs.assign(this.leaderEpoch, this.#logEnd);
+    if (this.#logStart > this.#logEnd) this.#logStart = this.#logEnd;
+    assertOrdered(this.#logStart, this.lastStable, this.#durableEnd, this.#logEnd);
+    this.#state = "serving";
+  }
+
+  #passHoles(): void {
+    for (const hole of this.#holes) {
+      if (hole.from <= this.#logEnd && this.#logEnd < hole.to) this.#logEnd = this.#durableEnd = hole.to;
+    }
+  }
+
+  /** Dropped, or owned by somebody else now. What the tail still holds of it goes with its groups. */
+  close(): void {
+    this.#state = "closed";
+    this.#tail.clear();
+    this.wake();
+    this.#watchers.clear();
+  }
+}

@@ -1,0 +1,334 @@
+/**
+ * What one partition remembers of its idempotent producers (KIP-98, KIP-360): enough to answer a retry
+ * with its first offset, to refuse a gap, and to fence an older epoch. `check` judges and changes
+ * nothing; `apply` takes an appended entry and never refuses, so that replaying the log gives exactly the
+ * state that the live broker had. It never knows the clock: producers expire by recorded append times.
+ * State and batch travel in one WAL entry (I4); a state that ran ahead of its batch would answer a retry
+ * of a lost batch as a duplicate, and that is a lost message.
+ */
+import { type Offset, type ProducerEpoch, type ProducerId, offset } from "../base/ids.ts";
+import { advanceSequence } from "../record/batch.ts";
+import type { FooterState, ProducerSnapshot } from "./segment-format.ts";
+
+/** Batches per producer whose first answer is remembered. Clients have at most 5 requests in flight. */
+export const batchesRemembered = 5;
+/** Over this bound the producer that was silent longest is forgotten; its next batch is told so. */
+export const producersMaxDefault = 10_000;
+/** Kafka's default of `producer.id.expiration.ms`. */
+export const producerExpirationMsDefault = 86_400_000;
+
+/** Sequence numbers run from 0 to 2^31 − 1 and then begin again. */
+const sequenceSpace = 0x8000_0000;
+/** Further back than this a sequence number could as well lie ahead, so nothing is claimed about it. */
+const provableDistanceMax = 2 ** 30;
+
+/** The part of an appended entry that matters here. */
+export interface SequencedEntry {
+  readonly baseOffset: Offset;
+  readonly count: number;
+  readonly producerId: ProducerId;
+  readonly producerEpoch: ProducerEpoch;
+  /** −1: without sequence numbers (a marker, or no producer at all). */
+  readonly sequence: number;
+  readonly appendedMs: number;
+  /** −1 with CreateTime. */
+  readonly logAppendTimeMs: number;
+  readonly walNumber: number;
+}
+
+/** A remembered batch. Owned by the state, which reuses the object: take what is needed at once. */
+export interface RememberedBatch {
+  readonly firstSequence: number;
+  readonly lastSequence: number;
+  readonly baseOffset: Offset;
+  readonly lastOffset: Offset;
+  readonly logAppendTimeMs: number;
+  /** 0 after a restart: what was recovered is durable. */
+  readonly walNumber: number;
+}
+
+export type SequenceVerdict =
+  | { readonly kind: "next" }
+  | { readonly kind: "duplicate"; readonly batch: RememberedBatch }
+  | { readonly kind: "duplicate-sequence" }
+  | { readonly kind: "out-of-order-sequence"; readonly expected: number }
+  | { readonly kind: "unknown-producer" }
+  | { readonly kind: "stale-producer-epoch"; readonly current: ProducerEpoch };
+
+const NEXT: SequenceVerdict = { kind: "next" };
+const UNKNOWN: SequenceVerdict = { kind: "unknown-producer" };
+const OLD_DUPLICATE: SequenceVerdict = { kind: "duplicate-sequence" };
+
+type MutableBatch = { -readonly [K in keyof RememberedBatch]: RememberedBatch[K] };
+
+interface Producer {
+  readonly id: ProducerId;
+  epoch: ProducerEpoch;
+  coordinatorEpoch: number;
+  lastMs: number;
+  /** Sequence numbers that this epoch was given without a gap, up to the newest. */
+  sequenceCount: number;
+  /** First offset of the open transaction; −1: none. */
+  openFrom: Offset;
+  /** Oldest first, at most `batchesRemembered`. */
+  readonly batches: MutableBatch[];
+  /** Neighbours in the order of their newest batches. */
+  older: Producer | null;
+  newer: Producer | null;
+}
+
+/** The default bounds are those of the constants above. */
+export interface ProducerBounds {
+  readonly producersMax?: number;
+  readonly expirationMs?: number;
+}
+
+export class ProducerState {
+  readonly #producersMax: number;
+  readonly #expirationMs: number;
+  readonly #producers = new Map<ProducerId, Producer>();
+  #oldest: Producer | null = null;
+  #newest: Producer | null = null;
+  /** The latest append time that was recorded: the only clock here. Never goes back. */
+  #recordedMs = 0;
+
+  constructor(bounds: ProducerBounds = {}) {
+    this.#producersMax = bounds.producersMax ?? producersMaxDefault;
+    this.#expirationMs = bounds.expirationMs ?? producerExpirationMsDefault;
+  }
+
+  static restore(state: Pick<FooterState, "recordedMs" | "producers">, bounds: ProducerBounds = {}) {
+    const restored = new ProducerState(bounds);
+    restored.#recordedMs = state.recordedMs;
+    for (const snapshot of state.producers) restored.#append(fromSnapshot(snapshot));
+    return restored;
+  }
+
+  get size(): number {
+    return this.#producers.size;
+  }
+  get recordedMs(): number {
+    return this.#recordedMs;
+  }
+
+  /**
+   * Whether a batch of `count` records may be appended at `nowMs`.
+   *
+   * Nothing is known of the producer and the sequence is not 0: refused as unknown. Kafka 4.x takes any
+   * sequence there from a producer without transactions, and refuses it from one with them (KIP-890).
+   * Refusing everybody is the choice that loses nothing: an accepted batch may be the second of a new
+   * producer whose first was refused a moment ago, and the retry of the first would then come too late;
+   * or the retry of a batch whose state has expired, and would be stored twice. Clients answer the
+   * refusal with a new epoch and sequence 0 and send again what is not acknowledged (KIP-360).
+   *
+   * A batch older than those remembered: Kafka says out of order, here it is a duplicate when every
+   * sequence number of it certainly was taken, else out of order.
+   */
+  check(
+    id: ProducerId,
+    epoch: ProducerEpoch,
+    sequence: number,
+    count: number,
+    nowMs: number,
+  ): SequenceVerdict {
+    const producer = this.#producers.get(id);
+    if (producer === undefined || this.#isExpired(producer, Math.max(nowMs, this.#recordedMs))) {
+      return sequence <= 0 ? NEXT : UNKNOWN;
+    }
+    if (epoch < producer.epoch) return { kind: "stale-producer-epoch", current: producer.epoch };
+    if (sequence < 0) return NEXT;
+    if (epoch > producer.epoch) return expect(0, sequence);
+    const newest = producer.batches.at(-1);
+    if (newest === undefined) return expect(0, sequence);
+    const expected = advanceSequence(newest.lastSequence, 1);
+    if (sequence === expected) return NEXT;
+    const lastSequence = advanceSequence(sequence, count - 1);
+    for (const batch of producer.batches) {
+      if (batch.firstSequence === sequence && batch.lastSequence === lastSequence) {
+        return { kind: "duplicate", batch };
+      }
+    }
+    const remembered = distanceBack(expected, (producer.batches[0] as MutableBatch).firstSequence);
+    const back = distanceBack(expected, sequence);
+    const wasTaken = back <= Math.min(producer.sequenceCount, provableDistanceMax);
+    if (wasTaken && back - count >= remembered) return OLD_DUPLICATE;
+    return { kind: "out-of-order-sequence", expected };
+  }
+
+  /** Takes an entry that is in the log, in log order. Entries without a producer count as well: they move the time. */
+  apply(entry: SequencedEntry): void {
+    if (entry.appendedMs > this.#recordedMs) this.#recordedMs = entry.appendedMs;
+    this.#expire();
+    if (entry.producerId < 0) return;
+    const producer = this.#touch(entry.producerId);
+    if (producer.epoch !== entry.producerEpoch) {
+      producer.epoch = entry.producerEpoch;
+      producer.batches.length = 0;
+      producer.sequenceCount = 0;
+    }
+    if (entry.sequence >= 0) remember(producer, entry);
+  }
+
+  #isExpired(producer: Producer, nowMs: number): boolean {
+    return producer.openFrom < 0 && nowMs - producer.lastMs > this.#expirationMs;
+  }
+
+  #expire(): void {
+    let next = this.#oldest;
+    while (next !== null && this.#recordedMs - next.lastMs > this.#expirationMs) {
+      const producer = next;
+      next = producer.newer;
+      if (producer.openFrom < 0) this.#remove(producer);
+    }
+  }
+
+  /** The producer, known or new, as the one with the newest batch. */
+  #touch(id: ProducerId): Producer {
+    let producer = this.#producers.get(id);
+    if (producer === undefined) {
+      producer = {
+        id,
+        epoch: -1 as ProducerEpoch,
+        coordinatorEpoch: -1,
+        lastMs: this.#recordedMs,
+        sequenceCount: 0,
+        openFrom: offset(-1),
+        batches: [],
+        older: null,
+        newer: null,
+      };
+      this.#append(producer);
+      this.#evict();
+    } else {
+      producer.lastMs = this.#recordedMs;
+      if (producer !== this.#newest) {
+        this.#unlink(producer);
+        this.#link(producer);
+      }
+    }
+    return producer;
+  }
+
+  #append(producer: Producer): void {
+    this.#producers.set(producer.id, producer);
+    this.#link(producer);
+  }
+
+  #evict(): void {
+    let next = this.#oldest;
+    while (this.#producers.size > this.#producersMax && next !== null && next !== this.#newest) {
+      const producer = next;
+      next = producer.newer;
+      if (producer.openFrom < 0) this.#remove(producer);
+    }
+  }
+
+  #remove(producer: Producer): void {
+    this.#producers.delete(producer.id);
+    this.#unlink(producer);
+  }
+
+  #link(producer: Producer): void {
+    producer.older = this.#newest;
+    producer.newer = null;
+    if (this.#newest === null) this.#oldest = producer;
+    else this.#newest.newer = producer;
+    this.#newest = producer;
+  }
+
+  #unlink(producer: Producer): void {
+    if (producer.older === null) this.#oldest = producer.newer;
+    else producer.older.newer = producer.newer;
+    if (producer.newer === null) this.#newest = producer.older;
+    else producer.newer.older = producer.older;
+  }
+
+  /** For a segment's footer; in the order of the newest batches, so that equal states give equal bytes. */
+  snapshot(): ProducerSnapshot[] {
+    const snapshots: ProducerSnapshot[] = [];
+    for (let next = this.#oldest; next !== null; next = next.newer) snapshots.push(toSnapshot(next));
+    return snapshots;
+  }
+
+  /** A copy that shares nothing. */
+  clone(): ProducerState {
+    const copy = new ProducerState({ producersMax: this.#producersMax, expirationMs: this.#expirationMs });
+    copy.#recordedMs = this.#recordedMs;
+    for (let next = this.#oldest; next !== null; next = next.newer) {
+      copy.#append({
+        ...next,
+        batches: next.batches.map((batch) => ({ ...batch })),
+        older: null,
+        newer: null,
+      });
+    }
+    return copy;
+  }
+}
+
+function expect(expected: number, sequence: number): SequenceVerdict {
+  return sequence === expected ? NEXT : { kind: "out-of-order-sequence", expected };
+}
+
+/** How far `sequence` lies before `expected`, 0 … 2^31 − 1. */
+function distanceBack(expected: number, sequence: number): number {
+  return (expected - sequence + sequenceSpace) % sequenceSpace;
+}
+
+function remember(producer: Producer, entry: SequencedEntry): void {
+  const batches = producer.batches;
+  const newest = batches.at(-1);
+  if (newest !== undefined && advanceSequence(newest.lastSequence, 1) !== entry.sequence) {
+    // A gap in what was logged: nothing before it proves anything about what comes after it.
+    batches.length = 0;
+    producer.sequenceCount = 0;
+  }
+  producer.sequenceCount = Math.min(producer.sequenceCount + entry.count, sequenceSpace - 1);
+  const batch = batches.length < batchesRemembered ? ({} as MutableBatch) : (batches.shift() as MutableBatch);
+  batch.firstSequence = entry.sequence;
+  batch.lastSequence = advanceSequence(entry.sequence, entry.count - 1);
+  batch.baseOffset = entry.baseOffset;
+  batch.lastOffset = offset(entry.baseOffset + entry.count - 1);
+  batch.logAppendTimeMs = entry.logAppendTimeMs;
+  batch.walNumber = entry.walNumber;
+  batches.push(batch);
+}
+
+function toSnapshot(producer: Producer): ProducerSnapshot {
+  return {
+    producerId: producer.id,
+    producerEpoch: producer.epoch,
+    coordinatorEpoch: producer.coordinatorEpoch,
+    lastTimestampMs: producer.lastMs,
+    sequenceCount: producer.sequenceCount,
+    openFrom: producer.openFrom,
+    batches: producer.batches.map((batch) => ({
+      firstSequence: batch.firstSequence,
+      lastSequence: batch.lastSequence,
+      baseOffset: batch.baseOffset,
+      lastOffset: batch.lastOffset,
+      timestampMs: batch.logAppendTimeMs,
+    })),
+  };
+}
+
+function fromSnapshot(snapshot: ProducerSnapshot): Producer {
+  return {
+    id: snapshot.producerId,
+    epoch: snapshot.producerEpoch,
+    coordinatorEpoch: snapshot.coordinatorEpoch,
+    lastMs: snapshot.lastTimestampMs,
+    sequenceCount: snapshot.sequenceCount,
+    openFrom: snapshot.openFrom,
+    batches: snapshot.batches.map((batch) => ({
+      firstSequence: batch.firstSequence,
+      lastSequence: batch.lastSequence,
+      baseOffset: batch.baseOffset,
+      lastOffset: batch.lastOffset,
+      logAppendTimeMs: batch.timestampMs,
+      walNumber: 0,
+    })),
+    older: null,
+    newer: null,
+  };
+}
