@@ -49,7 +49,7 @@ export function crc32cScript(bytes: Uint8Array, from = 0): number {
 }
 
 /** Below this the call into the native library costs more than it saves. */
-const nativeBytesMin = 256;
+const nativeBytesMin = 128;
 let native: ((bytes: Uint8Array, from?: number) => number) | null = null;
 
 /** Hands over the native function; `io/` does this at start. Results are the same with and without. */

@@ -60,7 +60,7 @@ describe("records", () => {
     const edges = [0, 1, 63, 64, 8191, 8192, 2 ** 20 - 1, 2 ** 20, 2 ** 30 - 1, 2 ** 31 - 1];
     const longs = [...edges, 2 ** 32, 2 ** 34, 2 ** 41, 2 ** 48, 2 ** 51].flatMap((value) => [
       value,
-      -value,
+      0 - value,
       -value - 1,
     ]);
     for (const offsetDelta of edges) {
