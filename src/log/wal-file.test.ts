@@ -1,0 +1,170 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { type BrokerEpoch, brokerEpoch, walPosition } from "../base/ids.ts";
+import { SimClock } from "../sim/clock.ts";
+import { SimDisk } from "../sim/disk.ts";
+import { SimRandom } from "../sim/random.ts";
+import { Scheduler } from "../sim/scheduler.ts";
+import { silentLogger, silentMeter } from "../sim/silence.ts";
+import { anEntry, describeWal, type WalWorld } from "./wal.contract.ts";
+import type { WalEvents } from "./wal.ts";
+import { FileWal } from "./wal-file.ts";
+import { recoverEpoch, removeReleasedFiles } from "./wal-recovery.ts";
+
+const deaf: WalEvents = { onDurable: () => undefined, onFailure: () => undefined };
+
+function makeWorld(options: { readonly fileBytes?: number; readonly frameBytesMax?: number } = {}) {
+  const random = new SimRandom(42);
+  const scheduler = new Scheduler(random);
+  const disk = new SimDisk({ scheduler, random: random.fork("disk") });
+  let clock = new SimClock(scheduler);
+  const die = () => {
+    clock.stop();
+    clock = new SimClock(scheduler);
+  };
+  const world = {
+    disk,
+    open: (epoch: BrokerEpoch, events: WalEvents = deaf) =>
+      FileWal.open({
+        disk,
+        clock,
+        random: random.fork("wal"),
+        log: silentLogger,
+        meter: silentMeter,
+        clusterId: "test",
+        epoch,
+        fileBytes: 32 * 1024,
+        ...options,
+        events,
+      }),
+    recover: (epoch: BrokerEpoch, released = 0) =>
+      recoverEpoch({ disk, clusterId: "test", epoch, released: walPosition(released), recorded: null }),
+    kill() {
+      die();
+      disk.kill();
+    },
+    crash() {
+      die();
+      disk.crash(() => false);
+    },
+    failWrites() {
+      disk.fault = ({ operation }) =>
+        operation === "writeSynced" ? { kind: "error", errno: "EIO", written: 100 } : undefined;
+    },
+    run: <T>(promise: Promise<T>) => scheduler.runUntil(promise),
+    advance: (ms: number) => scheduler.run({ untilMs: scheduler.nowMs + ms }),
+  };
+  return world satisfies WalWorld;
+}
+
+describeWal("the WAL in files keeps the contract", () => makeWorld());
+
+const epoch = brokerEpoch(1);
+
+test("a mark witnesses the newest frame 100 ms after it, and is never followed by another", async () => {
+  const world = makeWorld();
+  const wal = await world.run(world.open(epoch));
+  await world.run(wal.whenDurable(wal.append([anEntry({ base: 0 })])));
+  const before = wal.durablePosition;
+  await world.advance(90);
+  assert.equal(wal.durablePosition, before);
+  await world.advance(1000);
+  assert.equal(wal.durablePosition, before + 4096);
+});
+
+test("appends of one promise job share a frame, and so do those that arrive while one is written", async () => {
+  const world = makeWorld();
+  let groups = 0;
+  const wal = await world.run(world.open(epoch, { ...deaf, onDurable: () => groups++ }));
+  for (let base = 0; base < 10; base++) wal.append([anEntry({ base })]);
+  await Promise.resolve();
+  for (let base = 10; base < 20; base++) {
+    wal.append([anEntry({ base })]);
+    await Promise.resolve();
+  }
+  await world.run(wal.whenDurable(20));
+  assert.equal(groups, 2);
+});
+
+test("a frame takes no more appends than its bound, and one larger append whole", async () => {
+  const world = makeWorld({ frameBytesMax: 1000 });
+  const sizes: number[] = [];
+  const wal = await world.run(
+    world.open(epoch, { ...deaf, onDurable: ({ entries }) => sizes.push(entries.length) }),
+  );
+  for (let base = 0; base < 5; base++) wal.append([anEntry({ base, bytes: 400 })]);
+  wal.append([anEntry({ base: 5, bytes: 3000 }), anEntry({ base: 6 })]);
+  await world.run(wal.whenDurable(7));
+  assert.deepEqual(sizes, [2, 2, 1, 2]);
+});
+
+test("files are prepared in the background and, once released, recycled", async () => {
+  const world = makeWorld();
+  const groups: number[] = [];
+  const wal = await world.run(world.open(epoch, { ...deaf, onDurable: ({ end }) => groups.push(end) }));
+  for (let base = 0; base < 80; base++) {
+    await world.run(wal.whenDurable(wal.append([anEntry({ base, bytes: 3000 })])));
+    await world.advance(20);
+    if (base >= 10) wal.release(walPosition(groups[base - 10] as number));
+  }
+  await world.advance(500);
+  const logs = world.disk.paths().filter((path) => path.endsWith(".log"));
+  assert.ok(logs.length <= 4, `released files are gone: ${logs.join(" ")}`);
+  const origins = logs.map((path) => world.disk.contents(path)[14]);
+  assert.ok(origins.includes(2), `a file was recycled: ${origins.join(" ")}`);
+  world.crash();
+  const recovered = await world.run(world.recover(epoch, groups[69] as number));
+  assert.deepEqual(
+    recovered.entries.map(({ entry }) => entry.baseOffset),
+    [70, 71, 72, 73, 74, 75, 76, 77, 78, 79],
+  );
+  assert.deepEqual(recovered.reports, []);
+});
+
+test("the files of a dead epoch go as far as nothing in them is needed, and all when nothing is", async () => {
+  const world = makeWorld();
+  const groups: number[] = [];
+  const wal = await world.run(world.open(epoch, { ...deaf, onDurable: ({ end }) => groups.push(end) }));
+  for (let base = 0; base < 30; base++) {
+    await world.run(wal.whenDurable(wal.append([anEntry({ base, bytes: 3000 })])));
+  }
+  world.crash();
+  const needed = walPosition(groups[19] as number);
+  const options = { disk: world.disk, clusterId: "test", epoch };
+  assert.ok((await world.run(removeReleasedFiles(options, needed))) > 0);
+  const recovered = await world.run(world.recover(epoch, needed));
+  assert.equal(recovered.entries.length, 10);
+  await world.run(removeReleasedFiles(options, null));
+  assert.deepEqual(world.disk.paths(), []);
+});
+
+test("an epoch that was recovered is read again by its recorded end and holes", async () => {
+  const world = makeWorld();
+  const wal = await world.run(world.open(epoch));
+  for (let base = 0; base < 8; base++) await world.run(wal.whenDurable(wal.append([anEntry({ base })])));
+  world.crash();
+  const { end, hash } = await world.run(world.recover(epoch));
+  const hole = {
+    ...anEntry({ base: 2 }),
+    from: anEntry({ base: 2 }).baseOffset,
+    to: anEntry({ base: 3 }).baseOffset,
+  };
+  const again = await world.run(
+    recoverEpoch({
+      disk: world.disk,
+      clusterId: "test",
+      epoch,
+      released: walPosition(0),
+      recorded: { end: walPosition(end - 4096), holes: [hole], hash },
+    }),
+  );
+  assert.equal(again.end, end - 4096);
+  assert.deepEqual(
+    again.entries.map(({ entry }) => entry.baseOffset),
+    [0, 1, 3, 4, 5, 6],
+  );
+  assert.deepEqual(
+    again.reports.map(({ kind }) => kind),
+    ["changed-since-recovery"],
+  );
+});

@@ -1,0 +1,239 @@
+/**
+ * Looks at what a dead epoch left on the disk and decides nothing: which files are its own, where their
+ * frames lie, which headers are sound. Reads through one window, so that memory stays bounded by it and
+ * by what the caller keeps. A file counts as foreign only when both copies of its header say so, or when
+ * no frame in it proves the contrary.
+ */
+import { RefusedError } from "../base/errors.ts";
+import type { BrokerEpoch } from "../base/ids.ts";
+import type { Disk, DiskFile } from "../base/ports.ts";
+import {
+  BLOCK_BYTES,
+  decodeFileHeader,
+  decodeFrameHeader,
+  type FileHeader,
+  FileOrigin,
+  FRAME_HEADER_BYTES,
+  type FrameHeader,
+  FRAMES_BEGIN,
+  saltOfFrame,
+  saltSeed,
+  WAL_FORMAT,
+  walDirectory,
+} from "./wal-format.ts";
+
+const windowBytes = 4 * 1024 * 1024;
+
+/** Something a person should hear of. */
+export interface RecoveryReport {
+  readonly kind:
+    | "damaged-file-header"
+    | "damaged-frame"
+    | "hole"
+    | "jump"
+    | "unproved-tail"
+    | "changed-since-recovery";
+  /** One sentence: what, where, what follows. */
+  readonly message: string;
+}
+
+export interface ScannedFile {
+  readonly epoch: BrokerEpoch;
+  readonly fileNumber: number;
+  readonly path: string;
+  readonly handle: DiskFile;
+  readonly bytes: number;
+  readonly base: number;
+  readonly salt: Uint8Array;
+  readonly seed: number;
+  readonly origin: FileOrigin;
+}
+
+export interface LocatedFrame {
+  readonly file: ScannedFile;
+  /** First byte in the file. */
+  readonly at: number;
+  readonly header: FrameHeader;
+}
+
+export class WalScan {
+  /** The epoch's files in order; bases rise. */
+  readonly files: readonly ScannedFile[];
+  #window: { readonly file: ScannedFile; readonly at: number; readonly bytes: Uint8Array } | null = null;
+
+  private constructor(files: readonly ScannedFile[]) {
+    this.files = files;
+  }
+
+  /** Opens the files of an epoch; none when there is no directory. Rejects with `DiskError`, or `RefusedError` for a newer format. */
+  static async open(
+    options: { readonly disk: Disk; readonly clusterId: string; readonly epoch: BrokerEpoch },
+    report: (report: RecoveryReport) => void,
+  ): Promise<WalScan> {
+    const { disk, epoch } = options;
+    const directory = walDirectory(epoch);
+    const numbers: number[] = [];
+    for (const name of await disk.list(directory)) {
+      if (/^\d+\.log$/.test(name)) numbers.push(Number.parseInt(name, 10));
+    }
+    numbers.sort((a, b) => a - b);
+    const files: ScannedFile[] = [];
+    for (const fileNumber of numbers) {
+      const file = await openFile({ ...options, fileNumber, path: `${directory}/${fileNumber}.log` }, report);
+      const before = files[files.length - 1];
+      if (file === null) continue;
+      if (before !== undefined && file.base < before.base) {
+        await file.handle.close();
+        report({
+          kind: "damaged-file-header",
+          message: `${file.path} claims to begin at position ${file.base}, before ${before.path} does; it is left aside`,
+        });
+      } else files.push(file);
+    }
+    return new WalScan(files);
+  }
+
+  /** The file in which a frame at `position` would lie, and where; null before the first. */
+  locate(
+    position: number,
+  ): { readonly file: ScannedFile; readonly index: number; readonly at: number } | null {
+    for (let index = this.files.length - 1; index >= 0; index--) {
+      const file = this.files[index] as ScannedFile;
+      if (file.base <= position) return { file, index, at: FRAMES_BEGIN + position - file.base };
+    }
+    return null;
+  }
+
+  /** Bytes of a file, fewer at its end. A view of a window that is not reused. */
+  async read(file: ScannedFile, at: number, length: number): Promise<Uint8Array> {
+    const end = Math.min(at + length, file.bytes);
+    if (end <= at) return new Uint8Array(0);
+    let window = this.#window;
+    if (
+      window === null ||
+      window.file !== file ||
+      at < window.at ||
+      end > window.at + window.bytes.byteLength
+    ) {
+      const bytes = await file.handle.read(at, Math.max(windowBytes, length));
+      window = { file, at, bytes };
+      this.#window = window;
+    }
+    return window.bytes.subarray(at - window.at, end - window.at);
+  }
+
+  /** The frame whose sound header lies at `position`, or null. */
+  async frameAt(position: number): Promise<LocatedFrame | null> {
+    const place = this.locate(position);
+    return place === null ? null : this.#frameIn(place.file, place.at);
+  }
+
+  async #frameIn(file: ScannedFile, at: number): Promise<LocatedFrame | null> {
+    const header = decodeFrameHeader(await this.read(file, at, FRAME_HEADER_BYTES), file);
+    if (header === null || header.position !== file.base + at - FRAMES_BEGIN) return null;
+    return { file, at, header };
+  }
+
+  /** Every sound frame header behind `position`, to the end of the last file. */
+  async framesBehind(position: number): Promise<readonly LocatedFrame[]> {
+    const found: LocatedFrame[] = [];
+    const place = this.locate(position);
+    for (let index = place?.index ?? 0; index < this.files.length; index++) {
+      const file = this.files[index] as ScannedFile;
+      let at = index === place?.index ? place.at + BLOCK_BYTES : FRAMES_BEGIN;
+      while (at < file.bytes) {
+        const frame = await this.#frameIn(file, at);
+        if (frame !== null) found.push(frame);
+        // A sound header tells its length, and what lies within is payload.
+        at += frame?.header.length ?? BLOCK_BYTES;
+      }
+    }
+    return found;
+  }
+
+  async close(): Promise<void> {
+    for (const file of this.files) await file.handle.close();
+  }
+}
+
+interface FileToOpen {
+  readonly disk: Disk;
+  readonly clusterId: string;
+  readonly epoch: BrokerEpoch;
+  readonly fileNumber: number;
+  readonly path: string;
+}
+
+async function openFile(
+  options: FileToOpen,
+  report: (report: RecoveryReport) => void,
+): Promise<ScannedFile | null> {
+  const { disk, clusterId, epoch, fileNumber, path } = options;
+  const handle = await disk.open(path, { mode: "read", lane: "wal" });
+  const bytes = await handle.size();
+  const blocks = await handle.read(0, FRAMES_BEGIN);
+  const copies = [0, BLOCK_BYTES].map((at) => decodeFileHeader(blocks.subarray(at, at + BLOCK_BYTES)));
+  const isOurs = (header: FileHeader) =>
+    header.epoch === epoch && header.fileNumber === fileNumber && header.clusterId === clusterId;
+  const header = copies.find((copy) => copy !== null && isOurs(copy)) ?? null;
+  if (header !== null) {
+    if (header.format > WAL_FORMAT) {
+      throw new RefusedError(
+        `${path} has format ${header.format}, written by a newer version; start that one`,
+      );
+    }
+    if (copies.some((copy) => copy === null || !isOurs(copy))) {
+      report({
+        kind: "damaged-file-header",
+        message: `One of the two headers of ${path} is damaged; the other one serves`,
+      });
+    }
+    const { base, salt, origin } = header;
+    return { epoch, fileNumber, path, handle, bytes, base, salt, seed: saltSeed(salt), origin };
+  }
+  const found = copies.includes(null) ? await findByFrames(handle, bytes, epoch, fileNumber) : null;
+  if (found === null) {
+    await handle.close();
+    if (copies.includes(null)) {
+      report({
+        kind: "damaged-file-header",
+        message: `The headers of ${path} are damaged and no frame in it is one of this file; it is left aside`,
+      });
+    }
+    return null;
+  }
+  report({
+    kind: "damaged-file-header",
+    message: `Both headers of ${path} are damaged; its frames tell salt and position`,
+  });
+  // What lay in it before is unknown: counted as zeros, so that no remainder is taken for clean.
+  return {
+    epoch,
+    fileNumber,
+    path,
+    handle,
+    bytes,
+    ...found,
+    seed: saltSeed(found.salt),
+    origin: FileOrigin.zeros,
+  };
+}
+
+async function findByFrames(
+  handle: DiskFile,
+  fileBytes: number,
+  epoch: BrokerEpoch,
+  fileNumber: number,
+): Promise<{ readonly base: number; readonly salt: Uint8Array } | null> {
+  for (let begin = FRAMES_BEGIN; begin < fileBytes; begin += windowBytes) {
+    const window = await handle.read(begin, windowBytes);
+    for (let at = 0; at < window.byteLength; at += BLOCK_BYTES) {
+      const block = window.subarray(at, at + BLOCK_BYTES);
+      const salt = saltOfFrame(block, epoch, fileNumber);
+      const header = salt === null ? null : decodeFrameHeader(block, { epoch, fileNumber, salt });
+      if (salt === null || header === null) continue;
+      return { base: header.position - (begin + at - FRAMES_BEGIN), salt };
+    }
+  }
+  return null;
+}
