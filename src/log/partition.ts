@@ -17,6 +17,7 @@ import type { FlushSource, Unflushed } from "./flush-source.ts";
 import { assertDense, assertOrdered } from "./invariants.ts";
 import { type EpochEnd, LeaderEpochs } from "./leader-epochs.ts";
 import type { LogConfig } from "./log-config.ts";
+import { FlushProgress } from "./partition-flush.ts";
 import type { AppendSession } from "./memory-tail.ts";
 import type { AppendOutcome, AppendRefusal, ReadOutcome, TimestampAndOffset } from "./outcomes.ts";
 import { type ProducerBounds, ProducerState, type SequenceVerdict } from "./producer-state.ts";
@@ -82,19 +83,10 @@ export class Partition implements FlushSource, SegmentSource {
   #logStart: Offset;
   #durableEnd: Offset;
   #logEnd: Offset;
-  /** What segments hold. flushedEnd ≤ durableEnd. */
-  #flushedEnd: Offset;
-  /** The next FLUSH reaches at least this far, because its row clears the dependencies on older WALs. */
-  #loadedEnd: Offset;
-  #isDependent: boolean;
-  /** The log start as the journal has it. publishedStart ≤ logStart. */
-  #publishedStart: Offset;
-
   readonly #tail = new TailIndex();
   readonly #epochs: LeaderEpochs;
   readonly #producers: ProducerState;
-  /** As of `flushedEnd`: what a footer needs is this and the entries behind it. */
-  #flushedProducers: ProducerState;
+  readonly #flush: FlushProgress;
   #lastNumber = 0;
   #appendedBytes = 0;
   readonly #watchers = new Set<() => void>();
@@ -108,16 +100,18 @@ export class Partition implements FlushSource, SegmentSource {
     this.#holes = options.holes;
     this.#config = options.config;
     this.#logStart = options.logStart;
-    this.#publishedStart = options.logStart;
-    this.#flushedEnd = options.flushedEnd;
     this.#durableEnd = options.flushedEnd;
     this.#logEnd = options.flushedEnd;
-    this.#loadedEnd = options.flushedEnd;
-    this.#isDependent = options.isDependent;
     const state = options.state ?? { recordedMs: 0, producers: [], aborted: [], leaderEpochs: [] };
     this.#epochs = new LeaderEpochs(state.leaderEpochs);
     this.#producers = ProducerState.restore(state, options.producerBounds);
-    this.#flushedProducers = this.#producers.clone();
+    this.#flush = new FlushProgress({
+      tail: this.#tail,
+      flushedEnd: options.flushedEnd,
+      producers: this.#producers.clone(),
+      publishedStart: options.logStart,
+      isDependent: options.isDependent,
+    });
   }
 
   get config(): LogConfig {
@@ -140,7 +134,7 @@ export class Partition implements FlushSource, SegmentSource {
     return this.#logEnd;
   }
   get flushedEnd(): Offset {
-    return this.#flushedEnd;
+    return this.#flush.flushedEnd;
   }
   get isServing(): boolean {
     return this.#state === "serving";
@@ -267,7 +261,9 @@ export class Partition implements FlushSource, SegmentSource {
 
   /** For `Partitions`, once per durable group. */
   wake(): void {
-    for (const callback of [...this.#watchers]) callback();
+    // A copy, because who is woken may watch again at once.
+    const watching = [...this.#watchers];
+    for (const callback of watching) callback();
   }
 
   #moveStart(start: Offset): void {
@@ -278,7 +274,7 @@ export class Partition implements FlushSource, SegmentSource {
 
   /** The journal moved the log start (retention, or a trim that was flushed). */
   startPublished(start: Offset): void {
-    if (start > this.#publishedStart) this.#publishedStart = start;
+    this.#flush.startPublished(start);
     this.#moveStart(start);
     assertOrdered(this.#logStart, this.lastStable, this.#durableEnd, this.#logEnd);
   }
@@ -314,6 +310,10 @@ export class Partition implements FlushSource, SegmentSource {
         return this.#damaged(limit);
       case "batches":
         if (found.bytes > options.bytesMax && !options.orOneBatch) return this.#served([], 0);
+        if (found.bytes === 0 && found.next > options.offset) {
+          // Compaction left nothing here; the reader goes on behind it, perhaps in memory.
+          return this.read({ ...options, offset: found.next });
+        }
         return this.#served(found.chunks, found.bytes);
       default:
         return found satisfies never;
@@ -385,55 +385,24 @@ export class Partition implements FlushSource, SegmentSource {
   // ── Flushing ──
 
   unflushed(below: WalPosition): Unflushed | null {
-    const batches: TailEntry[] = [];
-    let to = this.#flushedEnd;
-    let first: TailEntry | undefined;
-    let last: TailEntry | undefined;
-    const producers = this.#flushedProducers.clone();
-    for (const entry of this.#tail.range(this.#flushedEnd, this.#durableEnd)) {
-      if (entry.walEnd > below) break;
-      producers.apply(entry);
-      first ??= entry;
-      last = entry;
-      to = entry.end;
-      if (entry.end > this.#logStart) batches.push(entry);
-    }
-    if (to < this.#loadedEnd) to = this.#loadedEnd;
-    const start = offset(Math.min(this.#logStart, to));
-    const hasStart = start > this.#publishedStart;
-    if (to === this.#flushedEnd && !hasStart && !this.#isDependent) return null;
-    return {
+    const view = {
       leaderEpoch: this.leaderEpoch,
-      from: this.#flushedEnd,
-      to,
-      start: hasStart ? start : offset(-1),
-      batches,
-      appendedFirstMs: first?.appendedMs ?? producers.recordedMs,
-      appendedLastMs: last?.appendedMs ?? producers.recordedMs,
-      state: {
-        recordedMs: producers.recordedMs,
-        producers: producers.snapshot(),
-        aborted: [],
-        leaderEpochs: this.#epochs.asOf(to),
-      },
+      logStart: this.#logStart,
+      durableEnd: this.#durableEnd,
+      epochs: this.#epochs,
     };
+    return this.#flush.unflushed(view, below);
   }
 
   published(row: FlushRow): void {
-    assert(
-      row.from === this.#flushedEnd && row.to <= this.#durableEnd,
-      "a flush goes on where the last ended",
-    );
-    for (const entry of this.#tail.range(row.from, row.to)) this.#flushedProducers.apply(entry);
-    this.#flushedEnd = row.to;
-    this.#isDependent = false;
+    this.#flush.published(row, this.#durableEnd);
     if (row.start >= 0) this.startPublished(row.start);
   }
 
   /** For `MemoryTail`: the first batch in memory leaves it. */
   forget(entry: TailEntry): void {
     if (entry.kind !== EntryKind.batch || this.#state === "closed") return;
-    assert(entry.end <= this.#flushedEnd, "only what is in segments leaves the memory");
+    assert(entry.end <= this.flushedEnd, "only what is in segments leaves the memory");
     this.#tail.drop(entry);
   }
 
@@ -449,7 +418,7 @@ export class Partition implements FlushSource, SegmentSource {
       this.#moveStart(entry.baseOffset);
       return undefined;
     }
-    if (entry.baseOffset + entry.count <= this.#flushedEnd) return undefined;
+    if (entry.baseOffset + entry.count <= this.flushedEnd) return undefined;
     this.#passHoles();
     assertDense(this.#logEnd, entry.baseOffset);
     const loaded = TailEntry.batch(this, BatchView.at(entry.payload), {
@@ -469,9 +438,10 @@ export class Partition implements FlushSource, SegmentSource {
   serve(): void {
     assert(this.#state === "loading", "a partition begins to serve once");
     this.#passHoles();
-    this.#loadedEnd = this.#logEnd;
+    // No offset below the log start is given away again, even if what was there is lost.
+    if (this.#logEnd < this.#logStart) this.#logEnd = this.#durableEnd = this.#logStart;
+    this.#flush.loaded(this.#logEnd);
     this.#epochs.assign(this.leaderEpoch, this.#logEnd);
-    if (this.#logStart > this.#logEnd) this.#logStart = this.#logEnd;
     assertOrdered(this.#logStart, this.lastStable, this.#durableEnd, this.#logEnd);
     this.#state = "serving";
   }
