@@ -157,7 +157,7 @@ export interface Histogram {
 export type Labels = { readonly [name: string]: string };
 
 /** SHA-256 over the chunks in order, 32 bytes. A function of its inputs alone; a port because the machine has a fast one. */
-export type Sha256 = (chunks: readonly Uint8Array[]) => Uint8Array;
+export type Sha256 = (...chunks: readonly Uint8Array[]) => Uint8Array;
 
 /** What most rooms need of the outside. */
 export interface Env {

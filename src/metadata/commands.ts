@@ -38,8 +38,8 @@ const recordOffset = branded<Offset>(int64);
 /** int8 on disk. */
 export const WalKind = { file: 0, object: 1 } as const;
 
-/** Slot 0 only: a store without it is empty. */
-export const Init = struct({ clusterId: string, level: int16, walKind: int8 });
+/** Slot 0 only: a store without it is empty. `chapterSlots`: so many slots are truncated together. */
+export const Init = struct({ clusterId: string, level: int16, walKind: int8, chapterSlots: int32 });
 export interface Init extends Decoded<typeof Init> {}
 
 /** Brokers write only what the level allows. */

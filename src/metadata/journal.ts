@@ -1,12 +1,33 @@
 /**
- * The metadata journal (P1) as its users see it: a totally ordered list of commands in numbered objects,
- * and the state that they make.
+ * The metadata journal (P1): a totally ordered list of commands in numbered objects, and the state that
+ * they make. A command has taken effect when its slot is decided, read back and applied; then and only then
+ * its author is told. Commands that arrive while one slot is being decided share the next one; one slot is
+ * in flight at a time. What must never happen: that a command takes effect twice, that two processes see
+ * different first contents of a slot, or that an error is taken for a "no".
  */
+import { assert } from "../base/assert.ts";
+import { DiskError, RefusedError } from "../base/errors.ts";
 import type { BrokerEpoch, ProducerId } from "../base/ids.ts";
 import type { Env, ObjectStore, Sha256 } from "../base/ports.ts";
-import type { Command, Register } from "./commands.ts";
-import type { Applied, JournalEvent, Void } from "./outcomes.ts";
-import type { ClusterState } from "./state.ts";
+import { isClusterId } from "../store/body.ts";
+import { create } from "../store/create.ts";
+import type { SlotContent } from "./apply.ts";
+import { type Command, type Register, WalKind } from "./commands.ts";
+import { JournalClosedError } from "./errors.ts";
+import type { Applied, CommandOutcome, JournalEvent, Void } from "./outcomes.ts";
+import { type AppliedSlot, Replay, type ReplayPorts } from "./replay.ts";
+import { encodeSlot, encodeSnapshotObject, slotKey } from "./slot.ts";
+import { type ClusterState, NO_BROKER } from "./state.ts";
+import { type SnapshotAt, Truncation } from "./truncation.ts";
+
+/** What this software writes into a cluster that it begins, and the highest it can read (I14). */
+export const formatLevel = 1;
+/** Producer ids are taken from the journal in blocks of this size. */
+export const producerBlockCount = 1_000;
+/** More commands wait for the next list. A list of large FLUSHes is bounded by the flusher. */
+const commandsPerListMax = 1_000;
+const chapterSlotsDefault = 1_024;
+const nonceBytes = 16;
 
 export interface JournalOptions {
   readonly store: ObjectStore;
@@ -16,30 +37,313 @@ export interface JournalOptions {
   readonly walKind: "file" | "object";
   /** Null: the one found, or on an empty store one drawn by chance. Another one found is refused. */
   readonly clusterId?: string | null;
-  /** Slots per chapter. The same for all processes of a cluster; small in tests. */
+  /** How many slots are truncated together in a cluster that begins here; small in tests. */
   readonly chapterSlots?: number;
 }
 
-/** `await Journal.open(options)` reads the whole journal and gives one of these. */
-export interface Journal {
+interface Waiting {
+  readonly command: Command;
+  readonly resolve: (outcome: Applied | Void) => void;
+  readonly reject: (cause: Error) => void;
+}
+
+export class Journal {
+  readonly #ports: ReplayPorts;
+  readonly #options: JournalOptions;
+  readonly #nonce: Uint8Array;
+  readonly #replay: Replay;
+  readonly #truncation: Truncation;
+  readonly #listeners = new Set<(event: JournalEvent) => void>();
+  readonly #failureListeners = new Set<(cause: JournalClosedError) => void>();
+  /** Bounded by those who give commands: each waits for its answer. */
+  readonly #waiting: Waiting[] = [];
+  /** Whoever reads or writes slots does it alone, in order of arrival. */
+  #turn: Promise<unknown> = Promise.resolve();
+  #epoch: BrokerEpoch | null = null;
+  #lists = 0;
+  #closed: JournalClosedError | null = null;
+  /** The newest end of a chapter whose snapshot is not written yet. */
+  #due: SnapshotAt | null = null;
+  #truncating: Promise<void> | null = null;
+
+  private constructor(options: JournalOptions) {
+    this.#options = options;
+    this.#ports = { store: options.store, env: options.env, sha256: options.sha256 };
+    this.#nonce = options.env.random.bytes(nonceBytes);
+    this.#replay = new Replay(this.#ports, (event) => this.#onEvent(event));
+    this.#truncation = new Truncation(this.#ports);
+  }
+
+  /**
+   * Reads the whole journal; an empty store becomes a cluster. Rejects with `RefusedError` (another
+   * cluster, WAL kind or format level), `DamageError`, `UnknownCommandError`, or what the store gave.
+   */
+  static async open(options: JournalOptions): Promise<Journal> {
+    const journal = new Journal(options);
+    await journal.#replay.load();
+    if (journal.state.nextSlot === 0) await journal.#begin();
+    journal.#refuseOthers();
+    return journal;
+  }
+
   /** As of the newest slot this process has applied. Changes between awaits. */
-  readonly state: ClusterState;
+  get state(): ClusterState {
+    return this.#replay.image;
+  }
+
   /** The epoch that `register` gave, or null. */
-  readonly epoch: BrokerEpoch | null;
+  get epoch(): BrokerEpoch | null {
+    return this.#epoch;
+  }
+
   /**
    * Resolves once the slot is decided and applied here. Commands given while one slot is being decided
    * share the next. Rejects with a retriable `DiskError` when the store is full: nothing took effect and
    * the journal goes on; with `JournalClosedError` after any other failure: the outcome is unknown.
    */
-  append(command: Command): Promise<Applied | Void>;
-  /** Makes this process a broker; at most once per journal. */
-  register(broker: Omit<Register, "nonce" | "levelMax">): Promise<BrokerEpoch>;
-  /** A block of producer ids: [first, first + count). */
-  takeProducerIds(): Promise<{ readonly first: ProducerId; readonly count: number }>;
+  append(command: Command): Promise<Applied | Void> {
+    assert(this.#epoch !== null, "a broker registers before it gives commands");
+    if (this.#closed !== null) return Promise.reject(this.#closed);
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({ command, resolve, reject });
+      if (this.#waiting.length === 1) this.#decideSoon();
+    });
+  }
+
+  /** Makes this process a broker; once per journal. Errors as those of `append`. */
+  async register(broker: Omit<Register, "nonce" | "levelMax">): Promise<BrokerEpoch> {
+    assert(this.#epoch === null, "a process registers once");
+    const nonce = Buffer.from(this.#nonce).toString("hex");
+    const command: Command = { kind: "register", ...broker, nonce, levelMax: formatLevel };
+    const [outcome] = await this.#alone(() =>
+      this.#place({ author: NO_BROKER, list: 0, commands: [command] }),
+    );
+    assert(outcome?.kind === "applied" && outcome.effect.kind === "registered", "REGISTER always holds");
+    this.#epoch = outcome.effect.epoch;
+    this.#truncateWhenDue();
+    return this.#epoch;
+  }
+
+  /** A block of producer ids, [first, first + count); null: this broker is fenced. Errors as those of `append`. */
+  async takeProducerIds(): Promise<{ readonly first: ProducerId; readonly count: number } | null> {
+    const outcome = await this.append({ kind: "producers", count: producerBlockCount });
+    if (outcome.kind === "void") return null;
+    assert(outcome.effect.kind === "producers", "PRODUCERS hands out producer ids");
+    return outcome.effect;
+  }
+
   /** Applies every slot that was decided before the call: whoever denies something asks this first. */
-  catchUp(): Promise<void>;
+  catchUp(): Promise<void> {
+    return this.#alone(() => this.#replay.catchUp());
+  }
+
   /** Called in journal order; must not throw. Returns a function that ends it. */
-  onApplied(listener: (event: JournalEvent) => void): () => void;
+  onApplied(listener: (event: JournalEvent) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  /** Called once, when the journal closed because of an error: the process must exit. */
+  onFailure(listener: (cause: JournalClosedError) => void): () => void {
+    this.#failureListeners.add(listener);
+    return () => this.#failureListeners.delete(listener);
+  }
+
   /** Waits for what is in flight; no command is taken afterwards. */
-  close(): Promise<void>;
+  async close(): Promise<void> {
+    while (this.#waiting.length > 0) await this.#turn;
+    this.#closed ??= new JournalClosedError("The metadata journal is closed.");
+    await this.#turn;
+    await this.#truncating;
+  }
+
+  /** Runs `work` when all earlier work on slots is done. An error that is not retriable closes the journal. */
+  #alone<T>(work: () => Promise<T>): Promise<T> {
+    const result = this.#turn.then(async () => {
+      if (this.#closed !== null) throw this.#closed;
+      try {
+        return await work();
+      } catch (error) {
+        throw isRetriable(error) ? error : this.#fail(error);
+      }
+    });
+    this.#turn = result.catch(() => undefined);
+    return result;
+  }
+
+  #decideSoon(): void {
+    // A journal that closed has answered all who wait.
+    this.#alone(() => this.#decideNext()).catch(() => undefined);
+  }
+
+  /** One list of what waits; never rejects, since each waiter gets its own answer. */
+  async #decideNext(): Promise<void> {
+    const taken = this.#waiting.splice(0, commandsPerListMax);
+    const author = this.#epoch as BrokerEpoch;
+    const commands = taken.map(({ command }) => command);
+    try {
+      const outcomes = await this.#place({ author, list: ++this.#lists, commands });
+      taken.forEach(({ resolve }, at) => resolve(outcomes[at] as CommandOutcome));
+    } catch (error) {
+      const cause = isRetriable(error) ? error : this.#fail(error);
+      for (const { reject } of taken) reject(cause);
+    }
+    if (this.#waiting.length > 0) this.#decideSoon();
+  }
+
+  /** Finds the slot for a list: each lost slot is applied, and the next one is tried with the same list. */
+  async #place(content: SlotContent): Promise<readonly CommandOutcome[]> {
+    const { store, env, sha256 } = this.#ports;
+    for (;;) {
+      const { clusterId, nextSlot: slot, previousHash } = this.state;
+      const origin = { clusterId: clusterIdOf(content) ?? clusterId, slot, previousHash, nonce: this.#nonce };
+      const bytes = encodeSlot(origin, content, sha256);
+      const created = await create(store, slotKey(slot), bytes, env);
+      // After the write, always: a slot of a truncated chapter can be created again, and counts for nothing.
+      const cutEnd = await this.#replay.cutEnd(slot, slot);
+      if (cutEnd > 0) {
+        await this.#replay.reload(cutEnd);
+        const decided = this.#decidedBefore(content);
+        if (decided !== null) return decided;
+      } else if (created.kind === "mine") {
+        return outcomesOf(this.#replay.applyNext(bytes));
+      } else {
+        this.#replay.applyNext(created.body);
+        // Only the first slot can begin a cluster, and somebody else's INIT is as good.
+        if (content.commands[0]?.kind === "init") return [{ kind: "void", reason: "misplaced" }];
+      }
+    }
+  }
+
+  /** What the snapshot tells of a list whose slot was truncated before we saw it; null: it was never in a slot. */
+  #decidedBefore(content: SlotContent): readonly CommandOutcome[] | null {
+    const { brokers } = this.state;
+    const [first] = content.commands;
+    if (first?.kind === "init") return [{ kind: "void", reason: "misplaced" }];
+    if (first?.kind === "register") {
+      for (const { epoch, nonce } of brokers.values()) {
+        if (nonce === first.nonce) return [{ kind: "applied", effect: { kind: "registered", epoch } }];
+      }
+      return null;
+    }
+    const broker = brokers.get(content.author);
+    if (broker === undefined || broker.status === "sealed") {
+      throw new JournalClosedError(
+        "This broker was replaced by another while it was silent, and cannot tell what became of its last commands.",
+      );
+    }
+    const { lastList } = broker;
+    return lastList?.number === content.list ? lastList.outcomes : null;
+  }
+
+  async #begin(): Promise<void> {
+    const { clusterId, walKind, chapterSlots = chapterSlotsDefault, env } = this.#options;
+    const init: Command = {
+      kind: "init",
+      clusterId: clusterId ?? drawClusterId(env),
+      level: formatLevel,
+      walKind: WalKind[walKind],
+      chapterSlots,
+    };
+    // Void: another process began the cluster a moment earlier, and its INIT was applied.
+    await this.#place({ author: NO_BROKER, list: 0, commands: [init] });
+  }
+
+  #refuseOthers(): void {
+    const { clusterId, walKind, level } = this.state;
+    const { clusterId: wanted = null, walKind: wantedKind } = this.#options;
+    if (wanted !== null && wanted !== clusterId) {
+      throw new RefusedError(
+        `The store belongs to cluster ${clusterId}, not to ${wanted}. Name the store of ${wanted}, or leave the cluster id out.`,
+      );
+    }
+    if (walKind !== wantedKind) {
+      throw new RefusedError(
+        `The store was begun with a WAL of ${describeKind(walKind)}, and this start asks for ${describeKind(wantedKind)}. Start it the way it was begun.`,
+      );
+    }
+    if (level > formatLevel) {
+      throw new RefusedError(
+        `The store has format level ${level}, and this version of Holdfast knows ${formatLevel}. Start the version that wrote it, or a later one.`,
+      );
+    }
+  }
+
+  #onEvent(event: JournalEvent): void {
+    if (event.kind === "slot") this.#noteChapterEnd();
+    for (const listener of this.#listeners) listener(event);
+  }
+
+  /** The bytes are made at once, because the state moves on; writing them waits until nobody is kept waiting. */
+  #noteChapterEnd(): void {
+    const { state } = this;
+    if (state.nextSlot % state.chapterSlots !== 0) return;
+    this.#due = {
+      position: state.nextSlot,
+      clusterId: state.clusterId,
+      chapterSlots: state.chapterSlots,
+      bytes: encodeSnapshotObject(state, this.#ports.sha256),
+    };
+    if (this.#epoch !== null) this.#truncateWhenDue();
+  }
+
+  #truncateWhenDue(): void {
+    const snapshot = this.#due;
+    if (snapshot === null || this.#truncating !== null || this.#closed !== null) return;
+    this.#due = null;
+    this.#truncating = this.#truncation
+      .run(snapshot)
+      .catch((error: unknown) => {
+        if (isRetriable(error)) {
+          this.#ports.env.log.warn("journal not truncated", {
+            position: snapshot.position,
+            reason: String(error),
+          });
+        } else this.#fail(error);
+      })
+      .finally(() => {
+        this.#truncating = null;
+        this.#truncateWhenDue();
+      });
+  }
+
+  #fail(error: unknown): JournalClosedError {
+    if (this.#closed !== null) return this.#closed;
+    const closed = error instanceof JournalClosedError ? error : closedBy(error);
+    this.#closed = closed;
+    for (const { reject } of this.#waiting.splice(0)) reject(closed);
+    for (const listener of this.#failureListeners) listener(closed);
+    return closed;
+  }
+}
+
+function outcomesOf(slot: AppliedSlot): readonly CommandOutcome[] {
+  return slot.commands.map(({ outcome }) => outcome);
+}
+
+function closedBy(error: unknown): JournalClosedError {
+  const why = error instanceof Error ? error.message : String(error);
+  return new JournalClosedError(`The metadata journal stopped: ${why}`, { cause: error });
+}
+
+/** The cluster id that a list brings itself. */
+function clusterIdOf(content: SlotContent): string | null {
+  const [first] = content.commands;
+  return first?.kind === "init" ? first.clusterId : null;
+}
+
+/** As Kafka's: 16 random bytes in base64url, not beginning with a dash, which would look like an option. */
+function drawClusterId(env: Env): string {
+  for (;;) {
+    const id = Buffer.from(env.random.bytes(16)).toString("base64url");
+    if (!id.startsWith("-") && isClusterId(id)) return id;
+  }
+}
+
+function describeKind(kind: "file" | "object"): string {
+  return kind === "file" ? "files" : "objects in the store";
+}
+
+function isRetriable(error: unknown): error is DiskError {
+  return error instanceof DiskError && error.retriable;
 }

@@ -45,12 +45,9 @@ export const voidReasons = [
 ] as const;
 export type VoidReason = (typeof voidReasons)[number];
 
-export type CommandOutcome =
-  | { readonly kind: "applied"; readonly effect: Effect }
-  | { readonly kind: "void"; readonly reason: VoidReason };
-
 export type Applied = { readonly kind: "applied"; readonly effect: Effect };
 export type Void = { readonly kind: "void"; readonly reason: VoidReason };
+export type CommandOutcome = Applied | Void;
 
 /** Told to listeners in journal order, after the state has changed. */
 export type JournalEvent =

@@ -24,6 +24,8 @@ export interface ClusterState {
   /** Format level: a broker writes only what it allows (I14). */
   readonly level: number;
   readonly walKind: "file" | "object";
+  /** C: slots [c·C, (c+1)·C) are chapter c, and are truncated together. */
+  readonly chapterSlots: number;
   /** The next slot to be decided. */
   readonly nextSlot: number;
   readonly brokers: ReadonlyMap<BrokerEpoch, BrokerState>;
@@ -48,6 +50,8 @@ export interface BrokerState {
   readonly window: number;
   /** The highest format level that its software can read and write. */
   readonly levelMax: number;
+  /** Name and version of its software, for people. */
+  readonly software: string;
   /** live → fenced (nothing of it counts any more) → sealed (its WAL ends at `end`). */
   readonly status: "live" | "fenced" | "sealed";
   /** r(e): everything below is in segments. Frozen by FENCE. */

@@ -1,0 +1,83 @@
+/**
+ * How FLUSH, TRIM and FOLD change one partition's segment references. Pure; the promise is that no
+ * reference to a record at or above the log start ever leaves the state except into a list object, and
+ * that the newest reference, whose footer knows producers, epochs and the end, always stays.
+ */
+import { type Offset, offset } from "../base/ids.ts";
+import type { FlushRow, ListPointer, SegmentRef } from "../log/segment-ref.ts";
+import type { Fold, Trim } from "./commands.ts";
+import type { VoidReason } from "./outcomes.ts";
+import { type PartitionState, recentSegmentsMax } from "./state.ts";
+
+export type Change =
+  | { readonly kind: "changed"; readonly partition: PartitionState }
+  | { readonly kind: "void"; readonly reason: VoidReason };
+
+const changed = (partition: PartitionState): Change => ({ kind: "changed", partition });
+const voided = (reason: VoidReason): Change => ({ kind: "void", reason });
+
+/** Owner and leader epoch were checked. */
+export function flushPartition(before: PartitionState, row: FlushRow): Change {
+  if (row.from !== before.flushed) return voided("not-at-flushed");
+  const start = offset(Math.max(before.start, row.start));
+  if (row.to < row.from || start > row.to) return voided("offsets");
+  if (!coversRow(before, row, start)) return voided("offsets");
+  const recent = row.segment === null ? before.recent : [...before.recent, row.segment];
+  const after = dropBelow({ ...before, start, flushed: row.to, recent, dependencies: [] });
+  return after.recent.length > recentSegmentsMax ? voided("too-many-segments") : changed(after);
+}
+
+/** Whether every offset in [from, to) is in the segment or below the log start; a recovered WAL may have left holes. */
+function coversRow(before: PartitionState, row: FlushRow, start: Offset): boolean {
+  const { segment } = row;
+  if (segment === null) return row.to === row.from || start >= row.to;
+  if (segment.base < row.from || segment.base > segment.end || segment.end !== row.to) return false;
+  return segment.base <= Math.max(row.from, start) || before.dependencies.length > 0;
+}
+
+export function trimPartition(before: PartitionState, command: Trim): Change {
+  const { start, footer } = command;
+  if (start <= before.start || start > before.flushed) return voided("offsets");
+  if (footer === null) return changed(dropBelow({ ...before, start }));
+  const empty = footer.base === footer.end && footer.end === before.flushed && start === before.flushed;
+  return empty ? changed({ ...before, start, folded: null, recent: [footer] }) : voided("offsets");
+}
+
+/** References and list that lie wholly below the log start go, except for the newest reference. */
+function dropBelow(partition: PartitionState): PartitionState {
+  const { start, recent } = partition;
+  const last = recent.length - 1;
+  const kept = recent.filter((segment, at) => at === last || segment.end > start);
+  const folded =
+    partition.folded !== null && partition.folded.end <= start && kept.length > 0 ? null : partition.folded;
+  return { ...partition, recent: kept, folded };
+}
+
+export function foldPartition(before: PartitionState, command: Fold): Change {
+  const { previous, next } = command;
+  if (!samePointer(previous, before.folded)) return voided("list-changed");
+  if (next === null) {
+    // Nothing listed is at or above the log start any more.
+    const gone = previous !== null && previous.end <= before.start && before.recent.length > 0;
+    return gone ? changed({ ...before, folded: null }) : voided("offsets");
+  }
+  const recent = before.recent.filter((segment) => segment.end > next.end);
+  const folded = before.recent.length - recent.length;
+  const boundary = folded === 0 ? previous?.end : (before.recent[folded - 1] as SegmentRef).end;
+  if (next.end !== boundary || recent.length === 0) return voided("offsets");
+  // What the list begins with must reach down to what was referenced, or to the log start.
+  const first = previous?.first ?? (before.recent[0] as SegmentRef).base;
+  if (next.first > Math.max(first, before.start)) return voided("offsets");
+  return changed({ ...before, folded: next, recent });
+}
+
+export function samePointer(a: ListPointer | null, b: ListPointer | null): boolean {
+  if (a === null || b === null) return a === b;
+  return (
+    a.object === b.object &&
+    a.checksum === b.checksum &&
+    a.bytes === b.bytes &&
+    a.first === b.first &&
+    a.end === b.end
+  );
+}

@@ -1,0 +1,93 @@
+/**
+ * Keeps the journal short (P1): at the end of a chapter the state is written as a snapshot; chapters below
+ * the lower of the two highest snapshots get their cut marker and are then deleted, with older snapshots.
+ * The order is the safety: snapshot durable, then marker durable, then deletion, so whoever still reads or
+ * writes in a chapter either finds it untouched or finds the marker afterwards. Any broker may do any part
+ * of it at any time, with any old view.
+ */
+import { DamageError } from "../base/errors.ts";
+import { create, read, untilAnswered } from "../store/create.ts";
+import { listNumbers, readSnapshot, type ReplayPorts } from "./replay.ts";
+import { cutKey, encodeCut, slotKey, slotPrefix, snapshotKey, snapshotPrefix } from "./slot.ts";
+
+export interface SnapshotAt {
+  readonly position: number;
+  readonly clusterId: string;
+  readonly chapterSlots: number;
+  readonly bytes: Uint8Array;
+}
+
+export class Truncation {
+  readonly #ports: ReplayPorts;
+  /** Positions whose snapshot this process has written or read without fault. */
+  readonly #sound = new Set<number>();
+
+  constructor(ports: ReplayPorts) {
+    this.#ports = ports;
+  }
+
+  /** Rejects with a retriable `DiskError` when the store is full: nothing is lost, a later chapter's end does it. */
+  async run(snapshot: SnapshotAt): Promise<void> {
+    if (!(await this.#publish(snapshot))) return;
+    const positions = (await listNumbers(this.#ports, snapshotPrefix)).reverse();
+    const kept: number[] = [];
+    for (const position of positions) {
+      if (kept.length < 2 && (await this.#isSound(position, snapshot.clusterId))) kept.push(position);
+    }
+    const lower = kept[1];
+    if (lower === undefined) return;
+    await this.#cutBelow(lower, snapshot);
+    for (const position of positions) {
+      if (position < lower) {
+        await this.#delete(snapshotKey(position));
+        this.#sound.delete(position);
+      }
+    }
+  }
+
+  /** False: a damaged object stands at this name. It stays, and the journal keeps what it would have replaced. */
+  async #publish(snapshot: SnapshotAt): Promise<boolean> {
+    const { store, env } = this.#ports;
+    const { position } = snapshot;
+    const created = await create(store, snapshotKey(position), snapshot.bytes, env);
+    if (created.kind === "other") {
+      const other = readSnapshot(this.#ports, position, snapshot.clusterId, created.body);
+      if (other === null) return false;
+      throw new DamageError(
+        `The snapshot ${snapshotKey(position)} of the metadata journal differs from the state that this process has at the same slot. Nothing was deleted. Run the same version of Holdfast everywhere, and compare the copies of the store.`,
+      );
+    }
+    this.#sound.add(position);
+    return true;
+  }
+
+  async #isSound(position: number, clusterId: string): Promise<boolean> {
+    if (this.#sound.has(position)) return true;
+    const bytes = await read(this.#ports.store, snapshotKey(position), this.#ports.env);
+    if (bytes === null || readSnapshot(this.#ports, position, clusterId, bytes) === null) return false;
+    this.#sound.add(position);
+    return true;
+  }
+
+  async #cutBelow(lower: number, snapshot: SnapshotAt): Promise<void> {
+    const { store, env, sha256 } = this.#ports;
+    const { chapterSlots, clusterId } = snapshot;
+    const chapters = new Map<number, number[]>();
+    for (const slot of await listNumbers(this.#ports, slotPrefix)) {
+      const chapter = Math.floor(slot / chapterSlots);
+      if ((chapter + 1) * chapterSlots > lower) break;
+      const slots = chapters.get(chapter);
+      if (slots === undefined) chapters.set(chapter, [slot]);
+      else slots.push(slot);
+    }
+    for (const [chapter, slots] of chapters) {
+      // Whatever stands there: the marker's name is what counts.
+      await create(store, cutKey(chapter), encodeCut(clusterId, chapter, sha256), env);
+      for (const slot of slots) await this.#delete(slotKey(slot));
+    }
+  }
+
+  #delete(key: string): Promise<void> {
+    return untilAnswered(this.#ports.env, () => this.#ports.store.delete(key));
+  }
+}

@@ -1,0 +1,340 @@
+/**
+ * An object store that is a directory (P6). An object is written under a temporary name, synced, and only
+ * then linked to its final name, so that a name stands for a whole durable object or does not exist; an
+ * exclusive create of the final name would let a crash leave half an object there and block the journal
+ * for ever. The name itself is durable before anybody is told of it. After a failed sync the store is
+ * closed for good: what reached the disk is for the next start to find out (I9).
+ *
+ * The key `a/b` is the file `a/b.object`. Names that begin with a dot are temporary: hidden, and removed
+ * at the next open.
+ */
+import { assert } from "../base/assert.ts";
+import { DiskError, RefusedError } from "../base/errors.ts";
+import type { Disk, DiskFile, ObjectStore, Random } from "../base/ports.ts";
+import { StoreFailedError } from "./errors.ts";
+
+export interface DirectoryStoreOptions {
+  /** Path of the store's root on the disk; made when absent. */
+  readonly directory: string;
+  readonly random: Random;
+  /**
+   * Other processes write to the same directory: their names are made durable before they are acted on,
+   * and temporary files, which may be theirs, stay. Without it one process holds the directory alone.
+   */
+  readonly shared?: boolean;
+}
+
+/** Written and synced at a time, so that the WAL's sync never waits for more. */
+const chunkBytes = 1024 * 1024;
+const suffix = ".object";
+const temporaryPrefix = ".tmp-";
+const keyPattern = /^[A-Za-z0-9_-][A-Za-z0-9._-]*(\/[A-Za-z0-9_-][A-Za-z0-9._-]*)*$/;
+const partPattern = /^[A-Za-z0-9_-][A-Za-z0-9._-]*$/;
+const keyLengthMax = 200;
+
+export class DirectoryStore implements ObjectStore {
+  readonly #disk: Disk;
+  readonly #root: string;
+  readonly #shared: boolean;
+  readonly #nonce: string;
+  #temporaries = 0;
+  /** Directories that exist durably, or are being made so. */
+  readonly #directories = new Map<string, Promise<void>>();
+  /** Creations in flight by key: nobody may see a name before it is durable. Bounded by the callers. */
+  readonly #creating = new Map<string, Promise<unknown>>();
+  #failure: StoreFailedError | null = null;
+
+  private constructor(disk: Disk, options: DirectoryStoreOptions) {
+    this.#disk = disk;
+    this.#root = options.directory;
+    this.#shared = options.shared === true;
+    this.#nonce = Buffer.from(options.random.bytes(6)).toString("hex");
+  }
+
+  /**
+   * Removes what an earlier process left unfinished and makes every name it left durable. Rejects with
+   * `RefusedError` when the file system has no hard links, with a retriable `DiskError` when it is full.
+   */
+  static async open(disk: Disk, options: DirectoryStoreOptions): Promise<DirectoryStore> {
+    const store = new DirectoryStore(disk, options);
+    await store.#directory(options.directory);
+    await store.#tidy(options.directory);
+    await store.#probeLinks();
+    return store;
+  }
+
+  async get(
+    key: string,
+    range?: { readonly start: number; readonly length: number },
+  ): Promise<Uint8Array | null> {
+    const path = this.#path(key);
+    this.#mustWork();
+    await this.#creating.get(key);
+    this.#mustWork();
+    let file: DiskFile;
+    try {
+      file = await this.#disk.open(path, { mode: "read", lane: "bulk" });
+    } catch (error) {
+      if (isErrno(error, "ENOENT") || isErrno(error, "ENOTDIR")) return null;
+      throw error;
+    }
+    try {
+      if (this.#shared) await this.#durably(() => this.#disk.syncDirectory(parentOf(path)));
+      const size = await file.size();
+      const start = Math.min(range?.start ?? 0, size);
+      const length = Math.min(range?.length ?? size, size - start);
+      const bytes = await file.read(start, length);
+      if (bytes.byteLength !== length) {
+        throw new DiskError({ errno: "EIO", operation: "read", path, cause: new Error("short read") });
+      }
+      return bytes;
+    } finally {
+      await file.close();
+    }
+  }
+
+  async putIfAbsent(
+    key: string,
+    chunks: readonly Uint8Array[],
+    length: number,
+  ): Promise<"created" | "exists"> {
+    const path = this.#path(key);
+    assert(length === lengthOf(chunks), "the chunks of an object have the length that was told");
+    for (;;) {
+      const other = this.#creating.get(key);
+      if (other === undefined) break;
+      await other;
+    }
+    this.#mustWork();
+    const work = this.#put(path, chunks);
+    const settled = work.then(
+      () => this.#creating.delete(key),
+      () => this.#creating.delete(key),
+    );
+    this.#creating.set(key, settled);
+    return work;
+  }
+
+  async list(prefix: string): Promise<readonly { readonly key: string; readonly bytes: number }[]> {
+    this.#mustWork();
+    const found: { key: string; bytes: number }[] = [];
+    const directory = prefix.slice(0, prefix.lastIndexOf("/") + 1);
+    assert(directory === "" || keyPattern.test(directory.slice(0, -1)), "a prefix is the begin of keys");
+    await this.#walk(directory, prefix, found);
+    return found.sort((a, b) => (a.key < b.key ? -1 : 1));
+  }
+
+  /** The removal is not synced: a name that comes back after a power cut has the same content, and is garbage as before. */
+  async delete(key: string): Promise<void> {
+    const path = this.#path(key);
+    this.#mustWork();
+    await this.#creating.get(key);
+    try {
+      await this.#disk.remove(path);
+    } catch (error) {
+      if (!isErrno(error, "ENOENT") && !isErrno(error, "ENOTDIR")) throw error;
+    }
+  }
+
+  #path(key: string): string {
+    assert(
+      key.length <= keyLengthMax && keyPattern.test(key),
+      "a key is made of plain names between slashes",
+    );
+    return `${this.#root}/${key}${suffix}`;
+  }
+
+  #mustWork(): void {
+    if (this.#failure !== null) throw this.#failure;
+  }
+
+  /** Runs what must succeed for the rest to be true. A failure ends the store. */
+  async #durably<T>(work: () => Promise<T>): Promise<T> {
+    try {
+      return await work();
+    } catch (cause) {
+      this.#failure ??= new StoreFailedError(
+        `The object store stopped, because its directory ${this.#root} could not be made durable: ${String(cause)}. Restart Holdfast when the disk is sound; what was acknowledged is read back from it.`,
+        { cause },
+      );
+      throw this.#failure;
+    }
+  }
+
+  async #put(path: string, chunks: readonly Uint8Array[]): Promise<"created" | "exists"> {
+    const directory = parentOf(path);
+    await this.#directory(directory);
+    const temporary = `${directory}/${temporaryPrefix}${this.#nonce}-${this.#temporaries++}`;
+    let outcome: "created" | "exists" = "created";
+    try {
+      await this.#writeWhole(temporary, chunks);
+      try {
+        await this.#disk.link(temporary, path);
+      } catch (error) {
+        if (!isErrno(error, "EEXIST")) throw error;
+        outcome = "exists";
+      }
+    } catch (error) {
+      await this.#removeQuietly(temporary);
+      // Without space nothing was linked, and nobody relies on the temporary file: the caller may try again.
+      if (error instanceof DiskError && error.retriable) throw error;
+      return this.#durably(() => Promise.reject(error as Error));
+    }
+    await this.#durably(() => this.#disk.syncDirectory(directory));
+    await this.#removeQuietly(temporary);
+    return outcome;
+  }
+
+  async #writeWhole(path: string, chunks: readonly Uint8Array[]): Promise<void> {
+    const file = await this.#disk.open(path, { mode: "create", lane: "bulk" });
+    try {
+      let at = 0;
+      for (const piece of pieces(chunks)) {
+        await file.write(at, piece);
+        at += lengthOf(piece);
+        await file.sync();
+      }
+      if (at === 0) await file.sync();
+    } finally {
+      await file.close();
+    }
+  }
+
+  /** A temporary name that stays is hidden, and goes at the next open. */
+  async #removeQuietly(temporary: string): Promise<void> {
+    try {
+      await this.#disk.remove(temporary);
+    } catch (error) {
+      if (!(error instanceof DiskError)) throw error;
+    }
+  }
+
+  /** Makes a directory whose name, and the names of its parents, survive a power cut. */
+  #directory(path: string): Promise<void> {
+    let made = this.#directories.get(path);
+    if (made === undefined) {
+      made = this.#makeDirectory(path);
+      this.#directories.set(path, made);
+      made.catch(() => this.#directories.delete(path));
+    }
+    return made;
+  }
+
+  async #makeDirectory(path: string): Promise<void> {
+    const parent = parentOf(path);
+    if (parent !== "") await this.#directory(parent);
+    await this.#disk.makeDirectory(path);
+    await this.#durably(() => this.#disk.syncDirectory(parent));
+  }
+
+  /** A name that a crashed process linked may not be durable yet, and we are about to rely on it. */
+  async #tidy(directory: string): Promise<void> {
+    for (const name of await this.#disk.list(directory)) {
+      const path = `${directory}/${name}`;
+      if (name.startsWith(temporaryPrefix)) {
+        if (!this.#shared) await this.#disk.remove(path);
+      } else if (!name.endsWith(suffix) && partPattern.test(name))
+        await this.#whenDirectory(() => this.#tidy(path));
+    }
+    await this.#durably(() => this.#disk.syncDirectory(directory));
+  }
+
+  /** A stray plain file is not ours: it is neither touched nor an error. */
+  async #whenDirectory(visit: () => Promise<void>): Promise<void> {
+    try {
+      await visit();
+    } catch (error) {
+      if (!isErrno(error, "ENOTDIR")) throw error;
+    }
+  }
+
+  async #walk(directory: string, prefix: string, found: { key: string; bytes: number }[]): Promise<void> {
+    const path = directory === "" ? this.#root : `${this.#root}/${directory.slice(0, -1)}`;
+    for (const name of await this.#disk.list(path)) {
+      if (!partPattern.test(name)) continue;
+      if (!name.endsWith(suffix)) {
+        const inner = `${directory}${name}/`;
+        if (inner.startsWith(prefix) || prefix.startsWith(inner)) {
+          await this.#whenDirectory(() => this.#walk(inner, prefix, found));
+        }
+        continue;
+      }
+      const key = directory + name.slice(0, -suffix.length);
+      if (!key.startsWith(prefix)) continue;
+      const bytes = await this.#sizeOf(`${path}/${name}`);
+      if (bytes !== null) found.push({ key, bytes });
+    }
+  }
+
+  async #sizeOf(path: string): Promise<number | null> {
+    try {
+      const file = await this.#disk.open(path, { mode: "read", lane: "bulk" });
+      try {
+        return await file.size();
+      } finally {
+        await file.close();
+      }
+    } catch (error) {
+      if (isErrno(error, "ENOENT")) return null;
+      throw error;
+    }
+  }
+
+  /** The whole protocol rests on `link` refusing an existing name: tried, not assumed. */
+  async #probeLinks(): Promise<void> {
+    const one = `${this.#root}/${temporaryPrefix}${this.#nonce}-probe-1`;
+    const two = `${this.#root}/${temporaryPrefix}${this.#nonce}-probe-2`;
+    const file = await this.#disk.open(one, { mode: "create", lane: "bulk" });
+    await file.close();
+    try {
+      await this.#disk.link(one, two);
+      const again = await this.#disk.link(one, two).then(
+        () => null,
+        (error: unknown) => error,
+      );
+      if (!isErrno(again, "EEXIST")) throw again ?? new Error("a second link replaced the first");
+    } catch (cause) {
+      if (cause instanceof DiskError && cause.retriable) throw cause;
+      throw new RefusedError(
+        `The file system of ${this.#root} does not have hard links that refuse an existing name, which Holdfast needs to write its metadata safely. Put the data directory on a local file system such as ext4, xfs or APFS.`,
+        { cause },
+      );
+    } finally {
+      await this.#removeQuietly(one);
+      await this.#removeQuietly(two);
+    }
+  }
+}
+
+function isErrno(error: unknown, errno: string): boolean {
+  return error instanceof DiskError && error.errno === errno;
+}
+
+function parentOf(path: string): string {
+  return path.slice(0, Math.max(0, path.lastIndexOf("/")));
+}
+
+function lengthOf(chunks: readonly Uint8Array[]): number {
+  let length = 0;
+  for (const chunk of chunks) length += chunk.byteLength;
+  return length;
+}
+
+/** The chunks by reference, in pieces of at most `chunkBytes`. */
+function* pieces(chunks: readonly Uint8Array[]): Generator<Uint8Array[]> {
+  let piece: Uint8Array[] = [];
+  let bytes = 0;
+  for (const chunk of chunks) {
+    for (let from = 0; from < chunk.byteLength; ) {
+      const part = chunk.subarray(from, from + chunkBytes - bytes);
+      piece.push(part);
+      from += part.byteLength;
+      bytes += part.byteLength;
+      if (bytes < chunkBytes) continue;
+      yield piece;
+      piece = [];
+      bytes = 0;
+    }
+  }
+  if (bytes > 0) yield piece;
+}
