@@ -33,6 +33,8 @@ export interface ConnectionFacts {
   clientSoftware: { readonly name: string; readonly version: string };
   /** Calls back once when the connection ends, so that nobody waits for it. Returns the end of interest. */
   onClose(listener: () => void): () => void;
+  /** Ends the connection once the answers before this one have left; `reason` is for the log. */
+  close(reason: string): void;
 }
 
 /** The rooms of one broker, put together in broker.ts. */

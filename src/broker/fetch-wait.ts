@@ -1,42 +1,55 @@
 /**
- * A fetch that found less than its `min.bytes` waits here: for enough newly durable bytes in any of its
- * partitions, or for its time to be up. Nothing polls. Woken at most once.
+ * A fetch that found less than its `min.bytes` waits here: for enough durable bytes in its partitions
+ * together, or for its time to be up. Nothing polls; each wake-up looks at one partition.
  */
 import type { Clock } from "../base/ports.ts";
 
-/** Something that tells when its durable end moves. */
-export interface Watchable {
-  /** `onAdvance` is told how many bytes became readable, or 0 when something else changed. Returns the end of watching. */
-  watch(onAdvance: (bytes: number) => void): () => void;
+/** One partition as a waiting fetch sees it. */
+export interface Awaited {
+  /** Bytes that a read could give now. */
+  availableBytes(): number;
+  /** Calls back after each change of what is readable, and when the partition closes. Returns the end of watching. */
+  watch(onChange: () => void): () => void;
 }
 
-/** Resolves once `bytesWanted` more bytes are readable in `watched` together, or after `waitMs`. */
+/**
+ * Resolves once `bytesMin` bytes are readable in `awaited` together, after `waitMs`, or when `onCancel`
+ * calls back. What is readable already counts.
+ */
 export function waitForBytes(options: {
   readonly clock: Clock;
-  readonly watched: readonly Watchable[];
-  readonly bytesWanted: number;
+  readonly awaited: readonly Awaited[];
+  readonly bytesMin: number;
   readonly waitMs: number;
-  /** The connection is gone, or the broker stops: nobody wants the answer any more. */
-  readonly onCancel?: (cancel: () => void) => void;
+  /** Registers the end of interest (the connection is gone, the broker stops); returns how to take it back. */
+  readonly onCancel: (cancel: () => void) => () => void;
 }): Promise<void> {
-  const { clock, watched, bytesWanted, waitMs } = options;
+  const { clock, awaited, bytesMin, waitMs } = options;
   return new Promise((resolve) => {
-    let missing = bytesWanted;
-    const unwatch: (() => void)[] = [];
+    const endings: (() => void)[] = [];
+    let finished = false;
     const finish = (): void => {
-      timer.cancel();
-      for (const end of unwatch.splice(0)) end();
+      if (finished) return;
+      finished = true;
+      for (const end of endings) end();
       resolve();
     };
     const timer = clock.schedule(waitMs, finish);
-    for (const each of watched) {
-      unwatch.push(
-        each.watch((bytes) => {
-          missing -= bytes;
-          if (missing <= 0 || bytes === 0) finish();
+    endings.push(() => timer.cancel(), options.onCancel(finish));
+    let total = 0;
+    for (const each of awaited) {
+      let available = each.availableBytes();
+      total += available;
+      endings.push(
+        each.watch(() => {
+          const before = available;
+          available = each.availableBytes();
+          total += available - before;
+          // A closed partition has nothing more to give, and its fetch an error to hear.
+          if (total >= bytesMin || available < before) finish();
         }),
       );
     }
-    options.onCancel?.(finish);
+    if (total >= bytesMin) finish();
   });
 }

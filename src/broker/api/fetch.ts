@@ -1,0 +1,284 @@
+/**
+ * Fetch: hands out stored batches as they lie, from durable data only. Plans which partitions to read
+ * (fetch-session.ts), reads them in the session's order under the request's byte bounds, waits when there
+ * is too little (fetch-wait.ts), and reads once more. Never decodes a record.
+ */
+import { leaderEpoch, NO_TOPIC_ID, type Offset, offset, type TopicId } from "../../base/ids.ts";
+import { DamageError } from "../../base/errors.ts";
+import type { ReadOutcome } from "../../log/outcomes.ts";
+import type { Partition } from "../../log/partition.ts";
+import { ErrorCode } from "../../protocol/errors.ts";
+import { Fetch, type FetchRequest, type FetchResponse } from "../../protocol/messages/fetch.ts";
+import type { RequestContext } from "../context.ts";
+import type { FetchNews, FetchWish } from "../fetch-session.ts";
+import { type Awaited, waitForBytes } from "../fetch-wait.ts";
+import { handle } from "../handle.ts";
+import { epochMismatch } from "../leader-epoch-check.ts";
+
+type TopicResponse = FetchResponse["responses"][number];
+type PartitionResponse = TopicResponse["partitions"][number];
+
+const topicIdVersionMin = 13;
+const readCommitted = 1;
+
+/** One partition of an answer, with what decides whether a session omits it. */
+interface Served {
+  readonly wish: FetchWish;
+  readonly response: PartitionResponse;
+  readonly bytes: number;
+}
+
+export const fetch = handle(Fetch, {
+  decide(request, context) {
+    const byId = context.apiVersion >= topicIdVersionMin;
+    const plan = context.services.fetchSessions.plan({
+      sessionId: request.sessionId,
+      sessionEpoch: request.sessionEpoch,
+      byId,
+      wishes: request.topics.flatMap((topic) =>
+        topic.partitions.map((partition) => ({
+          topic: topic.topic,
+          topicId: topic.topicId,
+          partition: partition.partition,
+          currentLeaderEpoch: partition.currentLeaderEpoch,
+          fetchOffset: partition.fetchOffset,
+          lastFetchedEpoch: partition.lastFetchedEpoch,
+          bytesMax: partition.partitionMaxBytes,
+        })),
+      ),
+      forgotten: request.forgottenTopicsData.flatMap((topic) =>
+        topic.partitions.map((partition) => ({ topic: topic.topic, topicId: topic.topicId, partition })),
+      ),
+    });
+    switch (plan.kind) {
+      case "unknown-session":
+        return failed(ErrorCode.FETCH_SESSION_ID_NOT_FOUND);
+      case "wrong-epoch":
+        return failed(ErrorCode.INVALID_FETCH_SESSION_EPOCH);
+      case "wrong-topic-naming":
+        return failed(ErrorCode.FETCH_SESSION_TOPIC_ID_ERROR);
+      case "serve":
+        return serve(request, plan.wishes, context).then((served) =>
+          answer(
+            plan.sessionId,
+            served.filter(({ wish, response, bytes }) => !plan.omits(wish, newsOf(response, bytes))),
+          ),
+        );
+      default:
+        return plan satisfies never;
+    }
+  },
+});
+
+function failed(errorCode: ErrorCode): FetchResponse {
+  return { throttleTimeMs: 0, errorCode, sessionId: 0, responses: [], nodeEndpoints: [] };
+}
+
+function newsOf(response: PartitionResponse, recordBytes: number): FetchNews {
+  return {
+    errorCode: response.errorCode,
+    recordBytes,
+    highWatermark: response.highWatermark,
+    logStart: response.logStartOffset,
+    diverging: response.divergingEpoch.epoch >= 0,
+  };
+}
+
+function answer(sessionId: number, served: readonly Served[]): FetchResponse {
+  // Partitions of one topic come together, in the order in which the topics are met first.
+  const topics = new Map<string, { topic: string; topicId: TopicId; partitions: PartitionResponse[] }>();
+  for (const { wish, response } of served) {
+    const key = wish.topicId === NO_TOPIC_ID ? wish.topic : wish.topicId;
+    let topic = topics.get(key);
+    if (topic === undefined) {
+      topic = { topic: wish.topic, topicId: wish.topicId, partitions: [] };
+      topics.set(key, topic);
+    }
+    topic.partitions.push(response);
+  }
+  return { ...failed(ErrorCode.NONE), sessionId, responses: [...topics.values()] };
+}
+
+async function serve(
+  request: FetchRequest,
+  wishes: readonly FetchWish[],
+  context: RequestContext,
+): Promise<readonly Served[]> {
+  const first = await readAll(request, wishes, context);
+  const enough = first.bytes >= request.minBytes || first.urgent || wishes.length === 0;
+  if (enough || request.maxWaitMs <= 0) return first.served;
+  const isolation = request.isolationLevel === readCommitted ? "committed" : "uncommitted";
+  await waitForBytes({
+    clock: context.services.env.clock,
+    awaited: wishes.map((wish): Awaited => {
+      const partition = find(wish, context) as Partition;
+      return {
+        availableBytes: () => partition.availableBytes(wish.fetchOffset, isolation),
+        watch: (onChange) => partition.watch(onChange),
+      };
+    }),
+    bytesMin: request.minBytes,
+    waitMs: request.maxWaitMs,
+    onCancel: (cancel) => context.connection.onClose(cancel),
+  });
+  return (await readAll(request, wishes, context)).served;
+}
+
+interface Reading {
+  readonly served: Served[];
+  readonly bytes: number;
+  /** Something that the client should hear now: an error, or another log than it believes in. */
+  readonly urgent: boolean;
+}
+
+async function readAll(
+  request: FetchRequest,
+  wishes: readonly FetchWish[],
+  context: RequestContext,
+): Promise<Reading> {
+  const served: Served[] = [];
+  const bytesMax = Math.min(request.maxBytes, context.services.config.fetchBytesMax);
+  let left = bytesMax;
+  let bytes = 0;
+  let urgent = false;
+  for (const wish of wishes) {
+    const pending = readOne(wish, request, { bytesMax: Math.max(0, left), isFirst: bytes === 0 }, context);
+    const one = pending instanceof Promise ? await pending : pending;
+    left -= one.bytes;
+    bytes += one.bytes;
+    urgent ||= one.response.errorCode !== ErrorCode.NONE || one.response.divergingEpoch.epoch >= 0;
+    served.push(one);
+  }
+  return { served, bytes, urgent };
+}
+
+function find(wish: FetchWish, context: RequestContext): Partition | undefined {
+  const { partitions, topics } = context.services;
+  const id = context.apiVersion >= topicIdVersionMin ? wish.topicId : topics.idOf(wish.topic);
+  return id === undefined ? undefined : partitions.get(id, wish.partition);
+}
+
+function readOne(
+  wish: FetchWish,
+  request: FetchRequest,
+  bounds: { readonly bytesMax: number; readonly isFirst: boolean },
+  context: RequestContext,
+): Served | Promise<Served> {
+  const partition = find(wish, context);
+  if (partition === undefined) return refuse(wish, unknownCode(wish, context));
+  const mismatch = epochMismatch(wish.currentLeaderEpoch, partition.leaderEpoch);
+  if (mismatch !== null) return refuse(wish, mismatch);
+  const diverging = divergence(wish, partition);
+  if (diverging !== null) {
+    const { highWatermark, lastStable, logStart } = partition;
+    return {
+      wish,
+      bytes: 0,
+      response: { ...responseOf(wish, { highWatermark, lastStable, logStart }), divergingEpoch: diverging },
+    };
+  }
+  const committed = request.isolationLevel === readCommitted;
+  let outcome: ReadOutcome | Promise<ReadOutcome>;
+  try {
+    outcome = partition.read({
+      offset: wish.fetchOffset,
+      bytesMax: Math.min(wish.bytesMax, bounds.bytesMax),
+      orOneBatch: bounds.isFirst,
+      isolation: committed ? "committed" : "uncommitted",
+    });
+  } catch (cause) {
+    return damaged(wish, partition, cause, context);
+  }
+  if (!(outcome instanceof Promise)) return toServed(wish, outcome, committed);
+  return outcome.then(
+    (found) => toServed(wish, found, committed),
+    (cause: unknown) => damaged(wish, partition, cause, context),
+  );
+}
+
+function unknownCode(wish: FetchWish, context: RequestContext): ErrorCode {
+  if (context.apiVersion < topicIdVersionMin) return ErrorCode.UNKNOWN_TOPIC_OR_PARTITION;
+  return context.services.topics.has(wish.topicId)
+    ? ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
+    : ErrorCode.UNKNOWN_TOPIC_ID;
+}
+
+/** Where the client's last record belongs to an epoch that ended before it: its log is not this one (KIP-595). */
+function divergence(wish: FetchWish, partition: Partition): PartitionResponse["divergingEpoch"] | null {
+  if (wish.lastFetchedEpoch < 0) return null;
+  const end = partition.epochEnd(wish.lastFetchedEpoch);
+  if (end.endOffset < 0) return null;
+  const diverges = end.leaderEpoch < wish.lastFetchedEpoch || end.endOffset < wish.fetchOffset;
+  return diverges ? { epoch: end.leaderEpoch, endOffset: end.endOffset } : null;
+}
+
+function toServed(wish: FetchWish, outcome: ReadOutcome, committed: boolean): Served {
+  switch (outcome.kind) {
+    case "read":
+      return {
+        wish,
+        bytes: outcome.bytes,
+        response: {
+          ...responseOf(wish, outcome),
+          abortedTransactions: committed ? [] : null,
+          records: outcome.chunks,
+        },
+      };
+    case "out-of-range": {
+      const { highWatermark, logStart } = outcome;
+      const response = responseOf(wish, { highWatermark, lastStable: highWatermark, logStart });
+      return { wish, bytes: 0, response: { ...response, errorCode: ErrorCode.OFFSET_OUT_OF_RANGE } };
+    }
+    case "damaged": {
+      // Never OFFSET_OUT_OF_RANGE: clients answer that by jumping silently. This one they show.
+      const { highWatermark, logStart } = outcome;
+      const response = responseOf(wish, { highWatermark, lastStable: highWatermark, logStart });
+      return { wish, bytes: 0, response: { ...response, errorCode: ErrorCode.CORRUPT_MESSAGE } };
+    }
+    default:
+      return outcome satisfies never;
+  }
+}
+
+/** The store did not answer, or what it gave fails its checksum. The partition goes on; this range is named. */
+function damaged(wish: FetchWish, partition: Partition, cause: unknown, context: RequestContext): Served {
+  const { highWatermark, lastStable, logStart } = partition;
+  context.services.env.log.error("fetch.unreadable", {
+    topicId: partition.topicId,
+    partition: partition.partition,
+    offset: wish.fetchOffset,
+    cause: cause instanceof Error ? cause.message : String(cause),
+  });
+  const errorCode = cause instanceof DamageError ? ErrorCode.CORRUPT_MESSAGE : ErrorCode.KAFKA_STORAGE_ERROR;
+  return {
+    wish,
+    bytes: 0,
+    response: { ...responseOf(wish, { highWatermark, lastStable, logStart }), errorCode },
+  };
+}
+
+const unknown = offset(-1);
+
+function refuse(wish: FetchWish, errorCode: ErrorCode): Served {
+  const ends = { highWatermark: unknown, lastStable: unknown, logStart: unknown };
+  return { wish, bytes: 0, response: { ...responseOf(wish, ends), errorCode } };
+}
+
+function responseOf(
+  wish: FetchWish,
+  ends: { readonly highWatermark: Offset; readonly lastStable: Offset; readonly logStart: Offset },
+): PartitionResponse {
+  return {
+    partitionIndex: wish.partition,
+    errorCode: ErrorCode.NONE,
+    highWatermark: ends.highWatermark,
+    lastStableOffset: ends.lastStable,
+    logStartOffset: ends.logStart,
+    divergingEpoch: { epoch: leaderEpoch(-1), endOffset: unknown },
+    currentLeader: { leaderId: -1, leaderEpoch: -1 } as PartitionResponse["currentLeader"],
+    snapshotId: { endOffset: unknown, epoch: leaderEpoch(-1) },
+    abortedTransactions: null,
+    preferredReadReplica: -1 as PartitionResponse["preferredReadReplica"],
+    records: [],
+  };
+}

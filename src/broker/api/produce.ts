@@ -1,0 +1,212 @@
+/**
+ * Produce: appends record batches and answers when they are durable. acks=1 gets what acks=all gets;
+ * acks=0 gets no answer, and its data is made durable all the same. A request's batches go to the WAL in
+ * one piece, so that 1,000 partitions cost one append. Never decodes a record: where a topic demands it
+ * (`compression.type`), that is done before stage one.
+ */
+import { NO_TOPIC_ID, offset } from "../../base/ids.ts";
+import type { AppendSession } from "../../log/memory-tail.ts";
+import type { AppendOutcome } from "../../log/outcomes.ts";
+import type { Partition } from "../../log/partition.ts";
+import { ErrorCode } from "../../protocol/errors.ts";
+import { Produce, type ProduceRequest, type ProduceResponse } from "../../protocol/messages/produce.ts";
+import { type ProduceCheck, type ProduceRefusal, validateProduced } from "../../record/validate.ts";
+import type { RequestContext, Services } from "../context.ts";
+import { handle } from "../handle.ts";
+import { recompressed } from "../recompress-request.ts";
+
+type PartitionRequest = ProduceRequest["topicData"][number]["partitionData"][number];
+type TopicResponse = ProduceResponse["responses"][number];
+type PartitionResponse = TopicResponse["partitionResponses"][number];
+
+/** zstd came with version 7 (KIP-110). */
+const zstdVersionMin = 7;
+/** Topics are named by id from version 13 on (KIP-516). */
+const topicIdVersionMin = 13;
+
+export const produce = handle(Produce, {
+  prepare(request, context) {
+    return prepared(request, context);
+  },
+
+  // Stage one: no await in here, so that offsets are given in the order of arrival.
+  decide(request, context) {
+    const { services } = context;
+    const admitted = recordBytes(request);
+    const session = services.partitions.begin(admitted);
+    let awaited = 0;
+    let failed = false;
+    const responses = request.topicData.map((topic): TopicResponse => {
+      const id = context.apiVersion >= topicIdVersionMin ? topic.topicId : services.topics.idOf(topic.name);
+      const partitionResponses = topic.partitionData.map((wanted) => {
+        const outcome = append(request, wanted, id, session, context);
+        if (outcome.walNumber > awaited) awaited = outcome.walNumber;
+        if (outcome.response.errorCode !== ErrorCode.NONE) failed = true;
+        return outcome.response;
+      });
+      return { name: topic.name, topicId: topic.topicId, partitionResponses };
+    });
+    session.commit();
+    if (request.acks === 0) {
+      // The client cannot be told of an error but by the end of the connection, as in Kafka.
+      if (failed) context.connection.close("a Produce request with acks=0 failed");
+      return null;
+    }
+    const response = { responses, throttleTimeMs: 0, nodeEndpoints: [] };
+    // Stage two: I1, nothing leaves before what it tells is durable.
+    if (awaited <= services.wal.durable) return response;
+    return services.wal.whenDurable(awaited).then(() => response);
+  },
+});
+
+function recordBytes(request: ProduceRequest): number {
+  let bytes = 0;
+  for (const topic of request.topicData) {
+    for (const { records } of topic.partitionData) {
+      if (records !== null) for (const chunk of records) bytes += chunk.byteLength;
+    }
+  }
+  return bytes;
+}
+
+/** Waits for room in the memory tail, which is where back-pressure on producers comes from. */
+function prepared(request: ProduceRequest, context: RequestContext): Promise<ProduceRequest> | undefined {
+  const { services } = context;
+  const changed = recompressed(request, context);
+  if (changed === undefined) {
+    return services.tail.admit(recordBytes(request))?.then(() => request);
+  }
+  return changed.then(async (result) => {
+    await services.tail.admit(recordBytes(result));
+    return result;
+  });
+}
+
+interface Appended {
+  readonly response: PartitionResponse;
+  /** The answer waits for this entry; 0: for none. */
+  readonly walNumber: number;
+}
+
+function append(
+  request: ProduceRequest,
+  wanted: PartitionRequest,
+  id: typeof NO_TOPIC_ID | undefined,
+  session: AppendSession,
+  context: RequestContext,
+): Appended {
+  const { services, apiVersion } = context;
+  if (request.acks < -1 || request.acks > 1) {
+    return refuse(wanted, ErrorCode.INVALID_REQUIRED_ACKS, "acks must be 0, 1 or -1 (all)");
+  }
+  const partition = id === undefined ? undefined : services.partitions.get(id, wanted.index);
+  if (partition === undefined) {
+    const byId = apiVersion >= topicIdVersionMin && (id === undefined || !services.topics.has(id));
+    return refuse(wanted, byId ? ErrorCode.UNKNOWN_TOPIC_ID : ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, null);
+  }
+  if (services.diskFloor.refusing) {
+    return refuse(wanted, ErrorCode.KAFKA_STORAGE_ERROR, diskFullMessage(services));
+  }
+  if (request.transactionalId !== null) {
+    return refuse(wanted, ErrorCode.INVALID_REQUEST, "transactions are not served by this broker yet");
+  }
+  const { config } = partition;
+  const nowMs = services.env.clock.wallMs();
+  const check = checkRecords(wanted, partition, apiVersion, nowMs);
+  if (check.kind === "refused") return refuse(wanted, refusalCodes[check.error], check.message);
+  if (check.batch.isTransactional) {
+    return refuse(wanted, ErrorCode.INVALID_REQUEST, "transactions are not served by this broker yet");
+  }
+  void config;
+  return toResponse(wanted, partition.append(session, check.batch, nowMs));
+}
+
+function checkRecords(
+  wanted: PartitionRequest,
+  partition: Partition,
+  apiVersion: number,
+  nowMs: number,
+): ProduceCheck {
+  const [records] = wanted.records ?? [];
+  if (records === undefined) {
+    return { kind: "refused", error: "INVALID_RECORD", message: "there is no record batch" };
+  }
+  const { config } = partition;
+  const limits = {
+    messageBytesMax: config.messageBytesMax,
+    timestampType: config.timestampType,
+    timestampBeforeMaxMs: config.timestampBeforeMaxMs,
+    timestampAfterMaxMs: config.timestampAfterMaxMs,
+    zstdAllowed: apiVersion >= zstdVersionMin,
+  };
+  return validateProduced(records, limits, nowMs);
+}
+
+const refusalCodes: { readonly [refusal in ProduceRefusal]: ErrorCode } = {
+  CORRUPT_MESSAGE: ErrorCode.CORRUPT_MESSAGE,
+  INVALID_RECORD: ErrorCode.INVALID_RECORD,
+  INVALID_TIMESTAMP: ErrorCode.INVALID_TIMESTAMP,
+  MESSAGE_TOO_LARGE: ErrorCode.MESSAGE_TOO_LARGE,
+  UNSUPPORTED_COMPRESSION_TYPE: ErrorCode.UNSUPPORTED_COMPRESSION_TYPE,
+};
+
+function toResponse(wanted: PartitionRequest, outcome: AppendOutcome): Appended {
+  const { walNumber } = outcome;
+  switch (outcome.kind) {
+    case "appended":
+    case "duplicate":
+      return {
+        walNumber,
+        response: {
+          index: wanted.index,
+          errorCode: ErrorCode.NONE,
+          baseOffset: outcome.baseOffset,
+          logAppendTimeMs: outcome.logAppendTimeMs,
+          logStartOffset: outcome.logStart,
+          recordErrors: [],
+          errorMessage: null,
+          currentLeader: noLeader,
+        },
+      };
+    case "out-of-order-sequence": {
+      const message = `expected sequence ${outcome.expected}, got ${outcome.received}`;
+      return refuse(wanted, ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER, message, walNumber);
+    }
+    case "unknown-producer":
+      return refuse(wanted, ErrorCode.UNKNOWN_PRODUCER_ID, null, walNumber);
+    case "stale-producer-epoch":
+      return refuse(wanted, ErrorCode.INVALID_PRODUCER_EPOCH, `the epoch is ${outcome.current}`, walNumber);
+    case "duplicate-sequence":
+      return refuse(wanted, ErrorCode.DUPLICATE_SEQUENCE_NUMBER, null, walNumber);
+    default:
+      return outcome satisfies never;
+  }
+}
+
+const noLeader = { leaderId: -1, leaderEpoch: -1 } as PartitionResponse["currentLeader"];
+
+function refuse(
+  wanted: PartitionRequest,
+  errorCode: ErrorCode,
+  errorMessage: string | null,
+  walNumber = 0,
+): Appended {
+  return {
+    walNumber,
+    response: {
+      index: wanted.index,
+      errorCode,
+      baseOffset: offset(-1),
+      logAppendTimeMs: -1,
+      logStartOffset: offset(-1),
+      recordErrors: [],
+      errorMessage,
+      currentLeader: noLeader,
+    },
+  };
+}
+
+function diskFullMessage(services: Services): string {
+  const { freeBytes, floorBytes } = services.diskFloor;
+  return `the disk is nearly full (${freeBytes} bytes free, the floor is ${floorBytes}); producing resumes when space is back`;
+}

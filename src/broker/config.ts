@@ -1,0 +1,437 @@
+/**
+ * Every setting of a broker: Kafka's name where Kafka has one, else `holdfast.…`; default, range, whether
+ * it changes while the broker runs, and what it is for. Values come from, in this order: dynamic for this
+ * broker, dynamic for all, the file and the command line, the default. Keys that Kafka has and that mean
+ * nothing here are in kafka-keys.ts: accepted, shown, without effect.
+ */
+import { RefusedError } from "../base/errors.ts";
+import {
+  boolean,
+  ConfigSource,
+  double,
+  InvalidSettingError,
+  int,
+  list,
+  long,
+  oneOf,
+  type ResolvedSetting,
+  type Setting,
+  type SettingValue,
+  text,
+} from "./setting.ts";
+
+const KiB = 1024;
+const MiB = 1024 * KiB;
+const hourMs = 3_600_000;
+const compressions = ["producer", "uncompressed", "gzip", "snappy", "lz4", "zstd"] as const;
+const dynamic = true;
+
+export const brokerSettings = {
+  // Who it is.
+  "node.id": int({
+    default: 1,
+    min: 0,
+    text: "Number of this broker in the cluster; it stays the same for the life of a data directory.",
+  }),
+  "broker.rack": text({
+    default: null,
+    text: "Where this broker stands, as clients compare it with their client.rack.",
+  }),
+
+  // Connections.
+  "socket.request.max.bytes": int({
+    default: 100 * MiB,
+    min: 1 * KiB,
+    text: "Greatest request in bytes. Raise it for clients that send larger ones.",
+  }),
+  "max.connections": int({
+    dynamic,
+    default: 2_147_483_647,
+    min: 0,
+    text: "Most connections at a time; further ones are closed.",
+  }),
+  "max.connections.per.ip": int({
+    dynamic,
+    default: 2_147_483_647,
+    min: 0,
+    text: "Most connections at a time from one address; further ones are closed.",
+  }),
+  "connections.max.idle.ms": long({
+    default: 600_000,
+    text: "A connection on which nothing happens for so many ms is closed; negative: never.",
+  }),
+  "queued.max.request.bytes": long({
+    default: -1,
+    text: "Bytes of requests in memory, over all connections; at the bound reading pauses. −1: 128 MiB. Raise it for many producers of large batches.",
+  }),
+  "holdfast.connection.requests.max": int({
+    default: 128,
+    min: 1,
+    text: "Requests of one connection that are worked on at a time.",
+  }),
+  "holdfast.connection.request.bytes.max": int({
+    default: 32 * MiB,
+    min: 1 * KiB,
+    text: "Bytes of requests of one connection in memory; at the bound reading from it pauses.",
+  }),
+  "holdfast.connection.response.bytes.max": int({
+    default: 16 * MiB,
+    min: 1 * KiB,
+    text: "Bytes of answers that a slow reader leaves unread before its next request is not started.",
+  }),
+
+  // Topics.
+  "auto.create.topics.enable": boolean({
+    default: true,
+    text: "Whether a topic is made when a client first names it.",
+  }),
+  "num.partitions": int({
+    dynamic,
+    default: 1,
+    min: 1,
+    text: "Partitions of a topic that is made without a number.",
+  }),
+  "delete.topic.enable": boolean({ default: true, text: "Whether topics may be deleted." }),
+  "holdfast.partitions.max": int({ default: 200_000, min: 1, text: "Most partitions of this broker." }),
+
+  // What topics take over when they have no setting of their own; see topic-config.ts.
+  "compression.type": oneOf(compressions, {
+    dynamic,
+    default: "producer",
+    text: "Compression of stored batches; producer: as they come.",
+  }),
+  "compression.gzip.level": int({
+    dynamic,
+    default: -1,
+    min: -1,
+    max: 9,
+    text: "Level when the broker compresses with gzip.",
+  }),
+  "compression.lz4.level": int({
+    dynamic,
+    default: 9,
+    min: 1,
+    max: 17,
+    text: "Level when the broker compresses with lz4.",
+  }),
+  "compression.zstd.level": int({
+    dynamic,
+    default: 3,
+    min: -131_072,
+    max: 22,
+    text: "Level when the broker compresses with zstd.",
+  }),
+  "message.max.bytes": int({
+    dynamic,
+    default: MiB + 12,
+    min: 0,
+    text: "Greatest record batch in bytes, as it is sent (compressed).",
+  }),
+  "log.cleanup.policy": list({
+    dynamic,
+    default: "delete",
+    values: ["delete", "compact"],
+    text: "delete: old segments go; compact: old values of a key go; empty: everything stays.",
+  }),
+  "log.retention.ms": long({
+    dynamic,
+    default: -1,
+    min: -1,
+    text: "How long records are kept; −1: without limit. Unset: log.retention.minutes, then log.retention.hours.",
+  }),
+  "log.retention.minutes": int({ default: -1, text: "As log.retention.ms, in minutes." }),
+  "log.retention.hours": int({ default: 168, text: "As log.retention.ms, in hours." }),
+  "log.retention.bytes": long({
+    dynamic,
+    default: -1,
+    text: "How many bytes of a partition are kept; −1: without limit.",
+  }),
+  "log.segment.bytes": int({
+    dynamic,
+    default: 1024 * MiB,
+    min: MiB,
+    text: "Size at which a segment is full; what merging aims at.",
+  }),
+  "log.roll.ms": long({
+    dynamic,
+    default: 168 * hourMs,
+    min: 1,
+    text: "Age at which a segment takes no more. Unset: log.roll.hours.",
+  }),
+  "log.roll.hours": int({ default: 168, min: 1, text: "As log.roll.ms, in hours." }),
+  "log.roll.jitter.ms": long({ dynamic, default: 0, min: 0, text: "Greatest random part of log.roll.ms." }),
+  "log.message.timestamp.type": oneOf(["CreateTime", "LogAppendTime"], {
+    dynamic,
+    default: "CreateTime",
+    text: "Whether a record keeps the time that its producer gave it.",
+  }),
+  "log.message.timestamp.before.max.ms": long({
+    dynamic,
+    default: "max",
+    min: 0,
+    text: "How far in the past a producer's timestamp may lie.",
+  }),
+  "log.message.timestamp.after.max.ms": long({
+    dynamic,
+    default: hourMs,
+    min: 0,
+    text: "How far in the future a producer's timestamp may lie.",
+  }),
+  "log.cleaner.delete.retention.ms": long({
+    dynamic,
+    default: 24 * hourMs,
+    min: 0,
+    text: "How long a deleted key stays visible as such in a compacted topic.",
+  }),
+  "log.cleaner.min.compaction.lag.ms": long({
+    dynamic,
+    default: 0,
+    min: 0,
+    text: "How long a record stays as it is in a compacted topic.",
+  }),
+  "log.cleaner.max.compaction.lag.ms": long({
+    dynamic,
+    default: "max",
+    min: 1,
+    text: "After how long a record must have been seen by compaction.",
+  }),
+  "log.cleaner.min.cleanable.ratio": double({
+    dynamic,
+    default: 0.5,
+    min: 0,
+    max: 1,
+    text: "Share of a compacted log that may be dirty.",
+  }),
+  "log.flush.interval.messages": long({
+    dynamic,
+    default: "max",
+    min: 1,
+    text: "Every acknowledgement is on disk as it is; a lower value changes nothing.",
+  }),
+  "log.flush.interval.ms": long({
+    dynamic,
+    default: "max",
+    min: 0,
+    text: "Every acknowledgement is on disk as it is; a lower value changes nothing.",
+  }),
+  "log.index.interval.bytes": int({
+    dynamic,
+    default: 4096,
+    min: 0,
+    text: "Accepted and shown; the index has a grain of its own.",
+  }),
+  "log.index.size.max.bytes": int({
+    dynamic,
+    default: 10 * MiB,
+    min: 4,
+    text: "Accepted and shown; the index lies in the segment.",
+  }),
+  "log.segment.delete.delay.ms": long({
+    dynamic,
+    default: 60_000,
+    min: 0,
+    text: "How long a segment that nobody names any more stays in the store.",
+  }),
+  "log.preallocate": boolean({
+    dynamic,
+    default: false,
+    text: "Accepted and shown; WAL files are prepared ahead as it is.",
+  }),
+  "min.insync.replicas": int({
+    dynamic,
+    default: 1,
+    min: 1,
+    text: "Accepted and shown as satisfied by the store.",
+  }),
+  "default.replication.factor": int({
+    default: 1,
+    min: 1,
+    text: "Accepted and shown as satisfied by the store.",
+  }),
+  "unclean.leader.election.enable": boolean({
+    dynamic,
+    default: false,
+    text: "Accepted and shown; no election loses records here.",
+  }),
+  "log.local.retention.ms": long({
+    dynamic,
+    default: -2,
+    min: -2,
+    text: "Local part of the retention of a tiered topic; −2: as log.retention.ms.",
+  }),
+  "log.local.retention.bytes": long({
+    dynamic,
+    default: -2,
+    min: -2,
+    text: "Local part of the retention of a tiered topic; −2: as log.retention.bytes.",
+  }),
+  "log.retention.check.interval.ms": long({
+    default: 300_000,
+    min: 1,
+    text: "How often retention is looked at.",
+  }),
+
+  // Reading and producers.
+  "fetch.max.bytes": int({
+    default: 55 * MiB,
+    min: KiB,
+    text: "Most bytes in one answer to a fetch, whatever the client asks for.",
+  }),
+  "max.incremental.fetch.session.cache.slots": int({
+    default: 1000,
+    min: 0,
+    text: "Fetch sessions that are remembered (KIP-227).",
+  }),
+  "producer.id.expiration.ms": int({
+    dynamic,
+    default: 24 * hourMs,
+    min: 1,
+    text: "How long an idle producer's sequence numbers are remembered.",
+  }),
+  "holdfast.partition.producers.max": int({
+    default: 10_000,
+    min: 5,
+    text: "Producers remembered for one partition; beyond it the longest idle one is forgotten.",
+  }),
+
+  // Memory and disk.
+  "holdfast.tail.bytes": long({
+    default: 64 * MiB,
+    min: 4 * MiB,
+    text: "Newest records kept in memory for readers.",
+  }),
+  "holdfast.unflushed.bytes.max": long({
+    default: 128 * MiB,
+    min: 8 * MiB,
+    text: "Bytes in the WAL that are not in segments yet; at the bound producing waits. It also bounds how long a start reads.",
+  }),
+  "holdfast.cache.bytes": long({
+    default: 32 * MiB,
+    min: MiB,
+    text: "Blocks of segments kept in memory for readers of old records.",
+  }),
+  "holdfast.wal.file.bytes": long({ default: 64 * MiB, min: MiB, text: "Size of one WAL file." }),
+  "holdfast.disk.floor.bytes": long({
+    default: 512 * MiB,
+    min: 0,
+    text: "Free space below which producing is refused, so that what was accepted can always be finished.",
+  }),
+  "holdfast.disk.reserve.bytes": long({
+    default: 64 * MiB,
+    min: 0,
+    text: "File that is given up when a start finds the disk full.",
+  }),
+
+  // Watching.
+  "holdfast.log.level": oneOf(["debug", "info", "warn", "error"], {
+    dynamic,
+    default: "info",
+    text: "Least level of what is logged.",
+  }),
+} as const;
+
+export type BrokerSettings = typeof brokerSettings;
+export type BrokerSettingName = keyof BrokerSettings;
+
+export function isBrokerSetting(name: string): name is BrokerSettingName {
+  return Object.hasOwn(brokerSettings, name);
+}
+
+/** The settings of one broker. Dynamic ones change in `setDynamic`; whoever must act on a change listens. */
+export class BrokerConfig {
+  readonly #static: ReadonlyMap<string, string>;
+  #dynamicDefault: ReadonlyMap<string, string> = new Map();
+  #dynamicOwn: ReadonlyMap<string, string> = new Map();
+  readonly #values = new Map<string, unknown>();
+  readonly #listeners = new Set<() => void>();
+
+  /**
+   * `given`: from the file and the command line. Unknown names are kept and have no effect, since a file
+   * may be shared with other programs; a wrong value throws `RefusedError`.
+   */
+  constructor(given: ReadonlyMap<string, string> = new Map()) {
+    this.#static = given;
+    for (const [name, value] of given) {
+      if (!isBrokerSetting(name)) continue;
+      try {
+        brokerSettings[name].read(value);
+      } catch (error) {
+        if (error instanceof InvalidSettingError)
+          throw new RefusedError(`The setting ${name} ${error.message}.`);
+        throw error;
+      }
+    }
+  }
+
+  get<Name extends BrokerSettingName>(name: Name): SettingValue<BrokerSettings[Name]> {
+    if (!this.#values.has(name)) {
+      const { value } = this.resolve(name);
+      this.#values.set(name, value === null ? null : (brokerSettings[name] as Setting<unknown>).read(value));
+    }
+    return this.#values.get(name) as SettingValue<BrokerSettings[Name]>;
+  }
+
+  /** As DescribeConfigs shows it. A dynamic value that is not valid any more counts as absent. */
+  resolve(name: BrokerSettingName): ResolvedSetting {
+    const setting: Setting<unknown> = brokerSettings[name];
+    const found = this.explicit(name);
+    return found ?? { name, value: setting.default, source: ConfigSource.default };
+  }
+
+  /** What was set on purpose, newest authority first; undefined when nothing was. */
+  explicit(name: BrokerSettingName): ResolvedSetting | undefined {
+    const setting: Setting<unknown> = brokerSettings[name];
+    for (const [source, values] of this.#layers()) {
+      const value = values.get(name);
+      if (value === undefined || (source !== ConfigSource.staticBroker && !setting.dynamic)) continue;
+      if (isReadable(setting, value)) return { name, value, source };
+    }
+    return undefined;
+  }
+
+  #layers(): readonly [ConfigSource, ReadonlyMap<string, string>][] {
+    return [
+      [ConfigSource.dynamicBroker, this.#dynamicOwn],
+      [ConfigSource.dynamicDefaultBroker, this.#dynamicDefault],
+      [ConfigSource.staticBroker, this.#static],
+    ];
+  }
+
+  /** The journal's settings for all brokers and for this one, whole. */
+  setDynamic(all: ReadonlyMap<string, string>, own: ReadonlyMap<string, string>): void {
+    this.#dynamicDefault = all;
+    this.#dynamicOwn = own;
+    this.#values.clear();
+    for (const listener of this.#listeners) listener();
+  }
+
+  /** Called after each `setDynamic`. Returns the end of listening. */
+  onChange(listener: () => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+}
+
+function isReadable(setting: Setting<unknown>, value: string): boolean {
+  try {
+    setting.read(value);
+    return true;
+  } catch (error) {
+    if (error instanceof InvalidSettingError) return false;
+    throw error;
+  }
+}
+
+/** Checks a change of a dynamic broker setting; the sentence that refuses it, or null. */
+export function refuseBrokerSetting(name: string, value: string): string | null {
+  if (!isBrokerSetting(name)) return `There is no broker setting ${name}.`;
+  const setting: Setting<unknown> = brokerSettings[name];
+  if (!setting.dynamic) return `${name} can only be changed in the configuration file, with a restart.`;
+  try {
+    setting.read(value);
+    return null;
+  } catch (error) {
+    if (error instanceof InvalidSettingError) return `${name} ${error.message}.`;
+    throw error;
+  }
+}

@@ -1,0 +1,34 @@
+/**
+ * Hands out producer ids from blocks that the journal gave to this broker. An id is told to one client
+ * only, also after a crash: the rest of a block that was taken is never used again.
+ */
+import { type ProducerId, producerId } from "../base/ids.ts";
+import type { Journal } from "../metadata/journal.ts";
+
+export class ProducerIds {
+  readonly #journal: Pick<Journal, "takeProducerIds">;
+  #next = 0;
+  #end = 0;
+  #taking: Promise<void> | null = null;
+
+  constructor(journal: Pick<Journal, "takeProducerIds">) {
+    this.#journal = journal;
+  }
+
+  /** Rejects as `Journal.append` does. */
+  async take(): Promise<ProducerId> {
+    while (this.#next === this.#end) {
+      this.#taking ??= this.#takeBlock().finally(() => {
+        this.#taking = null;
+      });
+      await this.#taking;
+    }
+    return producerId(this.#next++);
+  }
+
+  async #takeBlock(): Promise<void> {
+    const { first, count } = await this.#journal.takeProducerIds();
+    this.#next = first;
+    this.#end = first + count;
+  }
+}
