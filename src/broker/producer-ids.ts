@@ -9,26 +9,28 @@ export class ProducerIds {
   readonly #journal: Pick<Journal, "takeProducerIds">;
   #next = 0;
   #end = 0;
-  #taking: Promise<void> | null = null;
+  #taking: Promise<boolean> | null = null;
 
   constructor(journal: Pick<Journal, "takeProducerIds">) {
     this.#journal = journal;
   }
 
-  /** Rejects as `Journal.append` does. */
-  async take(): Promise<ProducerId> {
+  /** Null: this broker is fenced. Rejects as `Journal.append` does. */
+  async take(): Promise<ProducerId | null> {
     while (this.#next === this.#end) {
       this.#taking ??= this.#takeBlock().finally(() => {
         this.#taking = null;
       });
-      await this.#taking;
+      if (!(await this.#taking)) return null;
     }
     return producerId(this.#next++);
   }
 
-  async #takeBlock(): Promise<void> {
-    const { first, count } = await this.#journal.takeProducerIds();
-    this.#next = first;
-    this.#end = first + count;
+  async #takeBlock(): Promise<boolean> {
+    const block = await this.#journal.takeProducerIds();
+    if (block === null) return false;
+    this.#next = block.first;
+    this.#end = block.first + block.count;
+    return true;
   }
 }

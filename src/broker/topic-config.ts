@@ -179,6 +179,8 @@ export function logConfigOf(own: ReadonlyMap<string, string>, broker: BrokerConf
     timestampBeforeMaxMs: value("message.timestamp.before.max.ms"),
     timestampAfterMaxMs: value("message.timestamp.after.max.ms"),
     compressionType: value("compression.type") satisfies CompressionType,
+    gzipLevel: value("compression.gzip.level"),
+    zstdLevel: value("compression.zstd.level"),
     deleteRetentionMs: value("delete.retention.ms"),
     compactionLagMinMs: value("min.compaction.lag.ms"),
     compactionLagMaxMs: value("max.compaction.lag.ms"),

@@ -85,7 +85,8 @@ export class Topics {
     readonly configs: ReadonlyMap<string, string>;
   }): Promise<TopicChange> {
     const running = this.#creating.get(wanted.name);
-    if (running !== undefined) return running.then((): TopicChange => ({ kind: "refused", reason: "name-taken" }));
+    if (running !== undefined)
+      return running.then((): TopicChange => ({ kind: "refused", reason: "name-taken" }));
     const created = this.#create(wanted).finally(() => this.#creating.delete(wanted.name));
     this.#creating.set(wanted.name, created);
     return created;
@@ -96,7 +97,8 @@ export class Topics {
     const partitionCount = this.#config.get("num.partitions");
     await (this.#creating.get(name) ?? this.create({ name, partitionCount, configs: new Map() }));
     const topic = this.byName(name);
-    if (topic !== undefined) this.#log.info("topic.created-on-use", { topic: name, partitions: partitionCount });
+    if (topic !== undefined)
+      this.#log.info("topic.created-on-use", { topic: name, partitions: partitionCount });
     return topic;
   }
 
@@ -115,7 +117,10 @@ export class Topics {
 
   async addPartitions(id: TopicId, partitionCount: number): Promise<TopicChange> {
     const assignment = { owner: this.#epoch, exceptions: [] };
-    return this.#changed(id, await this.#journal.append({ kind: "partitions", id, partitionCount, assignment }));
+    return this.#changed(
+      id,
+      await this.#journal.append({ kind: "partitions", id, partitionCount, assignment }),
+    );
   }
 
   /** Null: the topic was not there. */
@@ -264,4 +269,3 @@ export function refuseTopicName(name: string): string | null {
   }
   return null;
 }
-

@@ -27,6 +27,9 @@ export interface LogConfig {
   readonly timestampAfterMaxMs: number;
   /** `compression.type`. */
   readonly compressionType: CompressionType;
+  /** `compression.gzip.level` and `compression.zstd.level`. */
+  readonly gzipLevel: number;
+  readonly zstdLevel: number;
   /** `delete.retention.ms`: how long a compacted topic keeps tombstones. */
   readonly deleteRetentionMs: number;
   /** `min.compaction.lag.ms` and `max.compaction.lag.ms`. */
@@ -52,6 +55,8 @@ export const logConfigDefaults: LogConfig = {
   timestampBeforeMaxMs: noLimit,
   timestampAfterMaxMs: 3_600_000,
   compressionType: "producer",
+  gzipLevel: -1,
+  zstdLevel: 3,
   deleteRetentionMs: 86_400_000,
   compactionLagMinMs: 0,
   compactionLagMaxMs: noLimit,

@@ -76,7 +76,7 @@ export class Partition implements FlushSource, SegmentSource {
   readonly leaderEpoch: LeaderEpoch;
   readonly segments: () => PartitionSegments;
   readonly #cold: ColdReader;
-  readonly #holes: readonly OffsetRange[];
+  #holes: readonly OffsetRange[];
   #config: LogConfig;
   #state: "loading" | "serving" | "closed" = "loading";
 
@@ -432,6 +432,17 @@ export class Partition implements FlushSource, SegmentSource {
     this.#take(loaded);
     this.#durableEnd = this.#logEnd;
     return loaded;
+  }
+
+  /**
+   * Acknowledged entries are gone that nothing names: the next offset is one that surely was never given,
+   * and the gap is reported as damaged.
+   */
+  jump(offsets: number): void {
+    assert(this.#state === "loading", "a gap is left before the partition serves");
+    this.#passHoles();
+    this.#holes = [...this.#holes, { from: this.#logEnd, to: advance(this.#logEnd, offsets) }];
+    this.#passHoles();
   }
 
   /** Everything is loaded: from here on the partition appends and serves. */

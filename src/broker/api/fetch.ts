@@ -137,7 +137,7 @@ async function readAll(
   context: RequestContext,
 ): Promise<Reading> {
   const served: Served[] = [];
-  const bytesMax = Math.min(request.maxBytes, context.services.config.fetchBytesMax);
+  const bytesMax = Math.min(request.maxBytes, context.services.config.get("fetch.max.bytes"));
   let left = bytesMax;
   let bytes = 0;
   let urgent = false;

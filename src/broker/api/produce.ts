@@ -1,8 +1,8 @@
 /**
  * Produce: appends record batches and answers when they are durable. acks=1 gets what acks=all gets;
  * acks=0 gets no answer, and its data is made durable all the same. A request's batches go to the WAL in
- * one piece, so that 1,000 partitions cost one append. Never decodes a record: where a topic demands it
- * (`compression.type`), that is done before stage one.
+ * one piece, so that 1,000 partitions cost one append. Records are decoded only where the topic demands it:
+ * a `compression.type` of its own, or keys on a compacted topic.
  */
 import { NO_TOPIC_ID, offset } from "../../base/ids.ts";
 import type { AppendSession } from "../../log/memory-tail.ts";
@@ -13,7 +13,8 @@ import { Produce, type ProduceRequest, type ProduceResponse } from "../../protoc
 import { type ProduceCheck, type ProduceRefusal, validateProduced } from "../../record/validate.ts";
 import type { RequestContext, Services } from "../context.ts";
 import { handle } from "../handle.ts";
-import { recompressed } from "../recompress-request.ts";
+import { recompress, targetCompression } from "../recompress.ts";
+import { checkRecords, type RecordError } from "../record-bounds.ts";
 
 type PartitionRequest = ProduceRequest["topicData"][number]["partitionData"][number];
 type TopicResponse = ProduceResponse["responses"][number];
@@ -25,8 +26,9 @@ const zstdVersionMin = 7;
 const topicIdVersionMin = 13;
 
 export const produce = handle(Produce, {
+  // Waits for room in the memory tail, which is where back-pressure on producers comes from.
   prepare(request, context) {
-    return prepared(request, context);
+    return context.services.tail.admit(recordBytes(request))?.then(() => request);
   },
 
   // Stage one: no await in here, so that offsets are given in the order of arrival.
@@ -69,19 +71,6 @@ function recordBytes(request: ProduceRequest): number {
   return bytes;
 }
 
-/** Waits for room in the memory tail, which is where back-pressure on producers comes from. */
-function prepared(request: ProduceRequest, context: RequestContext): Promise<ProduceRequest> | undefined {
-  const { services } = context;
-  const changed = recompressed(request, context);
-  if (changed === undefined) {
-    return services.tail.admit(recordBytes(request))?.then(() => request);
-  }
-  return changed.then(async (result) => {
-    await services.tail.admit(recordBytes(result));
-    return result;
-  });
-}
-
 interface Appended {
   readonly response: PartitionResponse;
   /** The answer waits for this entry; 0: for none. */
@@ -110,36 +99,42 @@ function append(
   if (request.transactionalId !== null) {
     return refuse(wanted, ErrorCode.INVALID_REQUEST, "transactions are not served by this broker yet");
   }
-  const { config } = partition;
   const nowMs = services.env.clock.wallMs();
-  const check = checkRecords(wanted, partition, apiVersion, nowMs);
-  if (check.kind === "refused") return refuse(wanted, refusalCodes[check.error], check.message);
+  const check = checkBatch(wanted, partition, apiVersion, nowMs);
+  if (check.kind === "refused") {
+    const errors = "recordErrors" in check ? check.recordErrors : [];
+    return refuse(wanted, refusalCodes[check.error], check.message, 0, errors);
+  }
   if (check.batch.isTransactional) {
     return refuse(wanted, ErrorCode.INVALID_REQUEST, "transactions are not served by this broker yet");
   }
-  void config;
   return toResponse(wanted, partition.append(session, check.batch, nowMs));
 }
 
-function checkRecords(
+/** A batch may inflate to so many times `message.max.bytes` where the broker has to look inside. */
+const inflationMax = 128;
+
+function checkBatch(
   wanted: PartitionRequest,
   partition: Partition,
   apiVersion: number,
   nowMs: number,
-): ProduceCheck {
+): ProduceCheck | Exclude<ReturnType<typeof checkRecords>, { kind: "ok" }> {
   const [records] = wanted.records ?? [];
   if (records === undefined) {
     return { kind: "refused", error: "INVALID_RECORD", message: "there is no record batch" };
   }
   const { config } = partition;
-  const limits = {
-    messageBytesMax: config.messageBytesMax,
-    timestampType: config.timestampType,
-    timestampBeforeMaxMs: config.timestampBeforeMaxMs,
-    timestampAfterMaxMs: config.timestampAfterMaxMs,
-    zstdAllowed: apiVersion >= zstdVersionMin,
-  };
-  return validateProduced(records, limits, nowMs);
+  const { messageBytesMax } = config;
+  const check = validateProduced(records, { ...config, zstdAllowed: apiVersion >= zstdVersionMin }, nowMs);
+  const target = targetCompression({ ...config, type: config.compressionType });
+  if (check.kind === "refused" || (target === null && !config.compacts)) return check;
+  const rules = { ...config, needsKeys: config.compacts, inflatedBytesMax: messageBytesMax * inflationMax };
+  if (target !== null && check.batch.codec !== target.codec) {
+    return recompress(check.batch, target, rules, nowMs);
+  }
+  const inside = checkRecords(check.batch, rules, nowMs);
+  return inside.kind === "refused" ? inside : check;
 }
 
 const refusalCodes: { readonly [refusal in ProduceRefusal]: ErrorCode } = {
@@ -190,6 +185,7 @@ function refuse(
   errorCode: ErrorCode,
   errorMessage: string | null,
   walNumber = 0,
+  recordErrors: readonly RecordError[] = [],
 ): Appended {
   return {
     walNumber,
@@ -199,7 +195,10 @@ function refuse(
       baseOffset: offset(-1),
       logAppendTimeMs: -1,
       logStartOffset: offset(-1),
-      recordErrors: [],
+      recordErrors: recordErrors.map(({ batchIndex, message }) => ({
+        batchIndex,
+        batchIndexErrorMessage: message,
+      })),
       errorMessage,
       currentLeader: noLeader,
     },
