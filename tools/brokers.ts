@@ -24,7 +24,10 @@ export interface Broker {
   kill(): Promise<void>;
   /** Asks the process to end (SIGTERM) and waits; answers how it ended. */
   stop(): Promise<Ended>;
-  /** Starts the process again after `kill` or `stop`; answers the milliseconds until it was ready. */
+  /**
+   * Starts the process again after `kill` or `stop`; answers the milliseconds until it was ready. It may be
+   * killed before that, and this promise rejects then.
+   */
   start(): Promise<number>;
 }
 
@@ -84,7 +87,9 @@ export async function startBroker(kind: BrokerKind, options: BrokerOptions): Pro
     start: async () => {
       if (running?.isRunning()) throw new Error(`${kind} is running already`);
       const begun = performance.now();
-      running = await plan.launch();
+      const launched = plan.launch();
+      running = launched.process;
+      await launched.ready;
       return performance.now() - begun;
     },
   };
@@ -95,7 +100,8 @@ export async function startBroker(kind: BrokerKind, options: BrokerOptions): Pro
 interface Plan {
   readonly port: number;
   readonly http: string | undefined;
-  launch(): Promise<Running>;
+  /** The process is there at once, so that it can be killed before it is ready. */
+  launch(): { readonly process: Running; readonly ready: Promise<void> };
 }
 
 async function kafkaPlan(kind: "kafka" | "kafka-durable", options: BrokerOptions): Promise<Plan> {
@@ -137,14 +143,16 @@ async function kafkaPlan(kind: "kafka" | "kafka-durable", options: BrokerOptions
   return {
     port,
     http: undefined,
-    launch: async () => {
+    launch: () => {
       const ready = signalled("Kafka Server started");
       const process = start("java", [...kafkaJvm, ...java, "kafka.Kafka", properties], {
         onLine: ready.look,
       });
-      await ready.within(process, kafkaReadyMs);
-      await waitForPort(port, process, kafkaReadyMs);
-      return process;
+      const listening = async (): Promise<void> => {
+        await ready.within(process, kafkaReadyMs);
+        await waitForPort(port, process, kafkaReadyMs);
+      };
+      return { process, ready: listening() };
     },
   };
 }
@@ -157,7 +165,7 @@ async function holdfastPlan(options: BrokerOptions): Promise<Plan> {
   return {
     port,
     http: `http://${loopback}:${httpPort}`,
-    launch: async () => {
+    launch: () => {
       const ready = signalled("Ready");
       const args = [
         "start",
@@ -176,8 +184,7 @@ async function holdfastPlan(options: BrokerOptions): Promise<Plan> {
           onLine: ready.look,
         },
       );
-      await ready.within(process, holdfastReadyMs);
-      return process;
+      return { process, ready: ready.within(process, holdfastReadyMs) };
     },
   };
 }

@@ -84,7 +84,7 @@ for (const adminCase of adminCases) {
   test(`kafka-tools ${tool} ${name}`, { skip, timeout: 300_000 }, async () => {
     const topic = `admin-${adminCases.indexOf(adminCase)}`;
     await recorded({ client: `kafka-tools ${tool}`, version: "4.3.0", action: name, detail: "" }, () =>
-      run(broker.address, topic),
+      adminCase.run(broker.address, topic),
     );
   });
 }
