@@ -7,7 +7,13 @@ import type { Offset } from "../base/ids.ts";
 import type { ObjectStore } from "../base/ports.ts";
 import { ByteLru } from "./block-cache.ts";
 import { decodeFooter, type SectionIdentity, type SegmentFooter, trailerBytes } from "./segment-format.ts";
-import { decodeList, findSegment, isFolded, type PartitionSegments } from "./segment-list.ts";
+import {
+  decodeList,
+  findSegment,
+  isListed,
+  type PartitionSegments,
+  type SegmentList,
+} from "./segment-list.ts";
 import type { ListPointer, SegmentRef } from "./segment-ref.ts";
 
 /** A partition whose segments are to be read. */
@@ -25,7 +31,7 @@ const decodedWeight = 4;
 export class SegmentIndex {
   readonly #store: ObjectStore;
   readonly #footers: ByteLru<Promise<SegmentFooter>>;
-  readonly #lists: ByteLru<Promise<readonly SegmentRef[]>>;
+  readonly #lists: ByteLru<Promise<SegmentList>>;
 
   constructor(store: ObjectStore, bytesMax: number) {
     this.#store = store;
@@ -44,39 +50,52 @@ export class SegmentIndex {
     return remembered(this.#footers, key, weight, () => this.#loadFooter(identity, ref));
   }
 
-  /** The references in a list object. Throws `DamageError`. */
-  list(identity: SectionIdentity, pointer: ListPointer): Promise<readonly SegmentRef[]> {
+  /** One list object, without the one that it goes on from. Throws `DamageError`. */
+  list(identity: SectionIdentity, pointer: ListPointer): Promise<SegmentList> {
     const weight = pointer.bytes * decodedWeight;
     return remembered(this.#lists, pointer.object, weight, () => this.#loadList(identity, pointer));
   }
 
   /** The segment with the first record at or above `offset`; null: there is none. Throws `DamageError` for a list. */
   async locate(source: SegmentSource, offset: Offset): Promise<SegmentRef | null> {
-    const segments = source.segments();
-    if (segments.folded !== null && isFolded(segments, offset)) {
-      const folded = await this.list(source, segments.folded);
-      const found = folded[findSegment(folded, offset)];
+    const { folded, recent } = source.segments();
+    let after = recent;
+    for (let pointer = folded; isListed(pointer, offset); ) {
+      const { previous, segments } = await this.list(source, pointer);
+      if (isListed(previous, offset)) {
+        after = segments;
+        pointer = previous;
+        continue;
+      }
+      const found = segments[findSegment(segments, offset)];
       if (found !== undefined) return found;
+      break;
     }
-    return segments.recent[findSegment(segments.recent, offset)] ?? null;
+    return after[findSegment(after, offset)] ?? null;
   }
 
   /** All references that reach above `from`, ascending. Throws `DamageError` for a list. */
   async from(source: SegmentSource, from: Offset): Promise<readonly SegmentRef[]> {
-    const segments = source.segments();
-    const folded =
-      segments.folded !== null && isFolded(segments, from) ? await this.list(source, segments.folded) : [];
-    return [...folded, ...segments.recent].filter((ref) => ref.end > from);
+    const { folded, recent } = source.segments();
+    const parts = [recent];
+    for (let pointer = folded; isListed(pointer, from); ) {
+      const { previous, segments } = await this.list(source, pointer);
+      parts.push(segments);
+      pointer = previous;
+    }
+    return parts
+      .reverse()
+      .flat()
+      .filter((ref) => ref.end > from);
   }
 
   /** The newest reference with its footer: what the partition is. Null: it has no segment. Throws `DamageError`. */
   async newest(
     source: SegmentSource,
   ): Promise<{ readonly ref: SegmentRef; readonly footer: SegmentFooter } | null> {
-    const segments = source.segments();
+    const { folded, recent } = source.segments();
     const ref =
-      segments.recent.at(-1) ??
-      (segments.folded === null ? undefined : (await this.list(source, segments.folded)).at(-1));
+      recent.at(-1) ?? (folded === null ? undefined : (await this.list(source, folded)).segments.at(-1));
     return ref === undefined ? null : { ref, footer: await this.footer(source, ref) };
   }
 
@@ -94,7 +113,7 @@ export class SegmentIndex {
     }
   }
 
-  async #loadList(identity: SectionIdentity, pointer: ListPointer): Promise<readonly SegmentRef[]> {
+  async #loadList(identity: SectionIdentity, pointer: ListPointer): Promise<SegmentList> {
     const bytes = await this.#store.get(pointer.object);
     if (bytes === null) {
       throw new ObjectGoneError(`The segment list ${pointer.object} of ${nameOf(identity)} is gone.`);

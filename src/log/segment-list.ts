@@ -3,8 +3,10 @@
  * immutable list object that the journal points at. Pure edits and lookups, and the bytes of a list:
  *
  *   object header as in segment-format.ts, kind list; then topic id uuid · partition int32 ·
- *   first int64 · end int64 · array of `SegmentRef` in version `format`
+ *   previous `ListPointer` or null · array of `SegmentRef`, in version `format`
  *
+ * A list goes on from the list before it, if that one is long or cannot be read; so what is folded is
+ * written again only a bounded number of times, and a damaged list stays named and stops nobody.
  * The pointer's checksum covers everything behind the header and begins with the partition's identity.
  * A list never loses a reference by itself: only retention and replacement take some out, and they say which.
  */
@@ -14,7 +16,7 @@ import { crc32c } from "../base/crc32c.ts";
 import { DamageError, MalformedError } from "../base/errors.ts";
 import type { Offset, PartitionIndex } from "../base/ids.ts";
 import { compile } from "../schema/compile.ts";
-import { branded, int32, int64, struct, uuid } from "../schema/types.ts";
+import { branded, type Decoded, int32, nullable, struct, uuid } from "../schema/types.ts";
 import {
   checksumSeed,
   decodeObjectHeader,
@@ -26,7 +28,7 @@ import {
   type SectionIdentity,
   SEGMENT_FORMAT,
 } from "./segment-format.ts";
-import { type ListPointer, type SegmentRef, SegmentRefs } from "./segment-ref.ts";
+import { ListPointer, type SegmentRef, SegmentRefs } from "./segment-ref.ts";
 
 /** The journal keeps at most so many references of a partition outside its list. */
 export const recentSegmentsMax = 64;
@@ -41,10 +43,11 @@ export interface PartitionSegments {
 const ListBody = struct({
   topicId: uuid,
   partition: branded<PartitionIndex>(int32),
-  first: branded<Offset>(int64),
-  end: branded<Offset>(int64),
+  /** The list with what is older than `segments`. */
+  previous: nullable(ListPointer),
   segments: SegmentRefs,
 });
+export type SegmentList = Pick<Decoded<typeof ListBody>, "previous" | "segments">;
 const listCodec = compile(ListBody, SEGMENT_FORMAT, { flexible: false });
 
 /** Whether records lie in it, or it only carries what the partition was at its end. */
@@ -70,9 +73,9 @@ export function findSegment(refs: readonly SegmentRef[], offset: Offset): number
   return low < refs.length ? low : -1;
 }
 
-/** Whether the answer for `offset` can lie in the folded list; otherwise the recent references are enough. */
-export function isFolded(segments: PartitionSegments, offset: Offset): boolean {
-  return segments.folded !== null && offset < segments.folded.end;
+/** Whether records at `offset` can be behind the pointer. */
+export function isListed(pointer: ListPointer | null, offset: Offset): pointer is ListPointer {
+  return pointer !== null && offset < pointer.end;
 }
 
 /** Drops what lies wholly below `start`. The newest reference stays, because it says what the partition is (its producers and epochs). */
@@ -96,58 +99,45 @@ export function partitionBytes(segments: PartitionSegments): number {
   return (segments.folded?.segmentBytes ?? 0) + segmentBytes(segments.recent);
 }
 
-/** Newest of all; it carries what the partition is. */
-export function newestSegment(
-  segments: PartitionSegments,
-  list: readonly SegmentRef[] = [],
-): SegmentRef | undefined {
-  return segments.recent.at(-1) ?? list.at(-1);
-}
-
 export interface FoldedList {
   readonly pointer: ListPointer;
   readonly chunks: readonly Uint8Array[];
   readonly length: number;
 }
 
-/** The list object of `refs`, and the pointer to publish once the object is known durable. */
-export function encodeList(
-  origin: ObjectOrigin,
-  identity: SectionIdentity,
-  refs: readonly SegmentRef[],
-): FoldedList {
-  const oldest = refs[0];
-  const newest = refs.at(-1);
+/** The list object, and the pointer to publish once the object is known durable. */
+export function encodeList(origin: ObjectOrigin, identity: SectionIdentity, list: SegmentList): FoldedList {
+  const { previous, segments } = list;
+  const oldest = segments[0];
+  const newest = segments.at(-1);
   assert(oldest !== undefined && newest !== undefined, "a list names at least one segment");
-  for (let i = 1; i < refs.length; i++) {
-    const before = refs[i - 1] as SegmentRef;
-    assert((refs[i] as SegmentRef).base >= before.end, "the segments of a list ascend without overlap");
+  let end = previous?.end ?? oldest.base;
+  for (const ref of segments) {
+    assert(ref.base >= end, "the segments of a list ascend without overlap");
+    end = ref.end;
   }
   const { topicId, partition } = identity;
-  const body = new Writer(64 + refs.length * 160);
-  listCodec.write(body, { topicId, partition, first: oldest.base, end: newest.end, segments: refs });
+  const body = new Writer(256 + segments.length * 160);
+  listCodec.write(body, { topicId, partition, previous, segments });
   const bytes = body.finishFlat();
+  const first = previous?.first ?? oldest.base;
   return {
     chunks: [encodeObjectHeader(origin, ObjectKind.list, bytes.byteLength), bytes],
     length: objectHeaderBytes + bytes.byteLength,
     pointer: {
       object: objectKey(origin.epoch, origin.counter),
       bytes: objectHeaderBytes + bytes.byteLength,
-      checksum: crc32c(bytes, checksumSeed(identity, oldest.base)),
-      first: oldest.base,
+      checksum: crc32c(bytes, checksumSeed(identity, first)),
+      first,
       end: newest.end,
-      segmentBytes: segmentBytes(refs),
-      segmentCount: refs.length,
+      segmentBytes: (previous?.segmentBytes ?? 0) + segmentBytes(segments),
+      segmentCount: (previous?.segmentCount ?? 0) + segments.length,
     },
   };
 }
 
-/** The references in a list object. Throws `DamageError` that names partition and object. */
-export function decodeList(
-  bytes: Uint8Array,
-  identity: SectionIdentity,
-  pointer: ListPointer,
-): readonly SegmentRef[] {
+/** Throws `DamageError` that names partition and object. */
+export function decodeList(bytes: Uint8Array, identity: SectionIdentity, pointer: ListPointer): SegmentList {
   try {
     return decode(bytes, identity, pointer);
   } catch (cause) {
@@ -160,7 +150,7 @@ export function decodeList(
   }
 }
 
-function decode(bytes: Uint8Array, identity: SectionIdentity, pointer: ListPointer): readonly SegmentRef[] {
+function decode(bytes: Uint8Array, identity: SectionIdentity, pointer: ListPointer): SegmentList {
   if (bytes.byteLength !== pointer.bytes) {
     throw new MalformedError(`it has ${bytes.byteLength} bytes instead of ${pointer.bytes}`);
   }
@@ -178,10 +168,9 @@ function decode(bytes: Uint8Array, identity: SectionIdentity, pointer: ListPoint
     reader.remaining !== 0 ||
     list.topicId !== identity.topicId ||
     list.partition !== identity.partition ||
-    list.end !== pointer.end ||
-    list.segments.length !== pointer.segmentCount
+    list.segments.at(-1)?.end !== pointer.end
   ) {
     throw new MalformedError("it is the list of another partition");
   }
-  return list.segments;
+  return { previous: list.previous, segments: list.segments };
 }

@@ -32,6 +32,7 @@ export const SegmentRef = struct({
   recordCount: int64,
   /** −1 when there is no record. */
   maxTimestamp: int64,
+  /** Base offset of the first batch that has this maximum timestamp in its header; the record is found by decoding it. */
   maxTimestampOffset: branded<Offset>(int64),
   /** When the broker appended the first and the last batch, ms since 1970. */
   appendedFirstMs: int64,
@@ -74,7 +75,11 @@ export interface Flush {
   readonly below: number;
 }
 
-/** Puts a FLUSH into the journal. Resolves when its slot is decided; "void": a row no longer held, nothing took effect. */
+/**
+ * Puts a FLUSH into the journal. Resolves when its slot is decided; "void": a row no longer held, nothing
+ * took effect. Rejects with a retriable error when nothing took effect either (the disk is full); after any
+ * other error the outcome is unknown.
+ */
 export type PublishFlush = (flush: Flush) => Promise<"published" | "void">;
 
 export const SegmentRefs = array(SegmentRef);

@@ -9,7 +9,7 @@ import {
   producerId,
   topicId,
 } from "../../src/base/ids.ts";
-import type { ObjectStore } from "../../src/base/ports.ts";
+import type { Clock, Env, Meter, ObjectStore, Timer } from "../../src/base/ports.ts";
 import { concatBytes } from "../../src/base/bytes.ts";
 import type { SegmentBatch } from "../../src/log/flush-source.ts";
 import type { FooterState, ObjectOrigin, SectionIdentity } from "../../src/log/segment-format.ts";
@@ -167,4 +167,60 @@ export function aSource(recent: readonly SegmentRef[], identity: SectionIdentity
     },
   };
   return source;
+}
+
+/** Time that passes when a test says so; delays of 0 pass by themselves. */
+export class ManualClock implements Clock {
+  nowMs = 1_000_000;
+  readonly #timers = new Set<{ at: number; run: () => void }>();
+
+  wallMs(): number {
+    return this.nowMs;
+  }
+  monotonicMs(): number {
+    return this.nowMs;
+  }
+  schedule(delayMs: number, run: () => void): Timer {
+    if (delayMs === 0) {
+      const immediate = setImmediate(run);
+      return { cancel: () => clearImmediate(immediate) };
+    }
+    const timer = { at: this.nowMs + delayMs, run };
+    this.#timers.add(timer);
+    return { cancel: () => this.#timers.delete(timer) };
+  }
+  /** Runs what falls due, and lets what it begins come to rest. */
+  async advance(ms: number): Promise<void> {
+    this.nowMs += ms;
+    for (const timer of this.#timers) {
+      if (timer.at > this.nowMs || !this.#timers.delete(timer)) continue;
+      timer.run();
+    }
+    await settle();
+  }
+}
+
+/** Long enough for everything that waits for nothing but other promises. */
+export async function settle(): Promise<void> {
+  for (let i = 0; i < 20; i++) await new Promise((resolve) => setImmediate(resolve));
+}
+
+const silentMeter: Meter = {
+  counter: () => ({ add: () => undefined }),
+  gauge: () => undefined,
+  histogram: () => ({ observe: () => undefined }),
+};
+
+export function anEnv(clock: Clock): Env & { readonly lines: string[] } {
+  const lines: string[] = [];
+  const say = (event: string) => {
+    lines.push(event);
+  };
+  return {
+    clock,
+    random: new SimRandom(1),
+    meter: silentMeter,
+    log: { debug: say, info: say, warn: say, error: say },
+    lines,
+  };
 }
