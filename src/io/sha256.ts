@@ -1,9 +1,9 @@
 /** SHA-256 for journal slots, lists and snapshots; rooms without Node take it as an argument. */
 import { createHash } from "node:crypto";
+import type { Sha256 } from "../base/ports.ts";
 
-/** Of the chunks one after the other; 32 bytes. */
-export function sha256(...chunks: readonly Uint8Array[]): Uint8Array {
+export const sha256: Sha256 = (...chunks) => {
   const hash = createHash("sha256");
   for (const chunk of chunks) hash.update(chunk);
   return new Uint8Array(hash.digest());
-}
+};
