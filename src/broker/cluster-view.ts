@@ -1,0 +1,102 @@
+/** The cluster as one client sees it: addresses that it can reach, owners of partitions, what it may do. */
+import { type NodeId, nodeId } from "../base/ids.ts";
+import type { PartitionState } from "../metadata/state.ts";
+import { ErrorCode } from "../protocol/errors.ts";
+import type { RequestContext } from "./context.ts";
+
+export interface BrokerAddress {
+  readonly nodeId: NodeId;
+  readonly host: string;
+  readonly port: number;
+  readonly rack: string | null;
+}
+
+/**
+ * Live brokers by node id. This one has the address that the client connected to, so that it works
+ * behind any listener, unless one is advertised; others have the one they registered.
+ */
+export function brokerAddresses(context: RequestContext): readonly BrokerAddress[] {
+  const { services, connection } = context;
+  const { advertised, journal } = services;
+  const addresses: BrokerAddress[] = [];
+  for (const broker of journal.state.brokers.values()) {
+    if (broker.status !== "live") continue;
+    const { rack } = broker;
+    if (broker.epoch === services.epoch) {
+      const { host, port } = advertised ?? { host: connection.localHost, port: connection.localPort };
+      addresses.push({ nodeId: services.nodeId, host, port, rack });
+      continue;
+    }
+    const listener =
+      broker.listeners.find(({ name }) => name === connection.listenerName) ?? broker.listeners[0];
+    if (listener !== undefined)
+      addresses.push({ nodeId: broker.nodeId, host: listener.host, port: listener.port, rack });
+  }
+  return addresses.sort((a, b) => a.nodeId - b.nodeId);
+}
+
+const noNode = nodeId(-1);
+
+/** A partition as Metadata and DescribeTopicPartitions tell it. The store keeps the copies, so there is one replica: the owner. */
+export function describePartition(partition: PartitionState, context: RequestContext) {
+  const owner = context.services.journal.state.brokers.get(partition.owner);
+  const isLive = owner?.status === "live";
+  const nodes = owner === undefined ? [] : [owner.nodeId];
+  return {
+    errorCode: isLive ? ErrorCode.NONE : ErrorCode.LEADER_NOT_AVAILABLE,
+    partitionIndex: partition.index,
+    leaderId: isLive ? owner.nodeId : noNode,
+    leaderEpoch: partition.leaderEpoch,
+    replicaNodes: nodes,
+    isrNodes: isLive ? nodes : [],
+    offlineReplicas: isLive ? [] : nodes,
+  };
+}
+
+/** How many copies of a partition clients are told of; what the store keeps is its own affair. */
+export const replicationFactor = 1;
+
+const internalTopics: ReadonlySet<string> = new Set([
+  "__consumer_offsets",
+  "__transaction_state",
+  "__share_group_state",
+]);
+export const isInternalTopic = (name: string): boolean => internalTopics.has(name);
+
+/** Kafka's numbers of operations (AclOperation). */
+const Operation = {
+  read: 3,
+  write: 4,
+  create: 5,
+  delete: 6,
+  alter: 7,
+  describe: 8,
+  clusterAction: 9,
+  describeConfigs: 10,
+  alterConfigs: 11,
+  idempotentWrite: 12,
+} as const;
+
+const bits = (...operations: (keyof typeof Operation)[]): number =>
+  operations.reduce((all, operation) => all | (1 << Operation[operation]), 0);
+
+/** As a bit per operation: all of a topic's, since everybody may do everything until there are users. */
+export const topicOperations: number = bits(
+  "read",
+  "write",
+  "create",
+  "delete",
+  "alter",
+  "describe",
+  "describeConfigs",
+  "alterConfigs",
+);
+export const clusterOperations: number = bits(
+  "create",
+  "alter",
+  "describe",
+  "clusterAction",
+  "describeConfigs",
+  "alterConfigs",
+  "idempotentWrite",
+);

@@ -1,0 +1,51 @@
+/** Why something was not done, as Kafka tells it: a code and a sentence. */
+import { DiskError } from "../base/errors.ts";
+import type { VoidReason } from "../metadata/outcomes.ts";
+import { ErrorCode, errorFacts } from "../protocol/errors.ts";
+
+export interface Refusal {
+  readonly errorCode: ErrorCode;
+  readonly errorMessage: string | null;
+}
+
+export const accepted: Refusal = { errorCode: ErrorCode.NONE, errorMessage: null };
+
+/** Without a sentence of its own it is that of the code. */
+export function refusal(errorCode: ErrorCode, errorMessage = errorFacts(errorCode).text): Refusal {
+  return { errorCode, errorMessage };
+}
+
+/** The first element that stands in the list a second time, each once. */
+export function repeated<T>(all: Iterable<T>): ReadonlySet<T> {
+  const seen = new Set<T>();
+  const twice = new Set<T>();
+  for (const each of all) (seen.has(each) ? twice : seen).add(each);
+  return twice;
+}
+
+const voidCodes: { readonly [reason in VoidReason]?: ErrorCode } = {
+  "name-taken": ErrorCode.TOPIC_ALREADY_EXISTS,
+  "unknown-topic": ErrorCode.UNKNOWN_TOPIC_OR_PARTITION,
+  "unknown-partition": ErrorCode.UNKNOWN_TOPIC_OR_PARTITION,
+  "partition-count": ErrorCode.INVALID_PARTITIONS,
+  "author-not-live": ErrorCode.NOT_CONTROLLER,
+  "owner-not-live": ErrorCode.NOT_CONTROLLER,
+};
+
+/** A change that the journal did not take, because something else was decided before it. */
+export function voidRefusal(reason: VoidReason): Refusal {
+  return refusal(voidCodes[reason] ?? ErrorCode.UNKNOWN_SERVER_ERROR, `The change was not made: ${reason}.`);
+}
+
+/**
+ * Runs a change of metadata. A full disk refuses it with a retriable code, since nothing took effect;
+ * any other error goes on: the journal is closed then, and the outcome unknown.
+ */
+export async function attempt<T>(change: () => Promise<T>): Promise<T | Refusal> {
+  try {
+    return await change();
+  } catch (error) {
+    if (!(error instanceof DiskError && error.retriable)) throw error;
+    return refusal(ErrorCode.KAFKA_STORAGE_ERROR, `The change could not be written: ${error.message}.`);
+  }
+}
