@@ -72,7 +72,7 @@ describe("a view over a record batch", () => {
     assert.equal(batch.producerId, 2 ** 40 + 3);
     assert.equal(BatchView.at(aBatch()).producerId, -1);
     assert.equal(BatchView.at(aBatch()).hasProducer, false);
-    assert.equal(BatchView.at(aBatch()).lastSequence, -1);
+    assert.equal(BatchView.at(buildBatch([{ value: "a" }, { value: "b" }])).lastSequence, -1);
   });
 
   it("wraps sequence numbers behind 2^31 − 1", () => {

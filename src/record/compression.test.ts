@@ -128,6 +128,7 @@ describe("snappy from strangers", () => {
   it("is refused when it copies from before its begin, from itself, or gives another length than claimed", () => {
     for (const bytes of [
       "04 01 01",
+      "04 0c 61",
       "05 00 61 01 00",
       "05 00 61 01 02",
       "05 00 61",

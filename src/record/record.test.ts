@@ -112,6 +112,7 @@ describe("records", () => {
     const lies = {
       "longer than the batch": "7e 00 00 00 01 01 00",
       "shorter than a record can be": "02 00",
+      "no bytes at all": "00",
       "a negative length": "01 00 00 00 01 01 00",
       "a key of length −2": "0c 00 00 00 03 01 00",
       "a value longer than the record": "0c 00 00 00 01 7e 00",
@@ -120,7 +121,7 @@ describe("records", () => {
       "a header without a key": "10 00 00 00 01 01 02 01 01",
       "bytes behind its fields": "0e 00 00 00 01 01 00 00",
       "a varint without an end": "0e 00 00 80 80 80 80 80",
-      "a varint of 33 bits": "ffffffff7f 00 00 00 01 01 00",
+      "a varint of 35 bits": "14 00 00 ffffffff7f 01 01 00",
       "a varlong beyond 2^53": "1c 00 ffffffffffffffff7f 00 01 01 00",
     };
     for (const [lie, record] of Object.entries(lies)) {
@@ -220,10 +221,12 @@ describe("control records", () => {
       kind: "abort",
       producerId: producerId(1),
       producerEpoch: producerEpoch(0),
-      coordinatorEpoch: -1,
       timestampMs: 5,
     } as const;
-    assert.deepEqual(readControl(BatchView.at(buildMarker(marker))), { kind: "abort", coordinatorEpoch: -1 });
+    for (const coordinatorEpoch of [-1, 0, 0x1234_8765, 2 ** 31 - 1]) {
+      const bytes = buildMarker({ ...marker, coordinatorEpoch });
+      assert.deepEqual(readControl(BatchView.at(bytes)), { kind: "abort", coordinatorEpoch });
+    }
     const other = buildBatch([{ key: hex("0000 0002"), value: hex("00") }], { isControl: true });
     assert.deepEqual(readControl(BatchView.at(other)), { kind: "other", type: 2 });
   });
