@@ -116,7 +116,7 @@ async function kafkaPlan(kind: "kafka" | "kafka-durable", options: BrokerOptions
     "listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
     `listeners=PLAINTEXT://${loopback}:${port},CONTROLLER://${loopback}:${controllerPort}`,
     `advertised.listeners=PLAINTEXT://${loopback}:${port}`,
-    `log.dirs=${join(options.directory, "logs")}`,
+    `log.dirs=${join(options.directory, "data")}`,
     "offsets.topic.replication.factor=1",
     "transaction.state.log.replication.factor=1",
     "transaction.state.log.min.isr=1",
@@ -146,6 +146,7 @@ async function kafkaPlan(kind: "kafka" | "kafka-durable", options: BrokerOptions
     launch: () => {
       const ready = signalled("Kafka Server started");
       const process = start("java", [...kafkaJvm, ...java, "kafka.Kafka", properties], {
+        ...(options.env === undefined ? {} : { env: options.env }),
         onLine: ready.look,
       });
       const listening = async (): Promise<void> => {

@@ -137,7 +137,8 @@ function undoFiles(entries: readonly Entry[], inodes: string, random: () => numb
         const lost = !durable && isLost(entry);
         if (lost) {
           undone += 1;
-          restore(file, entry, { from: entry.a, to: entry.b }, kept);
+          // A cut may also lengthen a file; then there is nothing to put back.
+          if (entry.a < entry.b) restore(file, entry, { from: entry.a, to: entry.b }, kept);
         }
         sizes.push((size) => (lost ? size : entry.a));
         continue;
