@@ -43,9 +43,12 @@ export class StepWal implements Wal {
   /** Everything that was appended, as a recovery would find it. */
   readonly entries: WalEntry[] = [];
   appendCalls = 0;
+  /** Broken on purpose: tells of durability when an entry is appended. */
+  readonly #announcesEarly: boolean;
 
-  constructor(events: WalEvents) {
+  constructor(events: WalEvents, options: { readonly announcesEarly?: boolean } = {}) {
     this.#events = events;
+    this.#announcesEarly = options.announcesEarly ?? false;
   }
 
   append(entries: readonly WalEntry[]): number {
@@ -53,6 +56,7 @@ export class StepWal implements Wal {
     this.#pending.push(entries);
     this.#appended += entries.length;
     for (const entry of entries) this.entries.push(stored(entry));
+    if (this.#announcesEarly) this.#announce(entries);
     return this.#appended;
   }
 
@@ -77,11 +81,15 @@ export class StepWal implements Wal {
   sync(appends = Infinity): void {
     const entries = this.#pending.splice(0, appends).flat();
     if (entries.length === 0) return;
+    this.#durable += entries.length;
+    if (!this.#announcesEarly) this.#announce(entries);
+    this.#waiters.wake(this.#durable);
+  }
+
+  #announce(entries: readonly WalEntry[]): void {
     const begin = this.#position;
     this.#position = walPosition(begin + 4096);
-    this.#durable += entries.length;
     this.#events.onDurable({ entries, lastNumber: this.#durable, begin, end: this.#position });
-    this.#waiters.wake(this.#durable);
   }
 
   release(): void {}
@@ -162,7 +170,10 @@ export class PartitionWorld {
   /** What the journal would have. */
   row: FlushRow | undefined;
   state: FooterState | undefined;
-  /** Entries from this index on are in the WAL only. */
+  /** The log start that rows have moved. */
+  journalStart: Offset;
+  /** Entries of older WALs that are not in segments, and from which index on those of this one are not. */
+  older: readonly WalEntry[];
   releasedEntries = 0;
 
   constructor(
@@ -170,12 +181,16 @@ export class PartitionWorld {
       readonly tail?: TailBounds;
       readonly cold?: MemorySegments;
       readonly load?: readonly WalEntry[];
+      readonly announcesEarly?: boolean;
     } = {},
   ) {
     const { tail, load, ...rest } = options;
+    this.state = options.state;
     this.cold = options.cold ?? new MemorySegments();
+    this.journalStart = options.logStart ?? offset(0);
+    this.older = load ?? [];
     this.partitions = new Partitions(tail ?? {}, () => undefined);
-    this.wal = new StepWal(this.partitions);
+    this.wal = new StepWal(this.partitions, options);
     this.partitions.attach(this.wal);
     this.partition = this.partitions.open({ ...aPartition(), ...rest, cold: this.cold });
     for (const entry of load ?? []) this.partitions.load([entry]);
@@ -218,21 +233,32 @@ export class PartitionWorld {
       this.state = unflushed.state;
       this.partition.published(this.row);
     }
+    if (this.row !== undefined && this.row.start >= 0) this.journalStart = this.row.start;
+    this.older = [];
     this.releasedEntries = this.wal.durable;
     this.partitions.release(below);
   }
 
-  /** Another process after this one died with only the first `entryCount` WAL entries on disk. */
-  restart(entryCount: number, options: Omit<Partial<PartitionOptions>, "cold"> = {}): PartitionWorld {
+  /** What a recovery would find in WALs when the first `entryCount` entries of the newest are on disk. */
+  survivors(entryCount: number): readonly WalEntry[] {
     assert(entryCount >= this.wal.durable, "what is durable survives");
+    return [...this.older, ...this.wal.entries.slice(this.releasedEntries, entryCount)];
+  }
+
+  /** Another process after this one died with only the first `entryCount` WAL entries on disk. */
+  restart(
+    entryCount: number,
+    options: Omit<Partial<PartitionOptions>, "cold"> & { readonly tail?: TailBounds } = {},
+  ): PartitionWorld {
     return new PartitionWorld({
       leaderEpoch: leaderEpoch(this.partition.leaderEpoch + 1),
       config: this.partition.config,
       cold: this.cold,
       isDependent: true,
       state: this.state,
-      flushedEnd: this.row?.to ?? offset(0),
-      load: this.wal.entries.slice(this.releasedEntries, entryCount),
+      flushedEnd: this.cold.refs.at(-1)?.end ?? offset(0),
+      logStart: this.journalStart,
+      load: this.survivors(entryCount),
       ...options,
     });
   }
