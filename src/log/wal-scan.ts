@@ -115,7 +115,7 @@ export class WalScan {
       at < window.at ||
       end > window.at + window.bytes.byteLength
     ) {
-      const bytes = await file.handle.read(at, Math.max(windowBytes, length));
+      const bytes = await file.handle.read(at, Math.min(Math.max(windowBytes, length), file.bytes - at));
       window = { file, at, bytes };
       this.#window = window;
     }

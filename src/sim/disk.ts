@@ -372,8 +372,8 @@ export class SimDisk implements Disk {
     const life = this.#life;
     const whole = Buffer.concat(chunks);
     const written = fault?.kind === "error" ? whole.subarray(0, fault.written ?? 0) : whole;
-    const fits = this.#usedBytes() + Math.max(0, position + written.byteLength - file.visible.length);
-    const full = fits > this.capacityBytes;
+    const growth = position + written.byteLength - file.visible.length;
+    const full = growth > 0 && this.#usedBytes() + growth > this.capacityBytes;
     const units = full ? [] : this.#addWrite(file, position, written);
     this.onStep?.();
     await this.#time(operation, whole.byteLength, life);
