@@ -305,6 +305,11 @@ export const brokerSettings = {
     min: 8 * MiB,
     text: "Bytes in the WAL that are not in segments yet; at the bound producing waits. It also bounds how long a start reads.",
   }),
+  "holdfast.flush.age.ms": long({
+    default: 30_000,
+    min: 100,
+    text: "How long a record may wait in the WAL for its segment; after a crash so much is read again.",
+  }),
   "holdfast.cache.bytes": long({
     default: 32 * MiB,
     min: MiB,

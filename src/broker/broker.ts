@@ -1,0 +1,294 @@
+/**
+ * One broker, put together from ports and settings: the order in which its rooms open, and in which they
+ * close. It serves only after every older WAL has ended in the journal and everything owned is loaded.
+ * Whatever ends the WAL or the journal ends the broker: `onFailure` is called once, and the process must
+ * exit; recovery decides what was kept.
+ */
+import { RefusedError } from "../base/errors.ts";
+import { nodeId } from "../base/ids.ts";
+import type { Disk, Env, Listener, Network, ObjectStore, Sha256 } from "../base/ports.ts";
+import { Flusher } from "../log/flush.ts";
+import { ObjectNames } from "../log/object-names.ts";
+import { Partitions } from "../log/partitions.ts";
+import { SegmentReader } from "../log/segment-reader.ts";
+import type { Flush } from "../log/segment-ref.ts";
+import { FileWal } from "../log/wal-file.ts";
+import { Journal } from "../metadata/journal.ts";
+import { DirectoryStore } from "../store/directory-store.ts";
+import type { BrokerConfig } from "./config.ts";
+import { Connections } from "./connections.ts";
+import type { Services } from "./context.ts";
+import { DiskFloor } from "./disk-floor.ts";
+import { FetchSessions } from "./fetch-session.ts";
+import { handlers } from "./handlers.ts";
+import { Housekeeping } from "./housekeeping.ts";
+import { ProducerIds } from "./producer-ids.ts";
+import { recover, type RecoverySummary } from "./recovery.ts";
+import { adoptBrokerConfig, Topics } from "./topics.ts";
+
+export interface BrokerOptions {
+  readonly env: Env;
+  /** The data directory, which this process holds alone. */
+  readonly disk: Disk;
+  readonly network: Network;
+  readonly sha256: Sha256;
+  readonly config: BrokerConfig;
+  readonly listen: { readonly host: string; readonly port: number };
+  /** Null: clients are told the address that they connected to. */
+  readonly advertised: { readonly host: string; readonly port: number } | null;
+  /** Name and version, for the journal. */
+  readonly software: string;
+  /** Slots of a journal chapter in a directory that begins here; small in simulations. */
+  readonly chapterSlots?: number;
+  /** Once: nothing more will be acknowledged by this process, which must exit. */
+  readonly onFailure: (cause: Error) => void;
+}
+
+export interface Health {
+  readonly canAcknowledge: boolean;
+  /** One sentence when it cannot. */
+  readonly reason: string | null;
+}
+
+export class Broker {
+  readonly services: Services;
+  /** What recovery found. */
+  readonly recovery: RecoverySummary;
+  readonly store: ObjectStore;
+  readonly #flusher: Flusher;
+  readonly #housekeeping: Housekeeping;
+  readonly #connections: Connections;
+  readonly #listener: Listener;
+  readonly #failure: Failure;
+  #stopping = false;
+
+  private constructor(rooms: Rooms, connections: Connections, listener: Listener) {
+    this.services = rooms.services;
+    this.recovery = rooms.recovery;
+    this.store = rooms.store;
+    this.#flusher = rooms.flusher;
+    this.#housekeeping = rooms.housekeeping;
+    this.#failure = rooms.failure;
+    this.#connections = connections;
+    this.#listener = listener;
+  }
+
+  /** Resolves when clients are served. Rejects with `RefusedError` (a sentence for people), `DiskError`, `DamageError`. */
+  static async start(options: BrokerOptions): Promise<Broker> {
+    const rooms = await openRooms(options);
+    const connections = new Connections(rooms.services);
+    const listener = await options.network.listen(options.listen, (socket) => connections.accept(socket));
+    return new Broker(rooms, connections, listener);
+  }
+
+  get address(): { readonly host: string; readonly port: number } {
+    const { host, port } = this.#listener;
+    return { host, port };
+  }
+  get connectionCount(): number {
+    return this.#connections.count;
+  }
+
+  /** Whether a record that came now would be acknowledged. */
+  health(): Health {
+    const { diskFloor } = this.services;
+    if (this.#failure.cause !== null) return sick(`The log is closed: ${this.#failure.cause.message}`);
+    if (this.#stopping) return sick("The broker is stopping.");
+    if (diskFloor.refusing) {
+      return sick(
+        `The disk is nearly full: ${diskFloor.freeBytes} bytes are free, the floor is ${diskFloor.floorBytes}.`,
+      );
+    }
+    return { canAcknowledge: true, reason: null };
+  }
+
+  /** Moves everything durable into segments; resolves when that is published. */
+  flush(): Promise<void> {
+    return this.#flusher.flush();
+  }
+
+  /** Answers what was asked, moves everything into segments, and closes. What was acknowledged is safe without it. */
+  async stop(): Promise<void> {
+    if (this.#stopping) return;
+    this.#stopping = true;
+    await this.#listener.close();
+    await this.#connections.drain();
+    await this.#housekeeping.close();
+    if (this.#failure.cause === null)
+      await this.#flusher.flush().catch((cause: unknown) => this.#warn(cause));
+    await this.#flusher.close();
+    if (this.#failure.cause === null) await this.services.wal.close();
+    await this.services.journal.close();
+    this.services.diskFloor.stop();
+  }
+
+  #warn(cause: unknown): void {
+    // Everything acknowledged is in the WAL; the next start reads it from there.
+    this.services.env.log.warn("stop.not-flushed", { cause: String(cause) });
+  }
+}
+
+const sick = (reason: string): Health => ({ canAcknowledge: false, reason });
+
+/** The first error that ended the log. */
+class Failure {
+  cause: Error | null = null;
+  readonly #tell: (cause: Error) => void;
+  constructor(tell: (cause: Error) => void) {
+    this.#tell = tell;
+  }
+  report(cause: Error): void {
+    if (this.cause !== null) return;
+    this.cause = cause;
+    this.#tell(cause);
+  }
+}
+
+interface Rooms {
+  readonly services: Services;
+  readonly store: ObjectStore;
+  readonly recovery: RecoverySummary;
+  readonly flusher: Flusher;
+  readonly housekeeping: Housekeeping;
+  readonly failure: Failure;
+}
+
+async function openRooms(options: BrokerOptions): Promise<Rooms> {
+  const { env, disk, config } = options;
+  const failure = new Failure(options.onFailure);
+
+  const diskFloor = await DiskFloor.open({
+    disk,
+    clock: env.clock,
+    log: env.log,
+    floorBytes: config.get("holdfast.disk.floor.bytes"),
+    reserveBytes: config.get("holdfast.disk.reserve.bytes"),
+  });
+  const store = await DirectoryStore.open(disk, { directory: "store", random: env.random });
+  const journal = await openJournal(options, store);
+  journal.onFailure((cause) => failure.report(cause));
+  const { clusterId } = journal.state;
+  const epoch = await journal.register({
+    nodeId: nodeId(config.get("node.id")),
+    rack: config.get("broker.rack"),
+    listeners: [{ name: "PLAINTEXT", ...(options.advertised ?? options.listen) }],
+    window: 0,
+    software: options.software,
+  });
+
+  const unflushedBytesMax = config.get("holdfast.unflushed.bytes.max");
+  const partitions = new Partitions(
+    { unflushedBytesMax, heldBytesMax: config.get("holdfast.tail.bytes") },
+    (cause) => failure.report(cause),
+  );
+  const cacheBytes = config.get("holdfast.cache.bytes");
+  const cold = new SegmentReader({ store, blockBytesMax: cacheBytes, indexBytesMax: cacheBytes / 4 });
+  const topics = new Topics({ journal, partitions, cold, config, random: env.random, log: env.log });
+  const recovery = await recover({ env, disk, journal, partitions, topics, index: cold.index });
+
+  const wal = await FileWal.open({
+    ...env,
+    disk,
+    clusterId,
+    epoch,
+    fileBytes: config.get("holdfast.wal.file.bytes"),
+    events: {
+      onDurable: (group) => {
+        partitions.onDurable(group);
+        flusher.noticeDurable();
+      },
+      onFailure: (cause) => partitions.onFailure(cause),
+    },
+  });
+  partitions.attach(wal);
+  topics.follow();
+
+  const names = new ObjectNames(clusterId, epoch);
+  const flusher = new Flusher({
+    env,
+    store,
+    names,
+    index: cold.index,
+    wal: {
+      get durablePosition() {
+        return wal.durablePosition;
+      },
+      release: (below) => {
+        partitions.release(below);
+        wal.release(below);
+      },
+    },
+    sources: () => partitions,
+    publishFlush: (flush) => published(journal, { kind: "flush", ...withPlainRows(flush) }),
+    publishFold: (fold) => published(journal, { kind: "fold", ...fold }),
+    unflushedBytes: () => partitions.tail.unflushedBytes,
+    unflushedBytesTrigger: unflushedBytesMax / 2,
+    ageMs: config.get("holdfast.flush.age.ms"),
+    onFailure: (cause) => failure.report(cause),
+  });
+  const housekeeping = new Housekeeping({
+    env,
+    disk,
+    store,
+    journal,
+    partitions,
+    names,
+    index: cold.index,
+    config,
+    onFailure: (cause) => failure.report(cause),
+  });
+
+  const services: Services = {
+    env,
+    nodeId: nodeId(config.get("node.id")),
+    epoch,
+    config,
+    advertised: options.advertised,
+    journal,
+    wal,
+    tail: partitions.tail,
+    partitions,
+    topics,
+    producerIds: new ProducerIds(journal),
+    fetchSessions: new FetchSessions({
+      clock: env.clock,
+      slots: config.get("max.incremental.fetch.session.cache.slots"),
+      nextId: () => 1 + (env.random.u32() % 0x7fff_fffe),
+    }),
+    diskFloor,
+    handlers,
+  };
+  flusher.start();
+  housekeeping.start();
+  return { services, store, recovery, flusher, housekeeping, failure };
+}
+
+async function openJournal(options: BrokerOptions, store: ObjectStore): Promise<Journal> {
+  const { env, sha256, config, chapterSlots } = options;
+  const journal = await Journal.open({
+    store,
+    env,
+    sha256,
+    walKind: "file",
+    ...(chapterSlots === undefined ? {} : { chapterSlots }),
+  });
+  adoptBrokerConfig(config, journal);
+  for (const broker of journal.state.brokers.values()) {
+    if (broker.nodeId !== config.get("node.id")) {
+      throw new RefusedError(
+        `This data directory belongs to node ${broker.nodeId}, and node.id is ${config.get("node.id")}; start it with --set node.id=${broker.nodeId}.`,
+      );
+    }
+  }
+  return journal;
+}
+
+async function published(
+  journal: Journal,
+  command: Parameters<Journal["append"]>[0],
+): Promise<"published" | "void"> {
+  const outcome = await journal.append(command);
+  return outcome.kind === "applied" ? "published" : "void";
+}
+
+const withPlainRows = ({ rows, release, below }: Flush): Flush => ({ rows, release, below });

@@ -1,0 +1,119 @@
+/** What goes on beside serving: retention, garbage, and the WAL files of epochs that ended. */
+import type { BrokerEpoch } from "../base/ids.ts";
+import type { Disk, Env, ObjectStore, Timer } from "../base/ports.ts";
+import { Garbage, type GarbageView } from "../log/garbage.ts";
+import type { ObjectNames } from "../log/object-names.ts";
+import type { Partitions } from "../log/partitions.ts";
+import { Retention } from "../log/retention.ts";
+import type { SegmentIndex } from "../log/segment-index.ts";
+import type { Journal } from "../metadata/journal.ts";
+import type { BrokerConfig } from "./config.ts";
+import { DeadWals } from "./dead-wals.ts";
+
+export interface HousekeepingOptions {
+  readonly env: Env;
+  readonly disk: Disk;
+  readonly store: ObjectStore;
+  readonly journal: Journal;
+  readonly partitions: Partitions;
+  readonly names: ObjectNames;
+  readonly index: SegmentIndex;
+  readonly config: BrokerConfig;
+  readonly onFailure: (cause: Error) => void;
+}
+
+/** How often files of ended epochs are looked for. */
+const deadWalsMs = 5_000;
+
+export class Housekeeping {
+  readonly retention: Retention;
+  readonly garbage: Garbage;
+  readonly #deadWals: DeadWals;
+  readonly #env: Env;
+  readonly #onFailure: (cause: Error) => void;
+  #timer: Timer | null = null;
+  #sweeping: Promise<void> = Promise.resolve();
+  #closed = false;
+
+  constructor(options: HousekeepingOptions) {
+    const { env, store, index, names, journal, config, partitions, onFailure } = options;
+    this.#env = env;
+    this.#onFailure = onFailure;
+    const intervalMs = config.get("log.retention.check.interval.ms");
+    this.retention = new Retention({
+      env,
+      store,
+      names,
+      index,
+      sources: () => partitions,
+      publishTrim: async (trim) => {
+        const { topicId, partition, leaderEpoch, start, footer } = trim;
+        const outcome = await journal.append({
+          kind: "trim",
+          topicId,
+          partition,
+          leaderEpoch,
+          start,
+          footer,
+        });
+        return outcome.kind === "applied" ? "published" : "void";
+      },
+      intervalMs,
+      onFailure,
+    });
+    this.garbage = new Garbage({
+      env,
+      store,
+      index,
+      view: () => garbageView(journal),
+      graceMs: config.get("log.segment.delete.delay.ms"),
+      intervalMs,
+      onFailure,
+    });
+    this.#deadWals = new DeadWals(options.disk, journal, env.log);
+  }
+
+  start(): void {
+    this.retention.start();
+    this.garbage.start();
+    this.#arm();
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    this.#timer?.cancel();
+    await this.#sweeping;
+    await this.retention.close();
+    await this.garbage.close();
+  }
+
+  #arm(): void {
+    if (this.#closed) return;
+    this.#timer = this.#env.clock.schedule(deadWalsMs, () => {
+      this.#sweeping = this.#deadWals.sweep().then(
+        () => this.#arm(),
+        (cause: unknown) => this.#onFailure(cause as Error),
+      );
+    });
+  }
+}
+
+/** The references as of now, and whose objects can never be named again. */
+function garbageView({ state, epoch: own }: Journal): GarbageView {
+  const partitions = [];
+  for (const topic of state.topics.values()) {
+    for (const { index, folded, recent } of topic.partitions) {
+      partitions.push({ topicId: topic.id, partition: index, folded, recent });
+    }
+  }
+  const settledBelow = new Map<number, number>();
+  for (const broker of state.brokers.values()) {
+    // Of an ended epoch nothing can be published any more; one that is unknown here is left alone (I11).
+    settledBelow.set(broker.epoch, broker.status === "live" ? broker.below : Number.POSITIVE_INFINITY);
+  }
+  return {
+    partitions,
+    isSettled: (author, counter) =>
+      counter < (settledBelow.get(author) ?? 0) && author <= (own as BrokerEpoch),
+  };
+}
