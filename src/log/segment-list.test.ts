@@ -4,7 +4,7 @@ import { concatBytes } from "../base/bytes.ts";
 import { DamageError } from "../base/errors.ts";
 import { offset, partitionIndex } from "../base/ids.ts";
 import { SimRandom } from "../sim/random.ts";
-import { aSource, MemoryStore, orders, origin } from "../../test/proof/segment-world.ts";
+import { aRef, aSource, MemoryStore, orders, origin } from "../../test/proof/segment-world.ts";
 import { planFold } from "./fold.ts";
 import { SegmentIndex } from "./segment-index.ts";
 import {
@@ -18,21 +18,6 @@ import {
 } from "./segment-list.ts";
 import type { SegmentRef } from "./segment-ref.ts";
 
-const aRef = (base: number, end: number): SegmentRef => ({
-  object: `seg/000000000007/${String(base).padStart(12, "0")}`,
-  sectionStart: 128,
-  sectionBytes: 100,
-  footerBytes: 50,
-  footerChecksum: 1,
-  base: offset(base),
-  end: offset(end),
-  recordCount: end - base,
-  maxTimestamp: 10,
-  maxTimestampOffset: offset(base),
-  appendedFirstMs: 1,
-  appendedLastMs: 2,
-  format: 1,
-});
 const refs = (...bounds: readonly (readonly [number, number])[]) =>
   bounds.map(([base, end]) => aRef(base, end));
 

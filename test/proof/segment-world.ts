@@ -224,3 +224,21 @@ export function anEnv(clock: Clock): Env & { readonly lines: string[] } {
     lines,
   };
 }
+
+/** A reference to a segment that nobody reads. */
+export const aRef = (base: number, end: number, facts: Partial<SegmentRef> = {}): SegmentRef => ({
+  object: `seg/000000000007/${String(base).padStart(12, "0")}`,
+  sectionStart: 128,
+  sectionBytes: 100,
+  footerBytes: 50,
+  footerChecksum: 1,
+  base: offset(base),
+  end: offset(end),
+  recordCount: end - base,
+  maxTimestamp: 10,
+  maxTimestampOffset: offset(base),
+  appendedFirstMs: 1,
+  appendedLastMs: 2,
+  format: 1,
+  ...facts,
+});

@@ -1,0 +1,155 @@
+/**
+ * Deletes objects that nobody needs: those that no reference names, of an author that can never name
+ * them again (it is fenced, or it said that it is done with that number). Both are facts of the journal
+ * that stay true, so an old view is as good as a fresh one (F9); age alone never makes garbage. First
+ * comes a tombstone, then a delay for readers that are under way, then the delete. As long as one list
+ * cannot be read nothing is deleted, since it may name anything (I11).
+ */
+import { DamageError } from "../base/errors.ts";
+import { type Env, type ObjectStore, sleep, type Timer } from "../base/ports.ts";
+import { objectPrefix, parseObjectKey, type SectionIdentity } from "./segment-format.ts";
+import type { SegmentIndex } from "./segment-index.ts";
+import type { PartitionSegments } from "./segment-list.ts";
+
+/** The journal at one position. */
+export interface GarbageView {
+  readonly partitions: Iterable<SectionIdentity & PartitionSegments>;
+  /** Whether object `counter` of `author` can never be referenced again, if it is not now. */
+  isSettled(author: number, counter: number): boolean;
+}
+
+export interface GarbageOptions {
+  readonly env: Env;
+  readonly store: ObjectStore;
+  readonly index: SegmentIndex;
+  /** A view that does not change any more. */
+  readonly view: () => GarbageView;
+  /** From the tombstone to the delete. */
+  readonly graceMs: number;
+  readonly intervalMs: number;
+  /** The store failed for good. */
+  readonly onFailure: (cause: Error) => void;
+}
+
+/** So many are deleted in one round; the rest waits for the next. */
+const deletesPerRoundMax = 10_000;
+
+/** Keys of all objects that the view names: segments and lists. Throws `DamageError` when a list cannot be read. */
+export async function referencedObjects(
+  view: GarbageView,
+  index: SegmentIndex,
+): Promise<ReadonlySet<string>> {
+  const referenced = new Set<string>();
+  for (const partition of view.partitions) {
+    for (const ref of partition.recent) referenced.add(ref.object);
+    for (let pointer = partition.folded; pointer !== null; ) {
+      referenced.add(pointer.object);
+      const list = await index.list(partition, pointer);
+      for (const ref of list.segments) referenced.add(ref.object);
+      pointer = list.previous;
+    }
+  }
+  return referenced;
+}
+
+/** Those of the keys that are garbage. What does not look like an object of ours is left alone. */
+export function planGarbage(
+  keys: readonly string[],
+  referenced: ReadonlySet<string>,
+  isSettled: GarbageView["isSettled"],
+): readonly string[] {
+  return keys.filter((key) => {
+    if (referenced.has(key)) return false;
+    const name = parseObjectKey(key);
+    return name !== null && isSettled(name.epoch, name.counter);
+  });
+}
+
+export class Garbage {
+  readonly #options: GarbageOptions;
+  /** Key → when it was found to be garbage, monotonic ms. Forgotten by a restart, which only begins the delay again. */
+  readonly #tombstones = new Map<string, number>();
+  #timer: Timer | null = null;
+  #running: Promise<void> | null = null;
+  #closed = false;
+  readonly #deleted;
+
+  constructor(options: GarbageOptions) {
+    this.#options = options;
+    this.#deleted = options.env.meter.counter(
+      "holdfast_garbage_deleted_objects",
+      "Objects deleted as garbage",
+    );
+  }
+
+  /** Objects that wait for their delay. */
+  get tombstones(): number {
+    return this.#tombstones.size;
+  }
+
+  start(): void {
+    if (this.#closed) return;
+    this.#timer = this.#options.env.clock.schedule(this.#options.intervalMs, () => {
+      this.#running = this.round()
+        .then(
+          () => this.start(),
+          (cause: unknown) => {
+            this.#closed = true;
+            this.#options.onFailure(cause as Error);
+          },
+        )
+        .finally(() => {
+          this.#running = null;
+        });
+    });
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    this.#timer?.cancel();
+    await this.#running;
+  }
+
+  /** One sweep; how many objects were deleted. Rejects with what the store rejects with. */
+  async round(): Promise<number> {
+    const { store, env, view: look } = this.#options;
+    const listed = await store.list(objectPrefix);
+    const view = look();
+    const garbage = await this.#garbage(
+      listed.map(({ key }) => key),
+      view,
+    );
+    if (garbage === null) return 0;
+    const nowMs = env.clock.monotonicMs();
+    this.#bury(garbage, nowMs);
+    let deleted = 0;
+    for (const [key, sinceMs] of this.#tombstones) {
+      if (this.#closed || deleted === deletesPerRoundMax) break;
+      if (nowMs - sinceMs < this.#options.graceMs) continue;
+      await store.delete(key);
+      this.#tombstones.delete(key);
+      this.#deleted.add(1);
+      if (++deleted % 64 === 0) await sleep(env.clock, 0);
+    }
+    return deleted;
+  }
+
+  async #garbage(keys: readonly string[], view: GarbageView): Promise<readonly string[] | null> {
+    try {
+      const referenced = await referencedObjects(view, this.#options.index);
+      return planGarbage(keys, referenced, (author, counter) => view.isSettled(author, counter));
+    } catch (cause) {
+      if (!(cause instanceof DamageError)) throw cause;
+      this.#options.env.log.error("garbage.stopped", { cause });
+      this.#tombstones.clear();
+      return null;
+    }
+  }
+
+  /** New garbage gets its tombstone; what is none any more loses it. */
+  #bury(garbage: readonly string[], nowMs: number): void {
+    const current = new Set(garbage);
+    for (const key of this.#tombstones.keys()) if (!current.has(key)) this.#tombstones.delete(key);
+    for (const key of garbage) if (!this.#tombstones.has(key)) this.#tombstones.set(key, nowMs);
+  }
+}
