@@ -1,0 +1,238 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import { offset, partitionIndex } from "../base/ids.ts";
+import { BatchView } from "../record/batch.ts";
+import type { MemoryTail, TailBounds } from "./memory-tail.ts";
+import { aBatch, aPartition, PartitionWorld, StepWal, TOPIC } from "./partition-fixture.ts";
+import { Partitions } from "./partitions.ts";
+import { arenaChunkBytes, referenceBytesMin } from "./tail-arena.ts";
+import { entryOverheadBytes } from "./tail-entry.ts";
+
+/** `count` partitions of one topic on one WAL. */
+function aNode(count: number, bounds: TailBounds = {}) {
+  const partitions = new Partitions(bounds, () => undefined);
+  const wal = new StepWal(partitions);
+  partitions.attach(wal);
+  for (let index = 0; index < count; index++) {
+    partitions.open({ ...aPartition(), partition: partitionIndex(index) }).serve();
+  }
+  return { partitions, wal, tail: partitions.tail };
+}
+
+/** One request with a batch for each of the partitions, all of them slices of one buffer. */
+function appendTo(node: ReturnType<typeof aNode>, indexes: readonly number[], value = "value", admitted = 0) {
+  const batch = aBatch({ value });
+  const body = new Uint8Array(batch.byteLength * indexes.length);
+  const session = node.partitions.begin(admitted);
+  const outcomes = indexes.map((index, i) => {
+    body.set(batch, i * batch.byteLength);
+    const partition = node.partitions.get(TOPIC, partitionIndex(index));
+    assert.ok(partition);
+    return partition.append(session, BatchView.at(body, i * batch.byteLength), 1000);
+  });
+  session.commit();
+  return { body, outcomes, batchBytes: batch.byteLength };
+}
+
+/** Flushes all partitions in one step. */
+function flush(node: ReturnType<typeof aNode>): void {
+  const below = node.wal.durablePosition;
+  for (const partition of node.partitions) {
+    const unflushed = partition.unflushed(below);
+    if (unflushed === null) continue;
+    const { leaderEpoch, from, to, start } = unflushed;
+    const { topicId, partition: index } = partition;
+    partition.published({ topicId, partition: index, leaderEpoch, from, to, start, segment: null });
+  }
+  node.partitions.release(below);
+}
+
+function readAt(node: ReturnType<typeof aNode>, index: number, from: number): readonly Uint8Array[] {
+  const partition = node.partitions.get(TOPIC, partitionIndex(index));
+  const outcome = partition?.read({ offset: offset(from), bytesMax: 1e9, orOneBatch: true });
+  assert.ok(outcome !== undefined && !(outcome instanceof Promise) && outcome.kind === "read");
+  return outcome.chunks;
+}
+
+const isSettled = async (promise: Promise<void> | undefined): Promise<boolean> => {
+  let settled = promise === undefined;
+  void promise?.then(() => (settled = true));
+  for (let i = 0; i < 5; i++) await Promise.resolve();
+  return settled;
+};
+
+describe("the memory tail", () => {
+  it("one request costs one append to the WAL, whatever number of partitions it has", () => {
+    const node = aNode(100);
+    const { outcomes } = appendTo(node, [...Array(100).keys()]);
+    assert.equal(node.wal.appendCalls, 1);
+    assert.deepEqual(
+      outcomes.map((outcome) => outcome.kind === "appended" && outcome.walNumber),
+      Array.from({ length: 100 }, (_, index) => index + 1),
+    );
+  });
+
+  it("a request that appends nothing costs the WAL nothing", () => {
+    const node = aNode(1);
+    assert.equal(node.partitions.begin().commit(), 0);
+    assert.equal(node.wal.appendCalls, 0);
+  });
+
+  it("a request whose appends were not committed is noticed before the next one appends", () => {
+    const node = aNode(1);
+    node.partitions.begin();
+    assert.throws(() => node.partitions.begin(), /committed before/);
+  });
+
+  it("small batches do not keep the request's buffer", () => {
+    const node = aNode(2);
+    const { body } = appendTo(node, [0, 1]);
+    node.wal.sync();
+    body.fill(0xff);
+    for (const index of [0, 1]) assert.ok(BatchView.at(readAt(node, index, 0)[0] as Uint8Array).isIntact());
+  });
+
+  it("large batches that fill their buffer stay where they are, and the buffer is counted once", () => {
+    const node = aNode(2);
+    const { body } = appendTo(node, [0, 1], "v".repeat(referenceBytesMin));
+    node.wal.sync();
+    assert.equal(readAt(node, 0, 0)[0]?.buffer, body.buffer);
+    assert.equal(node.tail.heldBytes, body.byteLength + 2 * entryOverheadBytes);
+  });
+
+  it("a large batch in a much larger buffer is copied", () => {
+    const node = aNode(1);
+    const batch = aBatch({ value: "v".repeat(referenceBytesMin) });
+    const body = new Uint8Array(batch.byteLength * 3);
+    body.set(batch);
+    const session = node.partitions.begin();
+    node.partitions.get(TOPIC, partitionIndex(0))?.append(session, BatchView.at(body), 1000);
+    session.commit();
+    node.wal.sync();
+    assert.notEqual(readAt(node, 0, 0)[0]?.buffer, body.buffer);
+    assert.equal(node.tail.heldBytes, batch.byteLength + entryOverheadBytes);
+  });
+
+  it("what it counts is what the buffers hold, but for two chunks", () => {
+    const node = aNode(3);
+    for (let i = 0; i < 3000; i++) appendTo(node, [i % 3], "v".repeat((i * 37) % 400));
+    node.wal.sync();
+    const buffers = new Set(
+      [0, 1, 2].flatMap((index) => readAt(node, index, 0).map((chunk) => chunk.buffer)),
+    );
+    const real = [...buffers].reduce((sum, buffer) => sum + buffer.byteLength, 0);
+    const counted = node.tail.heldBytes - 3000 * entryOverheadBytes;
+    assert.ok(buffers.size > 2 && Math.abs(real - counted) <= 2 * arenaChunkBytes, `${real} ${counted}`);
+  });
+
+  it("flushed groups leave in WAL order when memory is over its bound, others never", () => {
+    const perEntry = aBatch().byteLength + entryOverheadBytes;
+    const node = aNode(2, { heldBytesMax: 2 * perEntry });
+    for (const index of [0, 1, 0, 1]) {
+      appendTo(node, [index]);
+      node.wal.sync();
+    }
+    assert.equal(node.tail.heldBytes, 4 * perEntry);
+    flush(node);
+    assert.equal(node.tail.heldBytes, 2 * perEntry);
+    assert.equal(node.tail.unflushedBytes, 0);
+    for (const index of [0, 1]) assert.equal(readAt(node, index, 1).length, 1);
+    const first = node.partitions.get(TOPIC, partitionIndex(0))?.read({
+      offset: offset(0),
+      bytesMax: 1,
+      orOneBatch: true,
+    });
+    assert.ok(first instanceof Promise, "the first batch is read from segments now");
+  });
+
+  it("producers wait when too much is unflushed, in order of arrival, until a flush", async () => {
+    const node = aNode(1, { unflushedBytesMax: 1000 });
+    assert.equal(node.tail.admit(400), undefined);
+    const { batchBytes } = appendTo(node, [0], "value", 400);
+    assert.equal(node.tail.unflushedBytes, batchBytes + entryOverheadBytes);
+    node.wal.sync();
+    const large = node.tail.admit(900);
+    const small = node.tail.admit(10);
+    assert.equal(node.tail.waiting, 2);
+    assert.ok(!(await isSettled(large)) && !(await isSettled(small)));
+    flush(node);
+    assert.ok((await isSettled(large)) && (await isSettled(small)));
+    assert.equal(node.tail.unflushedBytes, 910);
+    appendTo(node, [], "", 900);
+    node.tail.dismiss(10);
+    assert.equal(node.tail.unflushedBytes, 0);
+  });
+
+  it("a request larger than the bound passes alone", async () => {
+    const tail: MemoryTail = aNode(1, { unflushedBytesMax: 100 }).tail;
+    assert.equal(tail.admit(10), undefined);
+    const huge = tail.admit(1000);
+    assert.ok(!(await isSettled(huge)));
+    tail.dismiss(10);
+    assert.ok(await isSettled(huge));
+  });
+
+  it("what was loaded after a start counts as unflushed until the first flush", () => {
+    const before = new PartitionWorld();
+    for (let i = 0; i < 3; i++) before.append(aBatch());
+    const world = before.restart(3, { tail: { heldBytesMax: 0 } });
+    const perEntry = aBatch().byteLength + entryOverheadBytes;
+    assert.equal(world.partitions.tail.unflushedBytes, 3 * perEntry);
+    world.flush();
+    assert.equal(world.partitions.tail.unflushedBytes, 0);
+    assert.equal(world.partitions.tail.heldBytes, 0);
+  });
+});
+
+describe("partitions of a node", () => {
+  it("a durable group is told to all its partitions before anybody is woken", () => {
+    const node = aNode(3);
+    appendTo(node, [0, 1, 2]);
+    appendTo(node, [2, 0]);
+    const [first] = node.partitions;
+    const seen: number[][] = [];
+    first?.watch(() => seen.push([...node.partitions].map((partition) => partition.durableEnd)));
+    node.wal.sync();
+    assert.deepEqual(seen, [[2, 1, 2]]);
+  });
+
+  it("a deleted topic is gone at once; what the WAL still says of it changes nothing", () => {
+    const node = aNode(2, { heldBytesMax: 0 });
+    appendTo(node, [0, 1]);
+    const [first] = node.partitions;
+    node.partitions.drop(TOPIC);
+    assert.equal(node.partitions.get(TOPIC, partitionIndex(0)), undefined);
+    assert.equal(first?.isServing, false);
+    node.wal.sync();
+    flush(node);
+    assert.equal(node.tail.heldBytes, 0);
+    assert.equal(node.tail.unflushedBytes, 0);
+  });
+
+  it("a partition that is owned by somebody else now is gone, the others stay", () => {
+    const node = aNode(2);
+    node.partitions.close(TOPIC, partitionIndex(0));
+    assert.deepEqual(
+      node.partitions.ofTopic(TOPIC).map((partition) => partition.partition),
+      [1],
+    );
+  });
+
+  it("entries of partitions that are not here are passed over when a WAL is loaded", () => {
+    const before = aNode(2);
+    appendTo(before, [0, 1]);
+    const after = new Partitions({}, () => undefined);
+    const partition = after.open({ ...aPartition(), partition: partitionIndex(1) });
+    after.load(before.wal.entries);
+    partition.serve();
+    assert.equal(partition.durableEnd, 1);
+  });
+
+  it("says once that the WAL closed", () => {
+    const failures: Error[] = [];
+    const partitions = new Partitions({}, (cause) => failures.push(cause));
+    partitions.onFailure(new Error("disk"));
+    assert.equal(failures.length, 1);
+    assert.equal(partitions.failure?.message, "disk");
+  });
+});
