@@ -76,7 +76,9 @@ export class Broker {
   /** Resolves when clients are served. Rejects with `RefusedError` (a sentence for people), `DiskError`, `DamageError`. */
   static async start(options: BrokerOptions): Promise<Broker> {
     const rooms = await openRooms(options);
-    const connections = new Connections(rooms.services);
+    const connections = new Connections(rooms.services, {
+      onBug: (failure) => rooms.failure.report(failure),
+    });
     const listener = await options.network.listen(options.listen, (socket) => connections.accept(socket));
     return new Broker(rooms, connections, listener);
   }

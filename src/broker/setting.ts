@@ -137,7 +137,7 @@ export function oneOf<const V extends string>(
 }
 
 /** Any text; `default: null`: none. */
-export function text(facts: Common & { readonly default: string | null }): Setting<string> {
+export function text(facts: Common & { readonly default: string | null }): Setting<string | null> {
   return { type: "string", dynamic: false, ...facts, read: (given) => given };
 }
 

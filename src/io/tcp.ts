@@ -7,6 +7,9 @@ import net from "node:net";
 import { RefusedError } from "../base/errors.ts";
 import type { Listener, Network, Socket } from "../base/ports.ts";
 
+/** How long a peer may take to close its side after we have closed ours. */
+const lingerMs = 2_000;
+
 export const tcp: Network = {
   listen(address, onConnection): Promise<Listener> {
     // Half open: a peer that has said all it has to say still gets its answers.
@@ -148,7 +151,13 @@ class TcpSocket implements Socket {
     this.#socket.resume();
   }
   end(): void {
-    this.#socket.end();
+    const socket = this.#socket;
+    if (socket.destroyed || socket.writableEnded) return;
+    socket.end();
+    // To close while bytes of the peer are unread would make the kernel reset the connection, and the
+    // peer could lose answers that it has not read yet: they are read and dropped until it closes too.
+    socket.resume();
+    setTimeout(() => socket.destroy(), lingerMs).unref();
   }
   destroy(): void {
     this.#socket.destroy();

@@ -1,0 +1,172 @@
+/**
+ * From a frame to the handler of its API and back to bytes: version, permission, quota, handler, times.
+ * What cannot be answered in the protocol is thrown, and costs that connection only.
+ */
+import { HoldfastError, MalformedError } from "../base/errors.ts";
+import type { Counter, Histogram, Labels } from "../base/ports.ts";
+import { ErrorCode } from "../protocol/errors.ts";
+import { decodeRequest, decodeRequestHeader, encodeResponse, type RequestHeader } from "../protocol/frame.ts";
+import { ApiVersions } from "../protocol/messages/api-versions.ts";
+import type { ConnectionFacts, RequestContext, Services } from "./context.ts";
+import type { AnyHandler } from "./handle.ts";
+
+/** A request that Kafka answers by closing the connection. The message says what was asked. */
+export class RefusedRequestError extends HoldfastError {
+  readonly code = "REFUSED_REQUEST";
+  override readonly name = "RefusedRequestError";
+}
+
+/** Asked for every request before its handler; until there are users and quotas they allow everything. */
+export interface Guards {
+  /** False closes the connection. What a principal may do to which resource is for the handlers to ask. */
+  authorize(context: RequestContext, handler: AnyHandler): boolean;
+  /** For how many ms the client is told to hold back; 0: not at all. */
+  throttle(context: RequestContext, handler: AnyHandler, requestBytes: number): number;
+}
+
+export const noGuards: Guards = { authorize: () => true, throttle: () => 0 };
+
+/** One request on its way to its handler. */
+export interface Call {
+  readonly route: Route;
+  readonly request: unknown;
+  readonly context: RequestContext;
+  readonly throttleTimeMs: number;
+  readonly arrivedMs: number;
+}
+
+interface Route {
+  readonly handler: AnyHandler;
+  readonly labels: Labels;
+}
+
+/** Seconds; from a tenth of a millisecond to a long poll. */
+const secondsBounds = [0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30];
+
+export class Dispatch {
+  readonly #services: Services;
+  readonly #guards: Guards;
+  /** By API key. */
+  readonly #routes: (Route | undefined)[] = [];
+  readonly #requests: Counter;
+  readonly #requestBytes: Counter;
+  readonly #responseBytes: Counter;
+  readonly #decideSeconds: Histogram;
+  readonly #answerSeconds: Histogram;
+
+  constructor(services: Services, guards: Guards = noGuards) {
+    this.#services = services;
+    this.#guards = guards;
+    for (const handler of services.handlers) {
+      this.#routes[handler.api.key] = { handler, labels: { api: handler.api.name } };
+    }
+    const { meter } = services.env;
+    this.#requests = meter.counter(
+      "holdfast_dispatch_requests_total",
+      "Requests that reached their handler, by API.",
+    );
+    this.#requestBytes = meter.counter("holdfast_dispatch_request_bytes_total", "Bytes of these requests.");
+    this.#responseBytes = meter.counter("holdfast_dispatch_response_bytes_total", "Bytes of their answers.");
+    this.#decideSeconds = meter.histogram(
+      "holdfast_dispatch_decide_seconds",
+      "Stage one: from the whole request to a decision about it.",
+      secondsBounds,
+    );
+    this.#answerSeconds = meter.histogram(
+      "holdfast_dispatch_answer_seconds",
+      "From the whole request to its answer; of Produce, until it was durable.",
+      secondsBounds,
+    );
+  }
+
+  /**
+   * Reads a frame. An array: the answer, without a handler. Throws `RefusedRequestError` or
+   * `MalformedError`.
+   */
+  begin(frame: Uint8Array, connection: ConnectionFacts): Call | Uint8Array[] {
+    const header = decodeRequestHeader(frame);
+    const route = this.#routes[header.apiKey];
+    if (route === undefined) {
+      throw new RefusedRequestError(`it asks for API ${header.apiKey}, which is not served here`);
+    }
+    const { handler } = route;
+    if (!handler.api.speaks(header.apiVersion)) {
+      if (handler.api.key === ApiVersions.key) return this.#tellVersions(header);
+      const [first, last] = handler.api.versions;
+      throw new RefusedRequestError(
+        `it asks for ${handler.api.name} in version ${header.apiVersion}; versions ${first} to ${last} are served`,
+      );
+    }
+    const context: RequestContext = {
+      apiVersion: header.apiVersion,
+      correlationId: header.correlationId,
+      clientId: header.clientId,
+      connection,
+      services: this.#services,
+    };
+    if (!this.#guards.authorize(context, handler)) {
+      throw new RefusedRequestError(`${handler.api.name} is not permitted to ${connection.principal}`);
+    }
+    const throttleTimeMs = this.#guards.throttle(context, handler, frame.byteLength);
+    const request = decodeRequest(handler.api, header, frame);
+    this.#requests.add(1, route.labels);
+    this.#requestBytes.add(frame.byteLength, route.labels);
+    return { route, request, context, throttleTimeMs, arrivedMs: this.#services.env.clock.monotonicMs() };
+  }
+
+  /** Stage one. The result, or a promise of it, goes to `answer`. */
+  decide(call: Call, request: unknown): unknown {
+    const result = call.route.handler.decide(request, call.context);
+    this.#decideSeconds.observe(this.#secondsSince(call.arrivedMs), call.route.labels);
+    return result;
+  }
+
+  /** The bytes of an answer. */
+  answer(call: Call, response: unknown): Uint8Array[] {
+    const { route, context } = call;
+    const told = call.throttleTimeMs > 0 ? withThrottle(response, call.throttleTimeMs) : response;
+    const chunks = encodeResponse(route.handler.api, context.apiVersion, context.correlationId, told);
+    this.#answerSeconds.observe(this.#secondsSince(call.arrivedMs), route.labels);
+    this.#responseBytes.add(bytesOf(chunks), route.labels);
+    return chunks;
+  }
+
+  #secondsSince(ms: number): number {
+    return (this.#services.env.clock.monotonicMs() - ms) / 1000;
+  }
+
+  /** KIP-511: whoever asks in a version that is unknown here learns in version 0 which are known. */
+  #tellVersions(header: RequestHeader): Uint8Array[] {
+    const apiKeys = this.#services.handlers.map(({ api }) => ({
+      apiKey: api.key,
+      minVersion: api.versions[0],
+      maxVersion: api.versions[1],
+    }));
+    return encodeResponse(ApiVersions, 0, header.correlationId, {
+      errorCode: ErrorCode.UNSUPPORTED_VERSION,
+      apiKeys,
+      throttleTimeMs: 0,
+      supportedFeatures: [],
+      finalizedFeaturesEpoch: -1,
+      finalizedFeatures: [],
+      zkMigrationReady: false,
+    });
+  }
+}
+
+/** Every answer that can tell a throttle time has it under this name. */
+function withThrottle(response: unknown, throttleTimeMs: number): unknown {
+  if (typeof response !== "object" || response === null || !("throttleTimeMs" in response)) return response;
+  return { ...response, throttleTimeMs };
+}
+
+export function bytesOf(chunks: readonly Uint8Array[]): number {
+  let bytes = 0;
+  for (const chunk of chunks) bytes += chunk.byteLength;
+  return bytes;
+}
+
+/** Whether the peer, not we, made the error. */
+export function isPeerFault(error: unknown): error is HoldfastError {
+  return error instanceof MalformedError || error instanceof RefusedRequestError;
+}

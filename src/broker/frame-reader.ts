@@ -1,0 +1,84 @@
+/**
+ * Cuts a stream of bytes into frames (4-byte length, body). Nothing is allocated by a claimed length: a
+ * body that lies whole in what arrived is a view of it, any other grows in a buffer of at most four times
+ * what has arrived.
+ */
+const growth = 4;
+const firstBytes = 512;
+
+export type FrameFault = { readonly kind: "length"; readonly claimed: number; readonly start: Uint8Array };
+
+export class FrameReader {
+  readonly #frameBytesMax: number;
+  /** The 4 bytes of a length that is arriving. */
+  readonly #prefix = new Uint8Array(4);
+  #prefixFilled = 0;
+  /** Of the body that is arriving; −1: its length is not known yet. */
+  #length = -1;
+  #body: Uint8Array | null = null;
+  #filled = 0;
+
+  constructor(frameBytesMax: number) {
+    this.#frameBytesMax = frameBytesMax;
+  }
+
+  /** Bytes that the arriving frame still lacks, its length included; 0 between two frames. */
+  get missingBytes(): number {
+    if (this.#length >= 0) return this.#length - this.#filled;
+    return this.#prefixFilled === 0 ? 0 : 4 - this.#prefixFilled;
+  }
+
+  /** Appends whole frames (bodies without their length) to `into`. A fault ends the stream: nothing more may be given. */
+  push(bytes: Uint8Array, into: Uint8Array[]): FrameFault | null {
+    let at = 0;
+    while (at < bytes.byteLength) {
+      if (this.#length < 0) {
+        while (this.#prefixFilled < 4 && at < bytes.byteLength) {
+          this.#prefix[this.#prefixFilled++] = bytes[at++] as number;
+        }
+        if (this.#prefixFilled < 4) return null;
+        const [a, b, c, d] = this.#prefix as unknown as [number, number, number, number];
+        const claimed = (a << 24) | (b << 16) | (c << 8) | d;
+        if (claimed < 0 || claimed > this.#frameBytesMax) {
+          return { kind: "length", claimed, start: this.#prefix };
+        }
+        this.#length = claimed;
+        this.#filled = 0;
+      }
+      const missing = this.#length - this.#filled;
+      const available = bytes.byteLength - at;
+      if (this.#filled === 0 && available >= missing) {
+        into.push(bytes.subarray(at, at + missing));
+        at += missing;
+        this.#next();
+        continue;
+      }
+      const take = Math.min(missing, available);
+      this.#append(bytes.subarray(at, at + take));
+      at += take;
+      if (this.#filled === this.#length) {
+        into.push((this.#body as Uint8Array).subarray(0, this.#length));
+        this.#next();
+      }
+    }
+    return null;
+  }
+
+  #next(): void {
+    this.#length = -1;
+    this.#prefixFilled = 0;
+    this.#body = null;
+    this.#filled = 0;
+  }
+
+  #append(part: Uint8Array): void {
+    const needed = this.#filled + part.byteLength;
+    if (this.#body === null || this.#body.byteLength < needed) {
+      const grown = Buffer.allocUnsafeSlow(Math.min(this.#length, Math.max(firstBytes, needed * growth)));
+      if (this.#body !== null) grown.set(this.#body.subarray(0, this.#filled));
+      this.#body = new Uint8Array(grown.buffer, 0, grown.byteLength);
+    }
+    this.#body.set(part, this.#filled);
+    this.#filled = needed;
+  }
+}

@@ -1,0 +1,135 @@
+/**
+ * Bytes of requests in memory, over all connections. Bytes are charged as they arrive, never by what a
+ * length claims; at the bound every connection stops reading at once. Half-received requests alone could
+ * then block each other for ever, so the one that lacks least may read on; and who holds memory without
+ * moving while everybody waits is given up.
+ */
+import { assert } from "../base/assert.ts";
+import type { Clock, Timer } from "../base/ports.ts";
+
+export interface BudgetedReader {
+  /** Bytes that arrived and are not being worked on: part of a request, or requests behind a reader that does not read. */
+  readonly idleBytes: number;
+  /** What the request that is arriving still lacks; 0: none is arriving. */
+  readonly missingBytes: number;
+  stopReading(): void;
+  readOn(): void;
+  /** Closes the connection, which gives its bytes back. */
+  giveUp(): void;
+}
+
+/** Reading starts again below this part of the bound, so that it does not stop and go with every request. */
+const resumeShare = 0.75;
+/** For so long everybody waits for one that does not move. */
+const stallMs = 10_000;
+
+export class RequestBudget {
+  readonly limit: number;
+  readonly #clock: Clock;
+  readonly #readers = new Set<BudgetedReader>();
+  #used = 0;
+  /** Of these, bytes of requests that are being worked on and will come back by themselves. */
+  #working = 0;
+  #blocked = false;
+  #finisher: BudgetedReader | null = null;
+  #givenSinceLook = false;
+  #timer: Timer | null = null;
+
+  constructor(limit: number, clock: Clock) {
+    this.limit = limit;
+    this.#clock = clock;
+  }
+
+  get used(): number {
+    return this.#used;
+  }
+  /** True: a reader that joins or would read on must wait for `readOn`. */
+  get blocked(): boolean {
+    return this.#blocked;
+  }
+
+  join(reader: BudgetedReader): void {
+    this.#readers.add(reader);
+    if (this.#blocked) reader.stopReading();
+  }
+
+  /** `held`: what it had charged and not given back; `working`: how much of that was begun. */
+  leave(reader: BudgetedReader, held: number, working: number): void {
+    this.#readers.delete(reader);
+    if (this.#finisher === reader) this.#finisher = null;
+    this.#working -= working;
+    this.#give(held);
+  }
+
+  /** Bytes arrived. */
+  charge(bytes: number): void {
+    this.#used += bytes;
+    if (this.#used > this.limit && !this.#blocked) {
+      this.#blocked = true;
+      for (const reader of this.#readers) reader.stopReading();
+      this.#watch();
+    }
+    this.#unlock();
+  }
+
+  /** A request is being worked on from now on. */
+  begin(bytes: number): void {
+    this.#working += bytes;
+  }
+
+  /** A request that was begun is answered. */
+  end(bytes: number): void {
+    this.#working -= bytes;
+    this.#give(bytes);
+  }
+
+  #give(bytes: number): void {
+    this.#used -= bytes;
+    assert(this.#used >= 0 && this.#working >= 0, "no more request bytes are given back than were charged");
+    if (bytes > 0) this.#givenSinceLook = true;
+    if (this.#blocked && this.#used <= this.limit * resumeShare) {
+      this.#blocked = false;
+      this.#finisher = null;
+      this.#timer?.cancel();
+      for (const reader of this.#readers) reader.readOn();
+    }
+    this.#unlock();
+  }
+
+  /** Nothing is being worked on, so nothing will come back: lets the request that lacks least arrive. */
+  #unlock(): void {
+    if (!this.#blocked || this.#working > 0) return;
+    if (this.#finisher !== null && this.#finisher.missingBytes > 0) return;
+    this.#finisher?.stopReading();
+    let least: BudgetedReader | null = null;
+    for (const reader of this.#readers) {
+      if (reader.missingBytes === 0) continue;
+      if (least === null || reader.missingBytes < least.missingBytes) least = reader;
+    }
+    this.#finisher = least;
+    least?.readOn();
+  }
+
+  #watch(): void {
+    this.#givenSinceLook = false;
+    this.#timer = this.#clock.schedule(stallMs, () => {
+      if (!this.#blocked) return;
+      if (!this.#givenSinceLook) this.#giveUpOne();
+      if (this.#blocked) this.#watch();
+    });
+  }
+
+  #giveUpOne(): void {
+    let most: BudgetedReader | null = null;
+    for (const reader of this.#readers) {
+      if (reader.idleBytes > (most?.idleBytes ?? 0)) most = reader;
+    }
+    // None: the work itself is slow (a disk that hangs), and to drop clients would help nobody.
+    most?.giveUp();
+  }
+
+  /** Whether `reader` may read although everybody else waits. */
+  mayRead(reader: BudgetedReader): boolean {
+    return !this.#blocked || this.#finisher === reader;
+  }
+}
