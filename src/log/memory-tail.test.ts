@@ -92,7 +92,7 @@ describe("the memory tail", () => {
     for (const index of [0, 1]) assert.ok(BatchView.at(readAt(node, index, 0)[0] as Uint8Array).isIntact());
   });
 
-  it("large batches that fill their buffer stay where they are, and the buffer is counted once", () => {
+  it("the batches of a large request that fill its buffer stay where they are, and the buffer is counted once", () => {
     const node = aNode(2);
     const { body } = appendTo(node, [0, 1], "v".repeat(referenceBytesMin));
     node.wal.sync();

@@ -202,10 +202,17 @@ export class Partition implements FlushSource, SegmentSource {
     if (start <= this.#logStart) {
       return { kind: "trimmed", logStart: this.#logStart, walNumber: this.#lastNumber };
     }
-    const place = { leaderEpoch: this.leaderEpoch, appendedMs: nowMs, walNumber: session.nextNumber };
-    session.add(TailEntry.logStart(this, start, place));
-    this.#lastNumber = place.walNumber;
-    return { kind: "trimmed", logStart: start, walNumber: place.walNumber };
+    const walNumber = session.nextNumber;
+    const entry = TailEntry.logStart(this, {
+      baseOffset: start,
+      leaderEpoch: this.leaderEpoch,
+      appendedMs: nowMs,
+      bytesBefore: this.#appendedBytes,
+      walNumber,
+    });
+    session.add(entry);
+    this.#lastNumber = walNumber;
+    return { kind: "trimmed", logStart: start, walNumber };
   }
 
   #answer(verdict: Exclude<SequenceVerdict, { kind: "next" }>, received: number): AppendOutcome {

@@ -22,6 +22,16 @@ export const entryOverheadBytes = 320;
 
 const NOTHING = new Uint8Array(0);
 
+export interface EntryPlace {
+  readonly baseOffset: Offset;
+  readonly leaderEpoch: LeaderEpoch;
+  readonly appendedMs: number;
+  /** Payload bytes of the partition's batches before this one, since it was opened. */
+  readonly bytesBefore: number;
+  /** 0: was recovered, and is durable. */
+  readonly walNumber: number;
+}
+
 export class TailEntry implements WalEntry {
   readonly kind: EntryKind;
   readonly owner: Partition;
@@ -36,9 +46,7 @@ export class TailEntry implements WalEntry {
   readonly maxTimestamp: number;
   /** −1 with CreateTime. */
   readonly logAppendTimeMs: number;
-  /** Payload bytes of the partition's batches before this one, since it was opened. */
   readonly bytesBefore: number;
-  /** 0: was recovered, and is durable. */
   readonly walNumber: number;
   /** Set once, before the WAL gets the entry: a copy may take the place of a slice of a request. */
   payload: Uint8Array;
@@ -47,91 +55,41 @@ export class TailEntry implements WalEntry {
   /** What it adds to the memory budget. */
   heldBytes = entryOverheadBytes;
 
-  private constructor(fields: {
-    kind: EntryKind;
-    owner: Partition;
-    baseOffset: Offset;
-    count: number;
-    leaderEpoch: LeaderEpoch;
-    producerId: ProducerId;
-    producerEpoch: ProducerEpoch;
-    sequence: number;
-    appendedMs: number;
-    maxTimestamp: number;
-    logAppendTimeMs: number;
-    bytesBefore: number;
-    walNumber: number;
-    payload: Uint8Array;
-  }) {
-    this.kind = fields.kind;
-    this.owner = fields.owner;
-    this.baseOffset = fields.baseOffset;
-    this.count = fields.count;
-    this.leaderEpoch = fields.leaderEpoch;
-    this.producerId = fields.producerId;
-    this.producerEpoch = fields.producerEpoch;
-    this.sequence = fields.sequence;
-    this.appendedMs = fields.appendedMs;
-    this.maxTimestamp = fields.maxTimestamp;
-    this.logAppendTimeMs = fields.logAppendTimeMs;
-    this.bytesBefore = fields.bytesBefore;
-    this.walNumber = fields.walNumber;
-    this.payload = fields.payload;
+  private constructor(kind: EntryKind, owner: Partition, place: EntryPlace, batch: BatchView | null) {
+    this.kind = kind;
+    this.owner = owner;
+    this.baseOffset = place.baseOffset;
+    this.leaderEpoch = place.leaderEpoch;
+    this.appendedMs = place.appendedMs;
+    this.bytesBefore = place.bytesBefore;
+    this.walNumber = place.walNumber;
+    if (batch === null) {
+      this.count = 0;
+      this.producerId = NO_PRODUCER;
+      this.producerEpoch = NO_PRODUCER_EPOCH;
+      this.sequence = -1;
+      this.maxTimestamp = -1;
+      this.logAppendTimeMs = -1;
+      this.payload = NOTHING;
+    } else {
+      this.count = batch.lastOffsetDelta + 1;
+      this.producerId = batch.producerId;
+      this.producerEpoch = batch.producerEpoch;
+      this.sequence = batch.baseSequence;
+      this.maxTimestamp = batch.maxTimestamp;
+      this.logAppendTimeMs = batch.isLogAppendTime ? this.maxTimestamp : -1;
+      this.payload = batch.bytes;
+    }
   }
 
   /** The batch as it is stamped now. */
-  static batch(
-    owner: Partition,
-    batch: BatchView,
-    place: {
-      readonly baseOffset: Offset;
-      readonly leaderEpoch: LeaderEpoch;
-      readonly appendedMs: number;
-      readonly bytesBefore: number;
-      readonly walNumber: number;
-    },
-  ): TailEntry {
-    const maxTimestamp = batch.maxTimestamp;
-    return new TailEntry({
-      kind: EntryKind.batch,
-      owner,
-      baseOffset: place.baseOffset,
-      count: batch.lastOffsetDelta + 1,
-      leaderEpoch: place.leaderEpoch,
-      producerId: batch.producerId,
-      producerEpoch: batch.producerEpoch,
-      sequence: batch.baseSequence,
-      appendedMs: place.appendedMs,
-      maxTimestamp,
-      logAppendTimeMs: batch.isLogAppendTime ? maxTimestamp : -1,
-      bytesBefore: place.bytesBefore,
-      walNumber: place.walNumber,
-      payload: batch.bytes,
-    });
+  static batch(owner: Partition, batch: BatchView, place: EntryPlace): TailEntry {
+    return new TailEntry(EntryKind.batch, owner, place, batch);
   }
 
-  /** The log start moves to `start`. */
-  static logStart(
-    owner: Partition,
-    start: Offset,
-    place: { readonly leaderEpoch: LeaderEpoch; readonly appendedMs: number; readonly walNumber: number },
-  ): TailEntry {
-    return new TailEntry({
-      kind: EntryKind.logStart,
-      owner,
-      baseOffset: start,
-      count: 0,
-      leaderEpoch: place.leaderEpoch,
-      producerId: NO_PRODUCER,
-      producerEpoch: NO_PRODUCER_EPOCH,
-      sequence: -1,
-      appendedMs: place.appendedMs,
-      maxTimestamp: -1,
-      logAppendTimeMs: -1,
-      bytesBefore: 0,
-      walNumber: place.walNumber,
-      payload: NOTHING,
-    });
+  /** The log start moves to `place.baseOffset`. */
+  static logStart(owner: Partition, place: EntryPlace): TailEntry {
+    return new TailEntry(EntryKind.logStart, owner, place, null);
   }
 
   get topicId(): TopicId {
