@@ -394,6 +394,14 @@ export class BrokerConfig {
     return undefined;
   }
 
+  /** Every place where a key is set, the one that counts first, as it was written; also for keys without effect. */
+  places(name: string): readonly ResolvedSetting[] {
+    return this.#layers().flatMap(([source, values]) => {
+      const value = values.get(name);
+      return value === undefined ? [] : [{ name, value, source }];
+    });
+  }
+
   #layers(): readonly [ConfigSource, ReadonlyMap<string, string>][] {
     return [
       [ConfigSource.dynamicBroker, this.#dynamicOwn],

@@ -71,18 +71,6 @@ export interface DescribeConfigsResponse extends Decoded<typeof DescribeConfigs.
 
 export const ConfigResource = { topic: 2, broker: 4, brokerLogger: 8, clientMetrics: 16, group: 32 } as const;
 
-/** Where a value comes from; a synonym later in this order yields to one before it, group and topic first. */
-export const ConfigSource = {
-  topic: 1,
-  dynamicBroker: 2,
-  dynamicDefaultBroker: 3,
-  staticBroker: 4,
-  default: 5,
-  dynamicBrokerLogger: 6,
-  clientMetrics: 7,
-  group: 8,
-} as const;
-
 export const ConfigType = {
   unknown: 0,
   boolean: 1,
