@@ -101,6 +101,17 @@ function endsWell(codec: Codec, bytes: Uint8Array): void {
   }
 }
 
+describe("what franz-go compressed", () => {
+  for (const [name, codec] of codecs) {
+    it(`is read: ${name}`, () => {
+      const expected = Buffer.from("0123456789".repeat(15_000));
+      assert.ok(
+        Buffer.compare(decompress(codec, fixture(`franz-${name}.compressed`), 150_000), expected) === 0,
+      );
+    });
+  }
+});
+
 describe("snappy from strangers", () => {
   it("is read raw and in the Java framing, also when framed streams follow each other", () => {
     // Inflated length 11; literal of 3 (tag 2 << 2): "abc"; copy of 8 (tag 1: (8−4) << 2 | 1) from 3 back.

@@ -4,7 +4,7 @@ import { describe, it } from "node:test";
 import fc from "fast-check";
 import { MalformedError } from "../base/errors.ts";
 import { offset, producerEpoch, producerId } from "../base/ids.ts";
-import { BatchView, Codec } from "./batch.ts";
+import { BatchView, batchesIn, Codec } from "./batch.ts";
 import { BatchBuilder, buildBatch, type NewRecord } from "./builder.ts";
 import { buildMarker, readControl } from "./control.ts";
 import { RecordCursor, recordBytes, recordsIn, writeRecord } from "./record.ts";
@@ -213,6 +213,24 @@ describe("batches written by Apache Kafka's library", () => {
     ours.stampOffsets(batch.baseOffset, batch.leaderEpoch);
     assert.deepEqual(Buffer.from(ours.bytes), Buffer.from(bytes));
   });
+});
+
+describe("batches written by librdkafka", () => {
+  for (const name of ["gzip", "snappy", "lz4", "zstd"] as const) {
+    it(`are read as they were meant: ${name}`, () => {
+      const batches = [...batchesIn(fixture(`librdkafka-${name}.bin`))];
+      assert.ok(batches.every((batch) => batch.isIntact() && batch.codec === Codec[name]));
+      const records = batches.flatMap((batch) => [...recordsIn(batch, bytesMax)]);
+      assert.deepEqual(
+        records.map((record) => [
+          record.offset,
+          Buffer.from(record.key ?? "").toString(),
+          Buffer.from(record.value ?? "").toString(),
+        ]),
+        Array.from({ length: 300 }, (_, at) => [at, `key-${at}`, `value ${at} of three hundred`]),
+      );
+    });
+  }
 });
 
 describe("control records", () => {

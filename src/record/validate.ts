@@ -10,9 +10,13 @@
  *   too old passes. `broker/record-bounds.ts` has the exact check.
  * - Kafka replaces a wrong maximum timestamp by the true one; here it is raised to the first record's.
  * - Kafka refuses a record without a key on a compacted topic; whoever owns that rule decodes.
- * Where this is stricter: bytes behind the batch are refused, not cut off (INVALID_RECORD); so are a
- * delete horizon (only compaction writes it), a producer id without an epoch, and timestamps and ids
- * beyond 2^53; an unknown codec has a code of its own instead of UNKNOWN_SERVER_ERROR.
+ * Where this is stricter (each compared with a running Kafka 4.3, which took these):
+ * - bytes behind the batch are refused, not cut off; so are a delete horizon, which only compaction writes,
+ *   a producer id without an epoch, and ids beyond 2^53;
+ * - a time that no clock shows (below −1, beyond 2^53) is refused, and a maximum outside the bounds too,
+ *   where Kafka looks at the records' own times only;
+ * - the log append time flag is refused on every topic; Kafka takes it off where the topic has CreateTime.
+ * An unknown codec has a code of its own, where Kafka says UNKNOWN_SERVER_ERROR.
  */
 import { BATCH_HEADER_BYTES, BatchView, claimedBatchBytes, Codec, isKnownCodec } from "./batch.ts";
 
