@@ -15,7 +15,7 @@ export function refusal(errorCode: ErrorCode, errorMessage = errorFacts(errorCod
   return { errorCode, errorMessage };
 }
 
-/** The first element that stands in the list a second time, each once. */
+/** What stands in the list more than once. */
 export function repeated<T>(all: Iterable<T>): ReadonlySet<T> {
   const seen = new Set<T>();
   const twice = new Set<T>();
