@@ -138,8 +138,15 @@ export class SimFile {
         chosen.has(unit) ||
         (unit.sequence < last &&
           (unit.kind === "size" ? needsSize : blocks.has(Math.floor(unit.position / blockBytes))));
-      if (along) applyFileUnit(this.durable, unit);
-      else rest.push(unit);
+      if (!along) {
+        rest.push(unit);
+        continue;
+      }
+      // A size whose own sync failed is written with the next bytes that need it.
+      const end =
+        unit.kind === "size" ? 0 : Math.min(unit.position + unit.bytes.byteLength, this.visible.length);
+      if (end > this.durable.length) this.durable.resize(end);
+      applyFileUnit(this.durable, unit);
     }
     this.pending = rest;
   }
