@@ -12,7 +12,7 @@
  *            trailer, 16 bytes: section bytes with trailer int64 · footer bytes int32 · CRC of the footer uint32
  *
  * Readers come with a reference from the journal, which repeats place, length and checksum of the footer;
- * header and trailer make an object readable without the journal, and are checked by `inspectObject`.
+ * header and trailer make an object readable without the journal, and are checked by `inspectObject` (segment-inspect.ts).
  */
 import { assert } from "../base/assert.ts";
 import { Reader, Writer } from "../base/bytes.ts";
@@ -256,6 +256,11 @@ export function decodeFooter(
     throw new MalformedError("the footer is that of another section");
   }
   return footer;
+}
+
+/** What a footer says that it is the footer of; nothing is checked but its form. Throws `MalformedError`. */
+export function peekFooter(bytes: Uint8Array): SegmentFooter {
+  return footerCodec.read(new Reader(bytes));
 }
 
 export function encodeTrailer(sectionBytes: number, footerBytes: number, checksum: number): Uint8Array {

@@ -86,11 +86,12 @@ export function batchBytes(batches: readonly SegmentBatch[]): number {
   return bytes;
 }
 
-/** `pause` lets the event loop do other work; it is awaited every few MiB. */
+/** `pause` lets the event loop do other work; it is awaited every few MiB. Blocks close at `blockBytes`. */
 export async function buildObject(
   origin: ObjectOrigin,
   drafts: readonly SectionDraft[],
   pause: () => Promise<void>,
+  blockBytes = blockBytesTarget,
 ): Promise<BuiltObject> {
   const key = objectKey(origin.epoch, origin.counter);
   const body: Uint8Array[] = [];
@@ -98,7 +99,7 @@ export async function buildObject(
   let at = objectHeaderBytes;
   let sinceYield = 0;
   for (const draft of drafts) {
-    const section = new SectionBuilder(draft);
+    const section = new SectionBuilder(draft, blockBytes);
     for (const batch of draft.batches) {
       section.add(batch);
       sinceYield += batch.payload.byteLength;
@@ -118,6 +119,7 @@ export async function buildObject(
 
 class SectionBuilder {
   readonly #draft: SectionDraft;
+  readonly #blockBytes: number;
   readonly #chunks: Uint8Array[] = [];
   readonly #blocks: Block[] = [];
   /** Small batches of the open block that were not copied yet. */
@@ -132,8 +134,9 @@ class SectionBuilder {
   #blockMaxTimestamp = -1;
   #blockChecksum = 0;
 
-  constructor(draft: SectionDraft) {
+  constructor(draft: SectionDraft, blockBytes: number) {
     this.#draft = draft;
+    this.#blockBytes = blockBytes;
     this.#next = draft.base;
   }
 
@@ -160,7 +163,7 @@ class SectionBuilder {
     }
     this.#recordCount += view.recordCount;
     this.#put(payload);
-    if (this.#bytes - this.#blockStart >= blockBytesTarget) this.#closeBlock();
+    if (this.#bytes - this.#blockStart >= this.#blockBytes) this.#closeBlock();
   }
 
   #put(payload: Uint8Array): void {
