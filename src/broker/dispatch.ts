@@ -7,6 +7,7 @@ import type { Counter, Histogram, Labels } from "../base/ports.ts";
 import { ErrorCode } from "../protocol/errors.ts";
 import { decodeRequest, decodeRequestHeader, encodeResponse, type RequestHeader } from "../protocol/frame.ts";
 import { ApiVersions } from "../protocol/messages/api-versions.ts";
+import { apiVersionsResponse } from "./api/api-versions.ts";
 import type { ConnectionFacts, RequestContext, Services } from "./context.ts";
 import type { AnyHandler } from "./handle.ts";
 
@@ -137,20 +138,8 @@ export class Dispatch {
 
   /** KIP-511: whoever asks in a version that is unknown here learns in version 0 which are known. */
   #tellVersions(header: RequestHeader): Uint8Array[] {
-    const apiKeys = this.#services.handlers.map(({ api }) => ({
-      apiKey: api.key,
-      minVersion: api.versions[0],
-      maxVersion: api.versions[1],
-    }));
-    return encodeResponse(ApiVersions, 0, header.correlationId, {
-      errorCode: ErrorCode.UNSUPPORTED_VERSION,
-      apiKeys,
-      throttleTimeMs: 0,
-      supportedFeatures: [],
-      finalizedFeaturesEpoch: -1,
-      finalizedFeatures: [],
-      zkMigrationReady: false,
-    });
+    const response = apiVersionsResponse(this.#services, ErrorCode.UNSUPPORTED_VERSION);
+    return encodeResponse(ApiVersions, 0, header.correlationId, response);
   }
 }
 

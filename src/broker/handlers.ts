@@ -1,7 +1,37 @@
 /** Every API that this broker serves; what is not in this list is not advertised. */
+import { alterConfigs } from "./api/alter-configs.ts";
+import { apiVersions } from "./api/api-versions.ts";
+import { createPartitions } from "./api/create-partitions.ts";
+import { createTopics } from "./api/create-topics.ts";
+import { deleteTopics } from "./api/delete-topics.ts";
+import { describeCluster } from "./api/describe-cluster.ts";
+import { describeConfigs } from "./api/describe-configs.ts";
+import { describeLogDirs } from "./api/describe-log-dirs.ts";
+import { describeTopicPartitions } from "./api/describe-topic-partitions.ts";
 import { fetch } from "./api/fetch.ts";
+import { incrementalAlterConfigs } from "./api/incremental-alter-configs.ts";
+import { initProducerId } from "./api/init-producer-id.ts";
 import { listOffsets } from "./api/list-offsets.ts";
+import { metadata } from "./api/metadata.ts";
+import { offsetForLeaderEpoch } from "./api/offset-for-leader-epoch.ts";
 import { produce } from "./api/produce.ts";
 import type { AnyHandler } from "./handle.ts";
 
-export const handlers: readonly AnyHandler[] = [produce, fetch, listOffsets];
+export const handlers: readonly AnyHandler[] = [
+  produce,
+  fetch,
+  listOffsets,
+  metadata,
+  apiVersions,
+  createTopics,
+  deleteTopics,
+  initProducerId,
+  offsetForLeaderEpoch,
+  describeConfigs,
+  alterConfigs,
+  describeLogDirs,
+  createPartitions,
+  incrementalAlterConfigs,
+  describeCluster,
+  describeTopicPartitions,
+];
