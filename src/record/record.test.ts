@@ -219,7 +219,9 @@ describe("batches written by librdkafka", () => {
   for (const name of ["gzip", "snappy", "lz4", "zstd"] as const) {
     it(`are read as they were meant: ${name}`, () => {
       const batches = [...batchesIn(fixture(`librdkafka-${name}.bin`))];
-      assert.ok(batches.every((batch) => batch.isIntact() && batch.codec === Codec[name]));
+      assert.ok(batches.every((batch) => batch.isIntact()));
+      // The first may hold one record, which librdkafka leaves as it is when that is shorter.
+      assert.equal(batches.at(-1)?.codec, Codec[name]);
       const records = batches.flatMap((batch) => [...recordsIn(batch, bytesMax)]);
       assert.deepEqual(
         records.map((record) => [
