@@ -38,10 +38,20 @@ export interface BrokerOptions {
   readonly advertised: { readonly host: string; readonly port: number } | null;
   /** Name and version, for the journal. */
   readonly software: string;
+  /** In place of the settings' values, which have a least one that is sensible on a real machine; for tests. */
+  readonly bounds?: BrokerBounds;
   /** Slots of a journal chapter in a directory that begins here; small in simulations. */
   readonly chapterSlots?: number;
   /** Once: nothing more will be acknowledged by this process, which must exit. */
   readonly onFailure: (cause: Error) => void;
+}
+
+export interface BrokerBounds {
+  readonly walFileBytes: number;
+  readonly unflushedBytesMax: number;
+  readonly tailBytes: number;
+  readonly cacheBytes: number;
+  readonly flushAgeMs: number;
 }
 
 export interface Health {
@@ -178,12 +188,11 @@ async function openRooms(options: BrokerOptions): Promise<Rooms> {
     software: options.software,
   });
 
-  const unflushedBytesMax = config.get("holdfast.unflushed.bytes.max");
-  const partitions = new Partitions(
-    { unflushedBytesMax, heldBytesMax: config.get("holdfast.tail.bytes") },
-    (cause) => failure.report(cause),
+  const bounds = options.bounds ?? configuredBounds(config);
+  const { unflushedBytesMax, cacheBytes } = bounds;
+  const partitions = new Partitions({ unflushedBytesMax, heldBytesMax: bounds.tailBytes }, (cause) =>
+    failure.report(cause),
   );
-  const cacheBytes = config.get("holdfast.cache.bytes");
   const cold = new SegmentReader({ store, blockBytesMax: cacheBytes, indexBytesMax: cacheBytes / 4 });
   const topics = new Topics({ journal, partitions, cold, config, random: env.random, log: env.log });
   const recovery = await recover({ env, disk, journal, partitions, topics, index: cold.index });
@@ -193,7 +202,7 @@ async function openRooms(options: BrokerOptions): Promise<Rooms> {
     disk,
     clusterId,
     epoch,
-    fileBytes: config.get("holdfast.wal.file.bytes"),
+    fileBytes: bounds.walFileBytes,
     events: {
       onDurable: (group) => {
         partitions.onDurable(group);
@@ -225,7 +234,7 @@ async function openRooms(options: BrokerOptions): Promise<Rooms> {
     publishFold: (fold) => published(journal, { kind: "fold", ...fold }),
     unflushedBytes: () => partitions.tail.unflushedBytes,
     unflushedBytesTrigger: unflushedBytesMax / 2,
-    ageMs: config.get("holdfast.flush.age.ms"),
+    ageMs: bounds.flushAgeMs,
     onFailure: (cause) => failure.report(cause),
   });
   const housekeeping = new Housekeeping({
@@ -263,6 +272,16 @@ async function openRooms(options: BrokerOptions): Promise<Rooms> {
   flusher.start();
   housekeeping.start();
   return { services, store, recovery, flusher, housekeeping, failure };
+}
+
+function configuredBounds(config: BrokerConfig): BrokerBounds {
+  return {
+    walFileBytes: config.get("holdfast.wal.file.bytes"),
+    unflushedBytesMax: config.get("holdfast.unflushed.bytes.max"),
+    tailBytes: config.get("holdfast.tail.bytes"),
+    cacheBytes: config.get("holdfast.cache.bytes"),
+    flushAgeMs: config.get("holdfast.flush.age.ms"),
+  };
 }
 
 async function openJournal(options: BrokerOptions, store: ObjectStore): Promise<Journal> {

@@ -32,6 +32,7 @@ export class SimClient {
     this.#clientId = clientId;
     socket.open({
       onData: (bytes) => this.#take(bytes),
+      onEnd: () => this.#close(),
       onDrain: () => undefined,
       onClose: () => this.#close(),
     });

@@ -26,6 +26,7 @@ class SimSocket implements Socket {
   #paused = false;
   #closed = false;
   #peerEnded = false;
+  #told = false;
   #inFlight = 0;
   #full = false;
   /** Deliveries keep their order whatever latency is drawn. */
@@ -82,7 +83,10 @@ class SimSocket implements Socket {
       if (next === undefined) break;
       this.#events.onData(next);
     }
-    if (this.#peerEnded && this.#inbox.length === 0) this.#close();
+    if (this.#peerEnded && this.#inbox.length === 0 && !this.#told) {
+      this.#told = true;
+      this.#events?.onEnd();
+    }
   }
 
   pause(): void {

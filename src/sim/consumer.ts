@@ -1,0 +1,172 @@
+/** A simulated consumer of one partition by assignment: follows the log from a random place and checks what it is shown. */
+import { leaderEpoch, NO_TOPIC_ID, nodeId, type Offset, offset, partitionIndex } from "../base/ids.ts";
+import { ErrorCode, errorFacts } from "../protocol/errors.ts";
+import { Fetch } from "../protocol/messages/fetch.ts";
+import { ListedOffset, ListOffsets } from "../protocol/messages/list-offsets.ts";
+import { wholeBatchesIn } from "../record/batch.ts";
+import { recordsIn } from "../record/record.ts";
+import type { Actor } from "./actor.ts";
+import { Disconnected, type SimClient } from "./client.ts";
+
+const fetchVersion = 11;
+const listVersion = 5;
+const inflatedBytesMax = 1 << 24;
+
+export class SimConsumer {
+  readonly #actor: Actor;
+  readonly topic: string;
+  readonly partition: number;
+
+  constructor(actor: Actor, topic: string, partition: number) {
+    this.#actor = actor;
+    this.topic = topic;
+    this.partition = partition;
+  }
+
+  async run(isOver: () => boolean): Promise<void> {
+    while (!isOver()) {
+      try {
+        await this.#session(isOver);
+      } catch (cause) {
+        if (!(cause instanceof Disconnected)) throw cause;
+        await this.#actor.pause(30);
+      }
+    }
+  }
+
+  async #session(isOver: () => boolean): Promise<void> {
+    const client = await this.#actor.connect("consumer");
+    try {
+      let position = offset(await this.#end(client, ListedOffset.earliest));
+      const end = await this.#end(client, ListedOffset.latest);
+      if (end > position) position = offset(position + this.#actor.random.below(end - position));
+      while (!isOver()) {
+        const found = await this.#fetch(client, position, (value, at) => {
+          this.#actor.history.observed(value, { topic: this.topic, partition: this.partition, offset: at });
+        });
+        if (found === null) return;
+        position = found;
+        if (this.#actor.random.below(40) === 0) return;
+      }
+    } finally {
+      client.close();
+    }
+  }
+
+  /** The whole log, for the judgement at the end. Rejects with `Disconnected`. */
+  async readAll(): Promise<ReadonlyMap<number, string>> {
+    const client = await this.#actor.connect("judge");
+    try {
+      const all = new Map<number, string>();
+      const start = await this.#end(client, ListedOffset.earliest);
+      this.#actor.history.startSeen(this.topic, this.partition, start);
+      const end = await this.#end(client, ListedOffset.latest);
+      for (let position = offset(start); position < end; ) {
+        const next = await this.#fetch(client, position, (value, at) => all.set(at, value));
+        if (next === null || next === position) {
+          this.#actor.history.violations.push(
+            `${this.topic}/${this.partition} cannot be read at ${position}, its end is ${end}`,
+          );
+          break;
+        }
+        position = next;
+      }
+      return all;
+    } finally {
+      client.close();
+    }
+  }
+
+  async #end(client: SimClient, timestamp: number): Promise<number> {
+    const answer = await client.call(ListOffsets, listVersion, {
+      replicaId: nodeId(-1),
+      isolationLevel: 0,
+      topics: [
+        {
+          name: this.topic,
+          partitions: [
+            {
+              partitionIndex: partitionIndex(this.partition),
+              currentLeaderEpoch: leaderEpoch(-1),
+              timestamp,
+            },
+          ],
+        },
+      ],
+      timeoutMs: 30_000,
+    });
+    const result = answer.topics[0]?.partitions[0];
+    if (result === undefined || result.errorCode !== ErrorCode.NONE) {
+      throw new Disconnected(`offsets are not told: ${result?.errorCode}`);
+    }
+    return result.offset;
+  }
+
+  /** Where to read on; null: start over. */
+  async #fetch(
+    client: SimClient,
+    position: Offset,
+    take: (value: string, at: Offset) => void,
+  ): Promise<Offset | null> {
+    const answer = await client.call(Fetch, fetchVersion, {
+      clusterId: null,
+      replicaId: nodeId(-1),
+      replicaState: { replicaId: nodeId(-1), replicaEpoch: -1 },
+      maxWaitMs: 50,
+      minBytes: 1,
+      maxBytes: 1 << 20,
+      isolationLevel: this.#actor.random.below(2),
+      sessionId: 0,
+      sessionEpoch: -1,
+      topics: [
+        {
+          topic: this.topic,
+          topicId: NO_TOPIC_ID,
+          partitions: [
+            {
+              partition: partitionIndex(this.partition),
+              currentLeaderEpoch: leaderEpoch(-1),
+              fetchOffset: position,
+              lastFetchedEpoch: leaderEpoch(-1),
+              logStartOffset: offset(-1),
+              partitionMaxBytes: 1 << (8 + this.#actor.random.below(12)),
+              replicaDirectoryId: NO_TOPIC_ID,
+              highWatermark: 0x7fff_ffff_ffff_ffffn,
+            },
+          ],
+        },
+      ],
+      forgottenTopicsData: [],
+      rackId: "",
+    });
+    const result = answer.responses[0]?.partitions[0];
+    if (result === undefined) return null;
+    if (result.errorCode !== ErrorCode.NONE) {
+      this.#actor.record(
+        `fetch ${this.topic}/${this.partition}@${position} ${errorFacts(result.errorCode).name}`,
+      );
+      if (result.errorCode === ErrorCode.OFFSET_OUT_OF_RANGE) {
+        this.#actor.history.startSeen(this.topic, this.partition, result.logStartOffset);
+      }
+      return null;
+    }
+    let next = position;
+    for (const chunk of result.records ?? []) {
+      for (const batch of wholeBatchesIn(chunk)) {
+        if (!batch.isIntact())
+          this.#actor.history.violations.push(`a damaged batch was served at ${batch.baseOffset}`);
+        for (const record of recordsIn(batch, inflatedBytesMax)) {
+          if (record.offset < position) continue;
+          take(Buffer.from(record.value ?? new Uint8Array(0)).toString("utf8"), record.offset);
+        }
+        next = batch.nextOffset;
+      }
+    }
+    if (next > result.highWatermark) {
+      this.#actor.history.violations.push(
+        `${this.topic}/${this.partition} was served above its high watermark`,
+      );
+    }
+    return next;
+  }
+}

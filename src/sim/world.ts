@@ -1,0 +1,291 @@
+/**
+ * One simulated world: a broker on a disk that forgets what was not synced, its clients, and a story of
+ * faults drawn from one seed. Two phases: trouble, in which nothing acknowledged or readable may change,
+ * and peace, in which everything must be readable and every producer must come to its end. The broker is
+ * the real one, behind other ports.
+ */
+import { sleep } from "../base/ports.ts";
+import { Broker, type BrokerBounds } from "../broker/broker.ts";
+import { BrokerConfig } from "../broker/config.ts";
+import { CreateTopics } from "../protocol/messages/create-topics.ts";
+import { ErrorCode, errorFacts } from "../protocol/errors.ts";
+import { Actor } from "./actor.ts";
+import { Disconnected } from "./client.ts";
+import { SimClock } from "./clock.ts";
+import { SimConsumer } from "./consumer.ts";
+import { SimDisk } from "./disk.ts";
+import { simEnv, simSha256 } from "./env.ts";
+import { drawFaults, type Faults } from "./faults.ts";
+import { History } from "./history.ts";
+import { SimNetwork } from "./network.ts";
+import { SimProducer } from "./producer.ts";
+import { SimRandom } from "./random.ts";
+import { Scheduler } from "./scheduler.ts";
+import { Trace } from "./trace.ts";
+
+export interface WorldReport {
+  readonly seed: number;
+  readonly violations: readonly string[];
+  readonly traceHash: string;
+  readonly trace: readonly string[];
+  readonly simulatedMs: number;
+  readonly events: number;
+  readonly acked: number;
+  readonly read: number;
+  readonly starts: number;
+  readonly kills: number;
+  readonly powerCuts: number;
+  readonly diskFaults: number;
+}
+
+const port = 9092;
+const createVersion = 5;
+/** Virtual time in which peace must bring every producer to its end. */
+const peaceMs = 120_000;
+
+export class World {
+  readonly #seed: number;
+  readonly #random: SimRandom;
+  readonly #scheduler: Scheduler;
+  readonly #disk: SimDisk;
+  readonly #network: SimNetwork;
+  readonly #trace = new Trace();
+  readonly #history = new History();
+  /** Of the clients and the story; the broker's clock dies with each of its lives. */
+  readonly #clock: SimClock;
+  readonly #faults: Faults;
+  readonly #bounds: BrokerBounds;
+  readonly #settings: ReadonlyMap<string, string>;
+  #life: { readonly number: number; readonly clock: SimClock; broker: Broker | null } | null = null;
+  #starts = 0;
+  #kills = 0;
+  #powerCuts = 0;
+  #diskFaults = 0;
+  #isOver = false;
+
+  constructor(seed: number) {
+    this.#seed = seed;
+    this.#random = new SimRandom(seed);
+    this.#scheduler = new Scheduler(this.#random);
+    this.#clock = new SimClock(this.#scheduler);
+    const random = this.#random.fork("disk");
+    this.#disk = new SimDisk({
+      scheduler: this.#scheduler,
+      random,
+      blockBytes: random.pick([512, 4096]),
+    });
+    this.#network = new SimNetwork(this.#scheduler, this.#random);
+    const draw = this.#random.fork("settings");
+    this.#faults = drawFaults(draw);
+    // Small, so that rolls, flushes and evictions happen all the time.
+    this.#bounds = {
+      walFileBytes: draw.pick([32, 64, 256]) * 1024,
+      unflushedBytesMax: draw.pick([64, 256, 1024]) * 1024,
+      tailBytes: draw.pick([16, 64, 512]) * 1024,
+      cacheBytes: draw.pick([64, 1024]) * 1024,
+      flushAgeMs: draw.pick([50, 500, 5_000]),
+    };
+    this.#settings = new Map([
+      ["holdfast.disk.floor.bytes", "0"],
+      ["holdfast.disk.reserve.bytes", "0"],
+      ["log.retention.check.interval.ms", "400"],
+      ["log.segment.delete.delay.ms", "200"],
+      ["log.retention.bytes", draw.pick(["-1", "-1", "40000"])],
+      ["queued.max.request.bytes", draw.pick(["-1", "200000"])],
+    ]);
+  }
+
+  async run(): Promise<WorldReport> {
+    await this.#scheduler.runUntil(this.#story());
+    return {
+      seed: this.#seed,
+      violations: this.#history.violations,
+      traceHash: this.#trace.hash,
+      trace: this.#trace.recent(),
+      simulatedMs: this.#scheduler.nowMs,
+      events: this.#scheduler.events,
+      acked: this.#history.acked,
+      read: this.#history.read,
+      starts: this.#starts,
+      kills: this.#kills,
+      powerCuts: this.#powerCuts,
+      diskFaults: this.#diskFaults,
+    };
+  }
+
+  async #story(): Promise<void> {
+    const draw = this.#random.fork("story");
+    await this.#boot();
+    const topics = Array.from({ length: draw.between(1, 3) }, (_, index) => ({
+      name: `topic${index}`,
+      partitions: draw.between(1, 3),
+    }));
+    for (const topic of topics) await this.#createTopic(topic);
+    const places = topics.flatMap(({ name, partitions }) =>
+      Array.from({ length: partitions }, (_, partition) => ({ topic: name, partition })),
+    );
+    const isOver = (): boolean => this.#isOver;
+    const producers = Array.from({ length: draw.between(1, 4) }, (_, number) =>
+      new SimProducer(this.#actor(`producer-${number}`), { number, ...draw.pick(places) }).run(isOver),
+    );
+    const consumers = Array.from({ length: draw.between(1, 3) }, (_, number) => {
+      const { topic, partition } = draw.pick(places);
+      return new SimConsumer(this.#actor(`consumer-${number}`), topic, partition).run(isOver);
+    });
+    await this.#trouble(draw);
+    await this.#peace(Promise.all([...producers, ...consumers]));
+    for (const { topic, partition } of places) {
+      const judge = new SimConsumer(this.#actor(`judge-${topic}-${partition}`), topic, partition);
+      this.#history.judge(topic, partition, await judge.readAll());
+    }
+    await this.#life?.broker?.stop();
+  }
+
+  #actor(name: string): Actor {
+    return new Actor({
+      clock: this.#clock,
+      random: this.#random.fork(name),
+      network: this.#network,
+      port,
+      history: this.#history,
+      trace: this.#trace,
+    });
+  }
+
+  async #createTopic(topic: { readonly name: string; readonly partitions: number }): Promise<void> {
+    const actor = this.#actor(`create-${topic.name}`);
+    for (;;) {
+      try {
+        const client = await actor.connect("admin");
+        const answer = await client.call(CreateTopics, createVersion, {
+          topics: [
+            {
+              name: topic.name,
+              numPartitions: topic.partitions,
+              replicationFactor: 1,
+              assignments: [],
+              configs: [],
+            },
+          ],
+          timeoutMs: 10_000,
+          validateOnly: false,
+        });
+        client.close();
+        const code = answer.topics[0]?.errorCode;
+        if (code === ErrorCode.NONE || code === ErrorCode.TOPIC_ALREADY_EXISTS) return;
+        throw new Error(`creating ${topic.name}: ${errorFacts(code ?? -1).name}`);
+      } catch (cause) {
+        if (!(cause instanceof Disconnected)) throw cause;
+        if (this.#life === null) await this.#boot();
+        await actor.pause(20);
+      }
+    }
+  }
+
+  // ── The broker's lives ──
+
+  async #boot(): Promise<void> {
+    for (;;) {
+      const clock = new SimClock(this.#scheduler);
+      const number = ++this.#starts;
+      const life = { number, clock, broker: null as Broker | null };
+      this.#life = life;
+      const died = new Promise<null>((resolve) => {
+        this.#onDeath = () => resolve(null);
+      });
+      const random = this.#random.fork(`broker-${number}`);
+      const starting = Broker.start({
+        env: simEnv({ clock, random, trace: this.#trace }),
+        disk: this.#disk,
+        network: this.#network,
+        sha256: simSha256,
+        config: new BrokerConfig(this.#settings),
+        bounds: this.#bounds,
+        listen: { host: "127.0.0.1", port },
+        advertised: null,
+        software: "simulation",
+        chapterSlots: 8,
+        onFailure: (cause) => {
+          this.#trace.record(`broker ${number} gives up: ${cause.message}`);
+          this.#kill("process");
+        },
+      }).catch((cause: unknown) => {
+        // A start that met a disk fault exits; the next one tries again.
+        this.#trace.record(`broker ${number} did not start: ${String(cause)}`);
+        if (this.#faults.disk === 0) throw cause;
+        return null;
+      });
+      const broker = await Promise.race([starting, died]);
+      if (broker !== null && this.#life === life) {
+        life.broker = broker;
+        this.#trace.record(`broker ${number} serves, ${broker.recovery.entries} entries recovered`);
+        return;
+      }
+      this.#kill("process");
+      await sleep(this.#clock, 5);
+    }
+  }
+
+  #onDeath: () => void = () => undefined;
+
+  /** "process": what was written stays visible. "power": of what was not synced, any part may be gone. */
+  #kill(how: "process" | "power"): void {
+    if (this.#life === null) return;
+    this.#life.clock.stop();
+    this.#life = null;
+    this.#network.kill(port);
+    if (how === "process") {
+      this.#kills++;
+      this.#disk.kill();
+    } else {
+      this.#powerCuts++;
+      const random = this.#random.fork(`cut-${this.#powerCuts}`);
+      const share = random.pick([0, 0.5, 1]);
+      this.#disk.crash(() => random.fraction() < share);
+    }
+    this.#trace.record(`${how} ends`);
+    this.#onDeath();
+  }
+
+  // ── The two phases ──
+
+  async #trouble(draw: SimRandom): Promise<void> {
+    const endMs = this.#scheduler.nowMs + draw.between(200, 3_000);
+    const diskRandom = this.#random.fork("disk-faults");
+    this.#disk.fault = (call) => {
+      if (!diskRandom.chance(this.#faults.disk)) return undefined;
+      this.#diskFaults++;
+      this.#trace.record(`disk fault at ${call.operation} ${call.path}`);
+      return diskRandom.pick([
+        { kind: "error", errno: "EIO" },
+        { kind: "error-after", errno: "EIO" },
+        { kind: "error", errno: "ENOSPC", written: 100 },
+      ] as const);
+    };
+    while (this.#scheduler.nowMs < endMs) {
+      await sleep(this.#clock, draw.fraction() * 150);
+      if (this.#life === null) await this.#boot();
+      else if (draw.chance(this.#faults.crash)) {
+        this.#kill(draw.pick(["process", "power"]));
+        await sleep(this.#clock, draw.fraction() * 20);
+        const booting = this.#boot();
+        // Now and then the next trouble comes before the start is over.
+        if (draw.chance(0.3)) {
+          await Promise.race([booting, sleep(this.#clock, draw.fraction() * 10)]);
+          this.#kill(draw.pick(["process", "power"]));
+          await booting;
+        } else await booting;
+      } else if (draw.chance(this.#faults.cut)) this.#network.cutOne();
+    }
+  }
+
+  async #peace(clients: Promise<unknown>): Promise<void> {
+    this.#disk.fault = null;
+    if (this.#life === null) await this.#boot();
+    this.#isOver = true;
+    const late = sleep(this.#clock, peaceMs).then(() => "late" as const);
+    if ((await Promise.race([clients, late])) === "late") {
+      this.#history.violations.push("in peace, some client did not come to its end");
+    }
+  }
+}
