@@ -229,7 +229,9 @@ export class DirectoryStore implements ObjectStore {
 
   /** A name that a crashed process linked may not be durable yet, and we are about to rely on it. */
   async #tidy(directory: string): Promise<void> {
-    for (const name of await this.#disk.list(directory)) {
+    const names = await this.#disk.list(directory);
+    if (names.length === 0) return;
+    for (const name of names) {
       const path = `${directory}/${name}`;
       if (name.startsWith(temporaryPrefix)) {
         if (!this.#shared) await this.#disk.remove(path);

@@ -1,0 +1,188 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { aWorld } from "../../test/proof/journal-world.ts";
+import { AssertionFailure } from "../base/assert.ts";
+import { DiskError, RefusedError } from "../base/errors.ts";
+import type { Disk } from "../base/ports.ts";
+import { openDisk } from "../io/disk.ts";
+import { SimDisk } from "../sim/disk.ts";
+import { SimObjectStore } from "../sim/object-store.ts";
+import { DirectoryStore } from "./directory-store.ts";
+import { StoreFailedError } from "./errors.ts";
+import { describeObjectStore } from "./object-store.contract.ts";
+
+const open = (disk: Disk, shared = false): Promise<DirectoryStore> =>
+  DirectoryStore.open(disk, { directory: "objects", random: aWorld().random, shared });
+const some = new Uint8Array([1, 2, 3]);
+const put = (store: DirectoryStore, key: string): Promise<"created" | "exists"> =>
+  store.putIfAbsent(key, [some], some.byteLength);
+
+describeObjectStore("A directory on the simulated disk", async () => ({ store: await open(new SimDisk()) }));
+describeObjectStore("A directory shared by processes", async () => ({
+  store: await open(new SimDisk(), true),
+}));
+describeObjectStore("The simulated bucket", async () => {
+  const { scheduler, env, random } = aWorld();
+  const store = new SimObjectStore({ clock: env.clock, random }).connect();
+  return { store, settle: (promise) => scheduler.runUntil(promise) };
+});
+
+const roots: string[] = [];
+describeObjectStore("A directory on the real disk", async () => {
+  const root = await mkdtemp(join(tmpdir(), "holdfast-store-"));
+  roots.push(root);
+  return { store: await open(openDisk(root)) };
+});
+
+describe("a directory as an object store", () => {
+  it("leaves no directories of its tests behind", async () => {
+    for (const root of roots) await rm(root, { recursive: true });
+  });
+
+  it("hides temporary files and removes them at the next open", async () => {
+    const disk = new SimDisk();
+    await put(await open(disk), "meta/1");
+    for (const path of ["objects/.tmp-dead-1", "objects/meta/.tmp-dead-2"]) {
+      await (await disk.open(path, { mode: "create", lane: "bulk" })).close();
+    }
+    const shared = await open(disk, true);
+    assert.deepEqual(
+      (await shared.list("")).map(({ key }) => key),
+      ["meta/1"],
+    );
+    assert.equal(disk.paths().length, 3, "in a shared directory they may belong to somebody");
+    await open(disk);
+    assert.deepEqual(disk.paths(), ["objects/meta/1.object"]);
+  });
+
+  it("leaves stray files alone", async () => {
+    const disk = new SimDisk();
+    await disk.makeDirectory("objects");
+    await (await disk.open("objects/notes.txt", { mode: "create", lane: "bulk" })).close();
+    const store = await open(disk);
+    await put(store, "meta/1");
+    assert.deepEqual(
+      (await store.list("")).map(({ key }) => key),
+      ["meta/1"],
+    );
+    assert.ok(disk.paths().includes("objects/notes.txt"));
+  });
+
+  it("refuses a file system without hard links with one sentence", async () => {
+    for (const errno of ["EPERM", "ENOTSUP", "EOPNOTSUPP"]) {
+      const disk = new SimDisk();
+      disk.fault = ({ operation }) => (operation === "link" ? { kind: "error", errno } : undefined);
+      await assert.rejects(open(disk), (error) => {
+        assert.ok(error instanceof RefusedError);
+        assert.match(error.message, /hard links/);
+        return true;
+      });
+      assert.deepEqual(disk.paths(), []);
+    }
+  });
+
+  it("refuses a file system whose links replace an existing name", async () => {
+    const disk = new SimDisk();
+    const lying = Object.assign(Object.create(disk) as Disk, {
+      open: disk.open.bind(disk),
+      list: disk.list.bind(disk),
+      makeDirectory: disk.makeDirectory.bind(disk),
+      syncDirectory: disk.syncDirectory.bind(disk),
+      remove: disk.remove.bind(disk),
+      link: () => Promise.resolve(),
+    });
+    await assert.rejects(open(lying), RefusedError);
+  });
+
+  it("removes what it began on a full disk, says that it is full, and goes on when there is space", async () => {
+    const disk = new SimDisk();
+    const store = await open(disk);
+    for (const operation of ["open", "write", "sync", "link"] as const) {
+      disk.fault = (call) => (call.operation === operation ? { kind: "error", errno: "ENOSPC" } : undefined);
+      await assert.rejects(put(store, "meta/1"), (error) => error instanceof DiskError && error.retriable);
+      assert.deepEqual(disk.paths(), [], operation);
+    }
+    disk.fault = null;
+    assert.equal(await put(store, "meta/1"), "created");
+  });
+
+  for (const operation of ["sync", "syncDirectory", "write"] as const) {
+    it(`is closed for good after a failed ${operation}`, async () => {
+      const disk = new SimDisk();
+      const store = await open(disk);
+      await put(store, "meta/0");
+      disk.fault = (call) => (call.operation === operation ? { kind: "error", errno: "EIO" } : undefined);
+      await assert.rejects(put(store, "meta/1"), StoreFailedError);
+      disk.fault = null;
+      await assert.rejects(put(store, "meta/1"), StoreFailedError);
+      await assert.rejects(store.get("meta/1"), StoreFailedError);
+      await assert.rejects(store.list("meta/"), StoreFailedError);
+      assert.equal(await put(await open(disk), "meta/2"), "created");
+    });
+  }
+
+  it("never takes a failed directory sync with a full disk for a clean refusal", async () => {
+    const disk = new SimDisk();
+    const store = await open(disk);
+    await put(store, "meta/0");
+    disk.fault = ({ operation }) =>
+      operation === "syncDirectory" ? { kind: "error", errno: "ENOSPC" } : undefined;
+    await assert.rejects(put(store, "meta/1"), StoreFailedError);
+  });
+
+  it("makes a name of another process durable before it gives the object out", async () => {
+    const disk = new SimDisk();
+    const store = await open(disk, true);
+    await put(store, "meta/0");
+    // As a process leaves it that is killed right behind its link.
+    const file = await disk.open("objects/meta/.tmp-other-0", { mode: "create", lane: "bulk" });
+    await file.write(0, [some]);
+    await file.sync();
+    await disk.link("objects/meta/.tmp-other-0", "objects/meta/1.object");
+    const lost = disk.clone();
+    lost.crash(() => false);
+    assert.equal(await (await open(lost)).get("meta/1"), null);
+    assert.deepEqual(await store.get("meta/1"), some);
+    disk.crash(() => false);
+    assert.deepEqual(await (await open(disk)).get("meta/1"), some);
+  });
+
+  it("does not show an object while its name is not durable", async () => {
+    const disk = new SimDisk();
+    const store = await open(disk);
+    await put(store, "meta/0");
+    const seen: string[] = [];
+    let looked: Promise<unknown> = Promise.resolve();
+    disk.fault = ({ operation, path }) => {
+      if (operation === "syncDirectory" && path === "objects/meta") {
+        looked = store.get("meta/1").then(() => seen.push("get"));
+      }
+      return undefined;
+    };
+    await put(store, "meta/1").then(() => seen.push("put"));
+    await looked;
+    assert.deepEqual(seen, ["put", "get"]);
+  });
+
+  it("takes only plain names for keys", async () => {
+    const store = await open(new SimDisk());
+    for (const key of [
+      "",
+      "/a",
+      "a/",
+      "a//b",
+      "../a",
+      "a/../b",
+      ".tmp-1",
+      "a/.b",
+      "a b",
+      "ä",
+      "x".repeat(201),
+    ]) {
+      await assert.rejects(put(store, key), AssertionFailure, key);
+    }
+  });
+});
