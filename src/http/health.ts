@@ -1,0 +1,11 @@
+/** `/health`: would a record that came now be acknowledged? 200 when yes, 503 with the reason when not. */
+export function health(broker: {
+  health(): { readonly canAcknowledge: boolean; readonly reason: string | null };
+}): { readonly status: number; readonly contentType: string; readonly text: string } {
+  const { canAcknowledge, reason } = broker.health();
+  return {
+    status: canAcknowledge ? 200 : 503,
+    contentType: "application/json",
+    text: `${JSON.stringify({ canAcknowledge, reason })}\n`,
+  };
+}
