@@ -86,7 +86,7 @@ class Reading {
   /** The highest position that any sound frame or file tells to be synced. */
   witnessed: number;
   /** Sound frames behind the first bad place, once they were looked for. */
-  #later: readonly LocatedFrame[] | null = null;
+  #later: Awaited<ReturnType<WalScan["framesBehind"]>> | null = null;
   #hash = 0;
 
   constructor(scan: WalScan, options: RecoverOptions, reports: RecoveryReport[]) {
@@ -149,9 +149,7 @@ class Reading {
 
   async #askWhatLiesBehind(): Promise<void> {
     this.#later ??= await this.#scan.framesBehind(this.position);
-    for (const { header } of this.#later) {
-      if (header.position > this.position) this.witnessed = Math.max(this.witnessed, header.synced);
-    }
+    this.witnessed = Math.max(this.witnessed, this.#later.synced);
     for (const { base } of this.#scan.files) this.witnessed = Math.max(this.witnessed, base);
     const { recorded } = this.#options;
     if (recorded !== null) this.witnessed = recorded.end;
@@ -184,7 +182,7 @@ class Reading {
   /** Acknowledged, and no header at its place: the next sound frame knows where the one before it began and what it held. */
   async #salvageWithoutHeader(): Promise<void> {
     const begin = this.position;
-    const next = this.#later?.find(
+    const next = this.#later?.frames.find(
       ({ header }) => header.position > begin && header.position <= this.witnessed,
     );
     const end = next?.header.position ?? this.witnessed;

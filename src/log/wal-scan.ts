@@ -134,21 +134,43 @@ export class WalScan {
     return { file, at, header };
   }
 
-  /** Every sound frame header behind `position`, to the end of the last file. */
-  async framesBehind(position: number): Promise<readonly LocatedFrame[]> {
-    const found: LocatedFrame[] = [];
+  /**
+   * Every sound frame header behind `position`, to the end of the last file. `synced` is the highest that
+   * a sound header tells anywhere from `position` on, a misplaced one included: only this WAL can have
+   * written it, so what it says was true.
+   */
+  async framesBehind(
+    position: number,
+  ): Promise<{ readonly frames: readonly LocatedFrame[]; readonly synced: number }> {
+    const frames: LocatedFrame[] = [];
+    let synced = 0;
     const place = this.locate(position);
     for (let index = place?.index ?? 0; index < this.files.length; index++) {
       const file = this.files[index] as ScannedFile;
-      let at = index === place?.index ? place.at + BLOCK_BYTES : FRAMES_BEGIN;
+      let at = index === place?.index ? place.at : FRAMES_BEGIN;
       while (at < file.bytes) {
         const frame = await this.#frameIn(file, at);
-        if (frame !== null) found.push(frame);
-        // A sound header tells its length, and what lies within is payload.
-        at += frame?.header.length ?? BLOCK_BYTES;
+        if (frame !== null && frame.header.position > position) {
+          frames.push(frame);
+          synced = Math.max(synced, frame.header.synced);
+          // A sound header tells its length, and what lies within is payload.
+          at += frame.header.length;
+        } else {
+          if (frame === null) synced = Math.max(synced, await this.#syncedByMisplaced(file, at));
+          at += BLOCK_BYTES;
+        }
       }
     }
-    return found;
+    return { frames, synced };
+  }
+
+  async #syncedByMisplaced(file: ScannedFile, at: number): Promise<number> {
+    const block = await this.read(file, at, FRAME_HEADER_BYTES);
+    for (const owner of this.files) {
+      const header = decodeFrameHeader(block, owner);
+      if (header !== null) return header.synced;
+    }
+    return 0;
   }
 
   async close(): Promise<void> {

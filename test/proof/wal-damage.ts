@@ -147,7 +147,8 @@ export async function run(options: SweepOptions): Promise<SweepResult> {
     const ending = marked ? "a marked log" : "a log without a last mark";
     counts["log bytes"] += log.bytes;
     counts.files += log.paths.length;
-    for (const path of log.paths) {
+    // Without a mark only the newest file is another case.
+    for (const path of marked ? log.paths : log.paths.slice(-1)) {
       const length = log.disk.contents(path).byteLength;
       for (let bit = 0; bit < length * 8; bit++) {
         if (sample && !random.chance(150 / (length * 8))) continue;
