@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
+import { WalClosedError } from "../base/errors.ts";
 import { offset, partitionIndex } from "../base/ids.ts";
 import { BatchView } from "../record/batch.ts";
 import type { MemoryTail, TailBounds } from "./memory-tail.ts";
@@ -82,6 +83,15 @@ describe("the memory tail", () => {
     const node = aNode(1);
     node.partitions.begin();
     assert.throws(() => node.partitions.begin(), /committed before/);
+  });
+
+  it("after the WAL refused a commit nothing is appended or answered any more", () => {
+    const node = aNode(1);
+    node.wal.append = () => {
+      throw new WalClosedError("closing");
+    };
+    assert.throws(() => appendTo(node, [0]), WalClosedError);
+    assert.throws(() => node.partitions.begin(), WalClosedError);
   });
 
   it("small batches do not keep the request's buffer", () => {

@@ -35,6 +35,7 @@ export class MemoryTail {
   #flushedEnd = 0;
   #heldBytes = 0;
   #open: AppendSession | null = null;
+  #failure: unknown = null;
 
   constructor(bounds: TailBounds = {}) {
     this.#unflushed = new Budget(bounds.unflushedBytesMax ?? 128 * 1024 * 1024);
@@ -70,8 +71,12 @@ export class MemoryTail {
     this.#unflushed.give(bytes);
   }
 
-  /** Begins the appends of one request; `commit` follows in the same synchronous step. */
+  /**
+   * Begins the appends of one request; `commit` follows in the same synchronous step. Throws what an
+   * earlier commit threw: partitions are ahead of their WAL since then, and may not answer any more.
+   */
   begin(wal: Wal, admittedBytes = 0): AppendSession {
+    if (this.#failure !== null) throw this.#failure;
     assert(this.#open === null, "the appends of one request are committed before those of the next begin");
     this.#open = new AppendSession(this, wal, admittedBytes);
     return this.#open;
@@ -85,6 +90,11 @@ export class MemoryTail {
     this.#heldBytes += held;
     this.#unflushed.charge(held);
     this.#unflushed.give(admittedBytes);
+  }
+
+  /** For `AppendSession`: the WAL did not take the entries. */
+  fail(cause: unknown): void {
+    this.#failure = cause;
   }
 
   /** Takes entries of an older WAL, in order, when a partition is loaded: they count as unflushed until the next release. */
@@ -168,11 +178,20 @@ export class AppendSession {
   commit(): number {
     this.#tail.settle(this, this.#entries, this.#admittedBytes);
     if (this.#entries.length === 0) return 0;
-    const last = this.#wal.append(this.#entries);
+    const last = this.#append();
     assert(
       last === this.#appendedBefore + this.#entries.length,
       "nothing else was appended while a request's entries were collected",
     );
     return last;
+  }
+
+  #append(): number {
+    try {
+      return this.#wal.append(this.#entries);
+    } catch (cause) {
+      this.#tail.fail(cause);
+      throw cause;
+    }
   }
 }

@@ -33,6 +33,19 @@ export type AppendRefusal =
   /** A retry that certainly was appended, but its offset is no longer remembered. */
   | { readonly kind: "duplicate-sequence"; readonly walNumber: number };
 
+export type TrimOutcome =
+  | { readonly kind: "trimmed"; readonly logStart: Offset; readonly walNumber: number }
+  | { readonly kind: "out-of-range" };
+
+export interface ReadOptions {
+  readonly offset: Offset;
+  readonly bytesMax: number;
+  /** The first batch comes even if it is larger than `bytesMax` (KIP-74). */
+  readonly orOneBatch: boolean;
+  /** "committed": only what lies below the last stable offset. */
+  readonly isolation?: "uncommitted" | "committed";
+}
+
 export type ReadOutcome =
   | {
       readonly kind: "read";

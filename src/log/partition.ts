@@ -12,16 +12,24 @@ import { assert } from "../base/assert.ts";
 import { advance, type LeaderEpoch, offset, type Offset, type PartitionIndex } from "../base/ids.ts";
 import type { TopicId, WalPosition } from "../base/ids.ts";
 import { BatchView } from "../record/batch.ts";
+import { DamagedRanges } from "./damaged-ranges.ts";
 import type { ColdReader } from "./cold-reader.ts";
 import type { FlushSource, Unflushed } from "./flush-source.ts";
 import { assertDense, assertOrdered } from "./invariants.ts";
 import { type EpochEnd, LeaderEpochs } from "./leader-epochs.ts";
 import type { LogConfig } from "./log-config.ts";
 import { FlushProgress } from "./partition-flush.ts";
+import type { PartitionOptions } from "./partition-options.ts";
 import type { AppendSession } from "./memory-tail.ts";
-import type { AppendOutcome, AppendRefusal, ReadOutcome, TimestampAndOffset } from "./outcomes.ts";
-import { type ProducerBounds, ProducerState, type SequenceVerdict } from "./producer-state.ts";
-import type { FooterState } from "./segment-format.ts";
+import type {
+  AppendOutcome,
+  AppendRefusal,
+  ReadOptions,
+  ReadOutcome,
+  TimestampAndOffset,
+  TrimOutcome,
+} from "./outcomes.ts";
+import { ProducerState, type SequenceVerdict } from "./producer-state.ts";
 import type { SegmentSource } from "./segment-index.ts";
 import type { PartitionSegments } from "./segment-list.ts";
 import type { FlushRow } from "./segment-ref.ts";
@@ -30,53 +38,13 @@ import { TailIndex } from "./tail-index.ts";
 import { latestRecord, recordAtOrAfter } from "./time-lookup.ts";
 import { EntryKind, type WalEntry } from "./wal.ts";
 
-/** Offsets [from, to) that recovery found damaged. */
-export interface OffsetRange {
-  readonly from: Offset;
-  readonly to: Offset;
-}
-
-export interface PartitionOptions {
-  readonly topicId: TopicId;
-  readonly partition: PartitionIndex;
-  /** Of this ownership. */
-  readonly leaderEpoch: LeaderEpoch;
-  readonly config: LogConfig;
-  /** As the journal has them. */
-  readonly logStart: Offset;
-  readonly flushedEnd: Offset;
-  /** Whether records of older WALs may be missing in the segments: the next FLUSH then needs a row in any case. */
-  readonly isDependent: boolean;
-  /** Damaged ranges of older WALs, ascending. */
-  readonly holes: readonly OffsetRange[];
-  /** Of the newest segment's footer; undefined: there is no segment. */
-  readonly state: FooterState | undefined;
-  /** Asks the journal, at each call. */
-  readonly segments: () => PartitionSegments;
-  readonly cold: ColdReader;
-  readonly producerBounds?: ProducerBounds;
-}
-
-export interface ReadOptions {
-  readonly offset: Offset;
-  readonly bytesMax: number;
-  /** The first batch comes even if it is larger than `bytesMax` (KIP-74). */
-  readonly orOneBatch: boolean;
-  /** "committed": only what lies below the last stable offset. */
-  readonly isolation?: "uncommitted" | "committed";
-}
-
-export type TrimOutcome =
-  | { readonly kind: "trimmed"; readonly logStart: Offset; readonly walNumber: number }
-  | { readonly kind: "out-of-range" };
-
 export class Partition implements FlushSource, SegmentSource {
   readonly topicId: TopicId;
   readonly partition: PartitionIndex;
   readonly leaderEpoch: LeaderEpoch;
   readonly segments: () => PartitionSegments;
   readonly #cold: ColdReader;
-  #holes: readonly OffsetRange[];
+  readonly #damaged: DamagedRanges;
   #config: LogConfig;
   #state: "loading" | "serving" | "closed" = "loading";
 
@@ -97,7 +65,7 @@ export class Partition implements FlushSource, SegmentSource {
     this.leaderEpoch = options.leaderEpoch;
     this.segments = options.segments;
     this.#cold = options.cold;
-    this.#holes = options.holes;
+    this.#damaged = new DamagedRanges(options.holes);
     this.#config = options.config;
     this.#logStart = options.logStart;
     this.#durableEnd = options.flushedEnd;
@@ -296,9 +264,9 @@ export class Partition implements FlushSource, SegmentSource {
       return { kind: "out-of-range", logStart: this.#logStart, highWatermark: this.#durableEnd };
     }
     if (from >= end) return this.#served([], 0);
-    const hole = this.#holes.find((range) => range.to > from);
-    if (hole !== undefined && hole.from <= from) return this.#damaged(hole.to);
-    const below = hole === undefined || hole.from > end ? end : hole.from;
+    const damaged = this.#damaged.next(from);
+    if (damaged !== undefined && damaged.from <= from) return this.#unreadable(damaged.to);
+    const below = damaged === undefined || damaged.from > end ? end : damaged.from;
     const memoryBegin = this.#memoryBegin;
     if (from < memoryBegin) return this.#readCold(options, offset(Math.min(below, memoryBegin)));
     const { chunks, bytes } = this.#tail.collect(from, below, options.bytesMax, options.orOneBatch);
@@ -312,9 +280,9 @@ export class Partition implements FlushSource, SegmentSource {
     }
     switch (found.kind) {
       case "damaged":
-        return this.#damaged(found.to);
+        return this.#unreadable(found.to);
       case "absent":
-        return this.#damaged(limit);
+        return this.#unreadable(limit);
       case "batches":
         if (found.bytes > options.bytesMax && !options.orOneBatch) return this.#served([], 0);
         if (found.bytes === 0 && found.next > options.offset) {
@@ -338,7 +306,7 @@ export class Partition implements FlushSource, SegmentSource {
     };
   }
 
-  #damaged(resumeAt: Offset): ReadOutcome {
+  #unreadable(resumeAt: Offset): ReadOutcome {
     return { kind: "damaged", resumeAt, highWatermark: this.#durableEnd, logStart: this.#logStart };
   }
 
@@ -426,7 +394,7 @@ export class Partition implements FlushSource, SegmentSource {
       return undefined;
     }
     if (entry.baseOffset + entry.count <= this.flushedEnd) return undefined;
-    this.#passHoles();
+    this.#passDamaged();
     assertDense(this.#logEnd, entry.baseOffset);
     const loaded = TailEntry.batch(this, BatchView.at(entry.payload), {
       baseOffset: entry.baseOffset,
@@ -447,15 +415,15 @@ export class Partition implements FlushSource, SegmentSource {
    */
   jump(offsets: number): void {
     assert(this.#state === "loading", "a gap is left before the partition serves");
-    this.#passHoles();
-    this.#holes = [...this.#holes, { from: this.#logEnd, to: advance(this.#logEnd, offsets) }];
-    this.#passHoles();
+    this.#passDamaged();
+    this.#damaged.add(this.#logEnd, offsets);
+    this.#passDamaged();
   }
 
   /** Everything is loaded: from here on the partition appends and serves. */
   serve(): void {
     assert(this.#state === "loading", "a partition begins to serve once");
-    this.#passHoles();
+    this.#passDamaged();
     // No offset below the log start is given away again, even if what was there is lost.
     if (this.#logEnd < this.#logStart) this.#logEnd = this.#durableEnd = this.#logStart;
     this.#flush.loaded(this.#logEnd);
@@ -464,10 +432,9 @@ export class Partition implements FlushSource, SegmentSource {
     this.#state = "serving";
   }
 
-  #passHoles(): void {
-    for (const hole of this.#holes) {
-      if (hole.from <= this.#logEnd && this.#logEnd < hole.to) this.#logEnd = this.#durableEnd = hole.to;
-    }
+  #passDamaged(): void {
+    this.#logEnd = this.#damaged.endFrom(this.#logEnd);
+    this.#durableEnd = this.#logEnd;
   }
 
   /** Dropped, or owned by somebody else now. What the tail still holds of it goes with its groups. */

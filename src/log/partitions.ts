@@ -6,7 +6,8 @@
 import { assert } from "../base/assert.ts";
 import type { PartitionIndex, TopicId, WalPosition } from "../base/ids.ts";
 import { type AppendSession, MemoryTail, type TailBounds } from "./memory-tail.ts";
-import { Partition, type PartitionOptions } from "./partition.ts";
+import { Partition } from "./partition.ts";
+import type { PartitionOptions } from "./partition-options.ts";
 import { TailEntry } from "./tail-entry.ts";
 import type { Wal, WalEntry, WalEvents, WalGroup } from "./wal.ts";
 
