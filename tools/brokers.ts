@@ -144,7 +144,7 @@ async function kafkaPlan(kind: "kafka" | "kafka-durable", options: BrokerOptions
     port,
     http: undefined,
     launch: () => {
-      const ready = signalled("Kafka Server started");
+      const ready = signalled(/Kafka Server started/);
       const process = start("java", [...kafkaJvm, ...java, "kafka.Kafka", properties], {
         ...(options.env === undefined ? {} : { env: options.env }),
         onLine: ready.look,
@@ -167,7 +167,7 @@ async function holdfastPlan(options: BrokerOptions): Promise<Plan> {
     port,
     http: `http://${loopback}:${httpPort}`,
     launch: () => {
-      const ready = signalled("Ready");
+      const ready = signalled(/^Ready/);
       const args = [
         "start",
         "--listen",
@@ -190,8 +190,8 @@ async function holdfastPlan(options: BrokerOptions): Promise<Plan> {
   };
 }
 
-/** Waits for a line of standard output that holds a word. */
-function signalled(word: string): {
+/** Waits for a line of standard output that matches. */
+function signalled(pattern: RegExp): {
   look: (line: string) => void;
   within: (process: Running, timeoutMs: number) => Promise<void>;
 } {
@@ -199,7 +199,7 @@ function signalled(word: string): {
   let wake = (): void => undefined;
   return {
     look: (line) => {
-      if (!line.includes(word)) return;
+      if (!pattern.test(line)) return;
       seen = true;
       wake();
     },
