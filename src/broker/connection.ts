@@ -94,6 +94,7 @@ export class Connection implements ConnectionFacts, BudgetedReader {
       onDrain: () => {
         this.activeMs = this.#owner.nowMs();
         this.#pump();
+        this.#flush();
       },
       onClose: () => this.#onClose(),
     });
@@ -131,6 +132,7 @@ export class Connection implements ConnectionFacts, BudgetedReader {
     this.#heldBytes += bytes.byteLength;
     this.#owner.budget.charge(bytes.byteLength);
     this.#pump();
+    this.#owner.budget.unlock();
     if (fault !== null) this.finish({ reason: describeFault(fault, this.#owner.limits.frameBytesMax) });
     this.#settleReading();
     // All answers that were found at once leave in one write.

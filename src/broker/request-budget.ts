@@ -69,7 +69,6 @@ export class RequestBudget {
       for (const reader of this.#readers) reader.stopReading();
       this.#watch();
     }
-    this.#unlock();
   }
 
   /** A request is being worked on from now on. */
@@ -93,11 +92,14 @@ export class RequestBudget {
       this.#timer?.cancel();
       for (const reader of this.#readers) reader.readOn();
     }
-    this.#unlock();
+    this.unlock();
   }
 
-  /** Nothing is being worked on, so nothing will come back: lets the request that lacks least arrive. */
-  #unlock(): void {
+  /**
+   * If nothing is being worked on, nothing will come back: lets the request that lacks least arrive. Called
+   * after bytes were charged and what they completed was begun.
+   */
+  unlock(): void {
     if (!this.#blocked || this.#working > 0) return;
     if (this.#finisher !== null && this.#finisher.missingBytes > 0) return;
     this.#finisher?.stopReading();

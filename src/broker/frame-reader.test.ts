@@ -1,0 +1,107 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import fc from "fast-check";
+import { FrameReader } from "./frame-reader.ts";
+
+const frameBytesMax = 100 * 1024 * 1024;
+
+function stream(bodies: readonly Uint8Array[]): Buffer {
+  return Buffer.concat(
+    bodies.flatMap((body) => {
+      const length = Buffer.alloc(4);
+      length.writeInt32BE(body.byteLength);
+      return [length, body];
+    }),
+  );
+}
+
+const hex = (frames: readonly Uint8Array[]): string[] =>
+  frames.map((frame) => Buffer.from(frame).toString("hex"));
+
+describe("frames in a stream of bytes", () => {
+  it("are the same wherever the stream is cut in two", () => {
+    const bodies = [
+      new Uint8Array(0),
+      Uint8Array.of(1, 2, 3),
+      new Uint8Array(3000).fill(7),
+      Uint8Array.of(9),
+    ];
+    const whole = stream(bodies);
+    for (let cut = 0; cut <= whole.byteLength; cut++) {
+      const reader = new FrameReader(frameBytesMax);
+      const frames: Uint8Array[] = [];
+      assert.equal(reader.push(whole.subarray(0, cut), frames), null);
+      assert.equal(reader.push(whole.subarray(cut), frames), null);
+      assert.deepEqual(hex(frames), hex(bodies));
+      assert.equal(reader.missingBytes, 0);
+    }
+  });
+
+  it("are the same however it is split, and what is missing is known at every moment", () => {
+    fc.assert(
+      fc.property(
+        fc.array(fc.uint8Array({ maxLength: 2000, size: "max" }), { maxLength: 6 }),
+        fc.array(fc.integer({ min: 1, max: 900 }), { minLength: 1, maxLength: 20 }),
+        (bodies, sizes) => {
+          const whole = stream(bodies);
+          const reader = new FrameReader(frameBytesMax);
+          const frames: Uint8Array[] = [];
+          for (let at = 0, turn = 0; at < whole.byteLength; turn++) {
+            const end = Math.min(whole.byteLength, at + (sizes[turn % sizes.length] as number));
+            // A copy, because a received array is the reader's own.
+            assert.equal(reader.push(Uint8Array.from(whole.subarray(at, end)), frames), null);
+            at = end;
+            const missing = reader.missingBytes;
+            const behind = new FrameReader(frameBytesMax);
+            if (missing > 0) behind.push(whole.subarray(0, at + missing), []);
+            assert.equal(behind.missingBytes === 0 || missing < 4, true);
+          }
+          assert.deepEqual(hex(frames), hex(bodies));
+        },
+      ),
+      { numRuns: 60 },
+    );
+  });
+
+  it("a length below zero or above the bound is a fault that shows its bytes", () => {
+    for (const claimed of [-1, -2_147_483_648, frameBytesMax + 1, 2_147_483_647]) {
+      const start = Buffer.alloc(4);
+      start.writeInt32BE(claimed);
+      const fault = new FrameReader(frameBytesMax).push(start, []);
+      assert.deepEqual(fault, { kind: "length", claimed, start: Uint8Array.from(start) });
+    }
+    const allowed = Buffer.alloc(4);
+    allowed.writeInt32BE(frameBytesMax);
+    assert.equal(new FrameReader(frameBytesMax).push(allowed, []), null);
+  });
+
+  it("ten thousand claims of 100 MiB and of 2 GB take no memory to speak of", () => {
+    const before = process.memoryUsage();
+    const readers: FrameReader[] = [];
+    for (let index = 0; index < 10_000; index++) {
+      const reader = new FrameReader(index % 2 === 0 ? frameBytesMax : 2_147_483_647);
+      const start = Buffer.alloc(5, 1);
+      start.writeInt32BE(index % 2 === 0 ? frameBytesMax : 2_147_483_647);
+      assert.equal(reader.push(start, []), null);
+      readers.push(reader);
+    }
+    const after = process.memoryUsage();
+    const grown = after.arrayBuffers - before.arrayBuffers + after.heapUsed - before.heapUsed;
+    assert.ok(grown < 24 * 1024 * 1024, `${grown} bytes for ${readers.length} claims`);
+  });
+
+  it("a large frame never has more than four times what arrived of it", () => {
+    const reader = new FrameReader(frameBytesMax);
+    const length = Buffer.alloc(4);
+    length.writeInt32BE(64 * 1024 * 1024);
+    reader.push(length, []);
+    const before = process.memoryUsage().arrayBuffers;
+    const chunk = new Uint8Array(64 * 1024);
+    for (let arrived = 1; arrived <= 32; arrived++) {
+      reader.push(chunk, []);
+      // What was outgrown may wait for the collector.
+      const grown = process.memoryUsage().arrayBuffers - before;
+      assert.ok(grown <= 6 * arrived * chunk.byteLength + 65_536, `${grown} bytes after ${arrived} chunks`);
+    }
+  });
+});
