@@ -13,50 +13,60 @@ import { SimRandom } from "../src/sim/random.ts";
 import { Scheduler } from "../src/sim/scheduler.ts";
 import { silentLogger, silentMeter } from "../src/sim/silence.ts";
 
-export class SimulatedBroker {
-  readonly broker: Broker;
-  readonly disk: SimDisk;
+interface World {
+  readonly random: SimRandom;
   readonly scheduler: Scheduler;
-  readonly #network: SimNetwork;
+  readonly disk: SimDisk;
+  readonly network: SimNetwork;
+  readonly settings: ReadonlyMap<string, string>;
+}
+
+/** Small, so that a test is quick. */
+const smallSettings = { "holdfast.wal.file.bytes": "1048576", "holdfast.disk.reserve.bytes": "0" };
+
+export class SimulatedBroker {
+  readonly #world: World;
+  #broker: Broker;
   #client: SimClient;
 
-  private constructor(broker: Broker, disk: SimDisk, scheduler: Scheduler, network: SimNetwork) {
-    this.broker = broker;
-    this.disk = disk;
-    this.scheduler = scheduler;
-    this.#network = network;
+  private constructor(world: World, broker: Broker) {
+    this.#world = world;
+    this.#broker = broker;
     this.#client = this.connect();
   }
 
-  /** `settings`: as they would be on the command line. Small files, so that a test is quick. */
+  /** `settings`: as they would be on the command line. */
   static async start(settings: { readonly [name: string]: string } = {}): Promise<SimulatedBroker> {
     const random = new SimRandom(1);
     const scheduler = new Scheduler(random);
-    const clock = new SimClock(scheduler);
-    const disk = new SimDisk({ scheduler, random });
-    const network = new SimNetwork(scheduler, random);
-    const small = { "holdfast.wal.file.bytes": "1048576", "holdfast.disk.reserve.bytes": "0" };
-    const broker = await scheduler.runUntil(
-      Broker.start({
-        env: { clock, random, log: silentLogger, meter: silentMeter },
-        disk,
-        network,
-        sha256,
-        config: new BrokerConfig(new Map(Object.entries({ ...small, ...settings }))),
-        listen: { host: "127.0.0.1", port: 9092 },
-        advertised: null,
-        software: "test",
-        onFailure: (cause) => {
-          throw cause;
-        },
-      }),
-    );
-    return new SimulatedBroker(broker, disk, scheduler, network);
+    const world: World = {
+      random,
+      scheduler,
+      disk: new SimDisk({ scheduler, random }),
+      network: new SimNetwork(scheduler, random),
+      settings: new Map(Object.entries({ ...smallSettings, ...settings })),
+    };
+    return new SimulatedBroker(world, await startBroker(world));
+  }
+
+  get broker(): Broker {
+    return this.#broker;
+  }
+  get scheduler(): Scheduler {
+    return this.#world.scheduler;
+  }
+  get disk(): SimDisk {
+    return this.#world.disk;
+  }
+
+  async restart(): Promise<void> {
+    await this.stop();
+    this.#broker = await startBroker(this.#world);
   }
 
   /** A further connection. */
   connect(): SimClient {
-    const client = SimClient.connect(this.#network, this.broker.address.port, "test");
+    const client = SimClient.connect(this.#world.network, this.broker.address.port, "test");
     if (client === null) throw new Error("the broker does not listen");
     return client;
   }
@@ -91,6 +101,25 @@ export class SimulatedBroker {
   async stop(): Promise<void> {
     await this.scheduler.runUntil(this.broker.stop());
   }
+}
+
+function startBroker({ random, scheduler, disk, network, settings }: World): Promise<Broker> {
+  const clock = new SimClock(scheduler);
+  return scheduler.runUntil(
+    Broker.start({
+      env: { clock, random, log: silentLogger, meter: silentMeter },
+      disk,
+      network,
+      sha256,
+      config: new BrokerConfig(settings),
+      listen: { host: "127.0.0.1", port: 9092 },
+      advertised: null,
+      software: "test",
+      onFailure: (cause) => {
+        throw cause;
+      },
+    }),
+  );
 }
 
 /** A broker that is stopped when the test ends. */
