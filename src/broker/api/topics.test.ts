@@ -212,10 +212,10 @@ describe("CreateTopics", () => {
     const answers = await broker.scheduler.runUntil(
       Promise.all([a.call(CreateTopics, 7, request), b.call(CreateTopics, 7, request)]),
     );
-    assert.deepEqual(answers.map(({ topics }) => topics[0]?.errorCode).sort(), [
-      ErrorCode.NONE,
-      ErrorCode.TOPIC_ALREADY_EXISTS,
-    ]);
+    assert.deepEqual(
+      new Set(answers.map(({ topics }) => topics[0]?.errorCode)),
+      new Set([ErrorCode.NONE, ErrorCode.TOPIC_ALREADY_EXISTS]),
+    );
   });
 
   test("every version creates, and what was created is there after a restart", async (t) => {
