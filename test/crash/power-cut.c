@@ -200,6 +200,12 @@ static ssize_t write_watched(int fd, const struct iovec *parts, int count, off_t
   pthread_mutex_lock(&lock);
   struct stat found;
   if (fstat(fd, &found) != 0) fail("fstat");
+  if (found.st_ino != file->inode || !S_ISREG(found.st_mode)) {
+    /* Closed by a direct system call, and the number was given to something else. */
+    file->active = 0;
+    pthread_mutex_unlock(&lock);
+    return put(fd, parts, count, at);
+  }
   uint64_t length = 0, size = found.st_size;
   for (int i = 0; i < count; i++) length += parts[i].iov_len;
   uint64_t offset = at >= 0 ? (uint64_t)at : file->append ? size : (uint64_t)lseek(fd, 0, SEEK_CUR);
@@ -243,6 +249,8 @@ ssize_t pwritev64(int fd, const struct iovec *parts, int count, off64_t at) { re
 static int sync_watched(int fd, long call) {
   int watched = fd >= 0 && fd < FILES && files[fd].active;
   pthread_mutex_lock(&lock);
+  struct stat found;
+  if (watched && (fstat(fd, &found) != 0 || found.st_ino != files[fd].inode)) watched = 0;
   uint64_t upto = last_id, inode = watched ? files[fd].inode : 0;
   pthread_mutex_unlock(&lock);
   int result = (int)syscall(call, fd);
