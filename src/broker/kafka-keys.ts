@@ -381,7 +381,7 @@ const groups: readonly Group[] = [
     },
   },
   {
-    text: "Plug-ins, authorization and tokens of Kafka's Java process. No class is loaded here: no effect.",
+    text: "Plug-ins, authorization and tokens of Kafka's Java virtual machine. No class is loaded here: no effect.",
     keys: {
       "alter.config.policy.class.name": ["class", null],
       "authorizer.class.name": ["string", ""],
@@ -422,7 +422,7 @@ const groups: readonly Group[] = [
     },
   },
   {
-    text: "Threads, sockets and request queues of Kafka's Java process. Node's event loop has their place here: no effect.",
+    text: "Threads, sockets and request queues of Kafka's Java virtual machine. Node's event loop has their place here: no effect.",
     keys: {
       "background.threads": ["int", "10", "dynamic"],
       "max.connection.creation.rate": ["int", "2147483647", "dynamic"],
