@@ -11,7 +11,7 @@ import { objectPrefix, parseObjectKey, type SectionIdentity } from "./segment-fo
 import type { SegmentIndex } from "./segment-index.ts";
 import type { PartitionSegments } from "./segment-list.ts";
 
-/** The journal at one position. */
+/** The journal at one position: it is asked in one synchronous step and not kept. */
 export interface GarbageView {
   readonly partitions: Iterable<SectionIdentity & PartitionSegments>;
   /** Whether object `counter` of `author` can never be referenced again, if it is not now. */
@@ -22,7 +22,6 @@ export interface GarbageOptions {
   readonly env: Env;
   readonly store: ObjectStore;
   readonly index: SegmentIndex;
-  /** A view that does not change any more. */
   readonly view: () => GarbageView;
   /** From the tombstone to the delete. */
   readonly graceMs: number;
@@ -34,13 +33,15 @@ export interface GarbageOptions {
 /** So many are deleted in one round; the rest waits for the next. */
 const deletesPerRoundMax = 10_000;
 
-/** Keys of all objects that the view names: segments and lists. Throws `DamageError` when a list cannot be read. */
+type Segments = SectionIdentity & PartitionSegments;
+
+/** Keys of all objects that are named: segments and lists. Throws `DamageError` when a list cannot be read. */
 export async function referencedObjects(
-  view: GarbageView,
+  partitions: readonly Segments[],
   index: SegmentIndex,
 ): Promise<ReadonlySet<string>> {
   const referenced = new Set<string>();
-  for (const partition of view.partitions) {
+  for (const partition of partitions) {
     for (const ref of partition.recent) referenced.add(ref.object);
     for (let pointer = partition.folded; pointer !== null; ) {
       referenced.add(pointer.object);
@@ -52,14 +53,9 @@ export async function referencedObjects(
   return referenced;
 }
 
-/** Those of the keys that are garbage. What does not look like an object of ours is left alone. */
-export function planGarbage(
-  keys: readonly string[],
-  referenced: ReadonlySet<string>,
-  isSettled: GarbageView["isSettled"],
-): readonly string[] {
+/** Those of the keys that nobody can begin to refer to. What does not look like an object of ours is left alone. */
+export function settledKeys(keys: readonly string[], isSettled: GarbageView["isSettled"]): readonly string[] {
   return keys.filter((key) => {
-    if (referenced.has(key)) return false;
     const name = parseObjectKey(key);
     return name !== null && isSettled(name.epoch, name.counter);
   });
@@ -112,13 +108,9 @@ export class Garbage {
 
   /** One sweep; how many objects were deleted. Rejects with what the store rejects with. */
   async round(): Promise<number> {
-    const { store, env, view: look } = this.#options;
+    const { store, env } = this.#options;
     const listed = await store.list(objectPrefix);
-    const view = look();
-    const garbage = await this.#garbage(
-      listed.map(({ key }) => key),
-      view,
-    );
+    const garbage = await this.#garbage(listed.map(({ key }) => key));
     if (garbage === null) return 0;
     const nowMs = env.clock.monotonicMs();
     this.#bury(garbage, nowMs);
@@ -134,10 +126,16 @@ export class Garbage {
     return deleted;
   }
 
-  async #garbage(keys: readonly string[], view: GarbageView): Promise<readonly string[] | null> {
+  async #garbage(keys: readonly string[]): Promise<readonly string[] | null> {
+    const view = this.#options.view();
+    // No await between these two: a number that is settled by a later FLUSH may be referenced by it.
+    const settled = settledKeys(keys, (author, counter) => view.isSettled(author, counter));
+    const partitions = Array.from(view.partitions, ({ topicId, partition, folded, recent }): Segments => {
+      return { topicId, partition, folded, recent };
+    });
     try {
-      const referenced = await referencedObjects(view, this.#options.index);
-      return planGarbage(keys, referenced, (author, counter) => view.isSettled(author, counter));
+      const referenced = await referencedObjects(partitions, this.#options.index);
+      return settled.filter((key) => !referenced.has(key));
     } catch (cause) {
       if (!(cause instanceof DamageError)) throw cause;
       this.#options.env.log.error("garbage.stopped", { cause });
