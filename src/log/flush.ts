@@ -101,6 +101,8 @@ export class Flusher {
   noticeDurable(): void {
     if (this.#running !== null || this.#closed) return;
     if (this.#options.unflushedBytes() < this.#options.unflushedBytesTrigger) return;
+    // What counts as unflushed may still be on its way to the WAL: nothing to write yet, and no reason to spin.
+    if (this.#options.wal.durablePosition === this.#released) return;
     if (this.#options.env.clock.monotonicMs() < this.#notBeforeMs) return;
     void this.#begin();
   }
