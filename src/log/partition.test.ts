@@ -170,6 +170,49 @@ describe("a partition", () => {
     assert.equal(world.cold.reads, 1);
   });
 
+  it("a read at the end is answered at once, even when memory is empty", () => {
+    const world = new PartitionWorld({ tail: { heldBytesMax: 0 } });
+    world.append(aBatch());
+    world.wal.sync();
+    world.flush();
+    assert.deepEqual(offsetsOf(readNow(world, 1)), []);
+    assert.equal(world.cold.reads, 0);
+  });
+
+  it("a batch in segments that is larger than the bound comes only if asked", async () => {
+    const world = new PartitionWorld({ tail: { heldBytesMax: 0 } });
+    world.append(aBatch());
+    world.wal.sync();
+    world.flush();
+    const read = (orOneBatch: boolean) =>
+      world.partition.read({ offset: offset(0), bytesMax: 10, orOneBatch });
+    assert.deepEqual(offsetsOf(await read(true)), [[0, 0]]);
+    assert.deepEqual(offsetsOf(await read(false)), []);
+  });
+
+  it("a read in segments is out of range when the log start passed it meanwhile", async () => {
+    const world = new PartitionWorld({ tail: { heldBytesMax: 0 } });
+    world.append(aBatch({ count: 2 }));
+    world.append(aBatch({ count: 2 }));
+    world.wal.sync();
+    world.flush();
+    const reading = world.partition.read({ offset: offset(1), bytesMax: 1e6, orOneBatch: true });
+    world.partition.startPublished(offset(2));
+    assert.deepEqual(await reading, { kind: "out-of-range", logStart: 2, highWatermark: 4 });
+  });
+
+  it("a read goes on behind what compaction left empty, into memory", async () => {
+    const world = new PartitionWorld({ tail: { heldBytesMax: 0 } });
+    world.append(aBatch({ count: 4 }));
+    world.wal.sync();
+    world.flush();
+    world.cold.batches.length = 0;
+    world.append(aBatch());
+    world.wal.sync();
+    const outcome = await world.partition.read({ offset: offset(1), bytesMax: 1e6, orOneBatch: true });
+    assert.deepEqual(offsetsOf(outcome), [[4, 4]]);
+  });
+
   it("a flush covers what is durable below its position, and its footer knows nothing behind its end", () => {
     const world = new PartitionWorld();
     world.append(aBatch({ producer: 1, count: 2 }));

@@ -59,11 +59,22 @@ describe("idempotent producers", () => {
     state.apply(anEntry({ sequence: 0, count: 1 }));
     // What a log holds counts, even if it does not begin at 0: nothing is known of 1 to 49.
     for (let i = 50; i < 60; i++) state.apply(anEntry({ sequence: i, count: 1, baseOffset: i }));
-    assert.deepEqual(judge(state, anEntry({ sequence: 40, count: 1 })), {
+    assert.deepEqual(judge(state, anEntry({ sequence: 49, count: 1 })), {
       kind: "out-of-order-sequence",
       expected: 60,
     });
     assert.equal(judge(state, anEntry({ sequence: 51, count: 1 })).kind, "duplicate-sequence");
+  });
+
+  it("a gap is not called a duplicate, however many sequence numbers were taken", () => {
+    const [producer] = withBatches(9).snapshot();
+    assert.ok(producer);
+    const producers = [{ ...producer, sequenceCount: LAST_SEQUENCE }];
+    const state = ProducerState.restore({ recordedMs: 1000, producers });
+    for (const sequence of [10, 11, 1000, 2 ** 30]) {
+      assert.equal(judge(state, anEntry({ sequence, count: 1 })).kind, "out-of-order-sequence");
+    }
+    assert.equal(judge(state, anEntry({ sequence: LAST_SEQUENCE, count: 1 })).kind, "duplicate-sequence");
   });
 
   it("a gap is refused and names what is expected", () => {
@@ -179,8 +190,9 @@ describe("idempotent producers", () => {
             { recordedMs: state.recordedMs, producers: state.snapshot() },
             bounds,
           );
-          assert.deepEqual(restored.snapshot(), state.snapshot());
           const copy = state.clone();
+          assert.deepEqual(restored.snapshot(), state.snapshot());
+          assert.deepEqual([restored.recordedMs, copy.recordedMs], [state.recordedMs, state.recordedMs]);
           state.apply(anEntry({ producerId: 99, appendedMs: 0 }));
           state = end % 2 === 0 ? restored : copy;
         }

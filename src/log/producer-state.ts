@@ -132,7 +132,7 @@ export class ProducerState {
     nowMs: number,
   ): SequenceVerdict {
     const producer = this.#producers.get(id);
-    if (producer === undefined || this.#isExpired(producer, Math.max(nowMs, this.#recordedMs))) {
+    if (producer === undefined || this.#isExpired(producer, nowMs)) {
       return sequence <= 0 ? NEXT : UNKNOWN;
     }
     if (epoch < producer.epoch) return { kind: "stale-producer-epoch", current: producer.epoch };
