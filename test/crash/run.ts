@@ -5,7 +5,7 @@
  *
  *   node test/crash/run.ts --cycles 200 [--target kafka|kafka-durable|holdfast] [--seed 1]
  */
-import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { mkdirSync, mkdtempSync, realpathSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { PassThrough } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -63,7 +63,8 @@ export async function run(options: CrashOptions): Promise<CrashReport> {
   const { cycles, target, seed } = options;
   const program = await goProgram(join(import.meta.dirname, "go"));
   mkdirSync(join(cacheDirectory, "crash"), { recursive: true });
-  const directory = mkdtempSync(join(cacheDirectory, "crash", "broker-"));
+  // Without links in the path: the power cut knows files by the path that the process uses.
+  const directory = realpathSync(mkdtempSync(join(cacheDirectory, "crash", "broker-")));
   const cut = options.power ? await powerCut(directory) : undefined;
   const broker = await startBroker(target, { directory, ...(cut === undefined ? {} : { env: cut.env }) });
   const random = seeded(seed);
