@@ -231,6 +231,62 @@ describe("a partition", () => {
     assert.equal(world.partition.unflushed(world.wal.durablePosition)?.to, 3);
   });
 
+  it("asking what is unflushed changes nothing, however often and after however many flushes", () => {
+    const world = new PartitionWorld();
+    for (let i = 0; i < 3; i++) {
+      world.append(aBatch({ producer: 1, sequence: 2 * i }));
+      world.append(aBatch({ producer: 1, sequence: 2 * i + 1 }));
+      world.wal.sync();
+      const first = world.partition.unflushed(world.wal.durablePosition);
+      assert.deepEqual(world.partition.unflushed(world.wal.durablePosition), first);
+      const sequences = first?.state.producers[0]?.batches.map((batch) => batch.firstSequence);
+      assert.deepEqual(
+        sequences,
+        [
+          [0, 1],
+          [0, 1, 2, 3],
+          [1, 2, 3, 4, 5],
+        ][i],
+      );
+      world.flush();
+    }
+  });
+
+  it("a row moves the log start no further than its own end", () => {
+    const world = new PartitionWorld();
+    world.append(aBatch({ count: 2 }));
+    world.wal.sync();
+    const below = world.wal.durablePosition;
+    world.append(aBatch({ count: 2 }));
+    world.wal.sync();
+    world.trim(3);
+    world.wal.sync();
+    const unflushed = world.partition.unflushed(below);
+    assert.deepEqual([unflushed?.to, unflushed?.start, unflushed?.batches.length], [2, 2, 0]);
+  });
+
+  it("a log start that the journal moved itself is not flushed", () => {
+    const world = new PartitionWorld();
+    world.append(aBatch({ count: 4 }));
+    world.wal.sync();
+    world.flush();
+    world.partition.startPublished(offset(3));
+    assert.equal(world.partition.logStart, 3);
+    assert.equal(world.partition.unflushed(world.wal.durablePosition), null);
+  });
+
+  it("the first flush covers damage at the end of what was loaded, and no epoch that begins behind it", () => {
+    const before = new PartitionWorld();
+    before.append(aBatch({ count: 2 }));
+    const world = before.restart(1, { holes: [{ from: offset(2), to: offset(5) }] });
+    const below = world.wal.durablePosition;
+    world.append(aBatch());
+    world.wal.sync();
+    const unflushed = world.partition.unflushed(below);
+    assert.equal(unflushed?.to, 5);
+    assert.deepEqual(unflushed.state.leaderEpochs, [{ leaderEpoch: 3, start: 0 }]);
+  });
+
   it("without anything new there is no row to flush, unless older WALs are depended on", () => {
     assert.equal(new PartitionWorld().partition.unflushed(new PartitionWorld().wal.durablePosition), null);
     const dependent = new PartitionWorld({ isDependent: true });
@@ -275,6 +331,17 @@ describe("a partition", () => {
       [unflushed?.from, unflushed?.to, unflushed?.start, unflushed?.batches.length],
       [0, 8, 5, 2],
     );
+  });
+
+  it("a refusal relies on a trim as on everything else that was appended", () => {
+    const world = new PartitionWorld();
+    world.append(aBatch({ count: 2 }));
+    world.wal.sync();
+    world.trim(1);
+    assert.deepEqual(world.append(aBatch({ producer: 1, sequence: 7 })), {
+      kind: "unknown-producer",
+      walNumber: 2,
+    });
   });
 
   it("a moved log start survives a restart and is flushed once", () => {
