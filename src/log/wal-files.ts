@@ -21,6 +21,8 @@ import {
 
 /** Zeros are written and synced in pieces of this size, so that the WAL never waits behind a long one. */
 const pacedBytes = 1024 * 1024;
+/** A growing file asks for a prepared one when it holds this part of a file: 1 MiB of 64. */
+const grownPart = 64;
 /** Spare files kept; what is released beyond is removed. */
 const sparesMax = 2;
 
@@ -103,9 +105,14 @@ export class WalFiles {
   fits(position: number, length: number): boolean {
     const at = this.byteOf(position);
     if (at === FRAMES_BEGIN) return true;
-    // A quarter in, there is time to make the next one ready.
-    if (at - FRAMES_BEGIN > this.#options.fileBytes / 4) this.#prepare();
-    return at + length <= this.#options.fileBytes;
+    const { fileBytes } = this.#options;
+    if (this.#current.origin === FileOrigin.grown) {
+      // Each frame in a growing file costs the disk a change of its size as well: leave it as soon as
+      // there is a better one. An epoch that writes next to nothing prepares none.
+      if (at - FRAMES_BEGIN > fileBytes / grownPart) this.#prepare();
+      if (this.#spares.length > 0) return false;
+    } else if (at - FRAMES_BEGIN > fileBytes / 4) this.#prepare();
+    return at + length <= fileBytes;
   }
 
   /** Goes on in the next file, whose first frame is at `base`: the end of everything, all of it durable. */
@@ -142,6 +149,8 @@ export class WalFiles {
     if (recyclable && this.#spares.length < sparesMax) {
       const spare = `${this.#directory}/spare-${this.#sparesMade++}.tmp`;
       await disk.rename(path, spare);
+      // Not overwritten as long as a power cut could bring it back under the name of a log.
+      await disk.syncDirectory(this.#directory);
       this.#spares.push({ path: spare, origin: FileOrigin.recycled });
     } else await disk.remove(path);
   }
