@@ -36,8 +36,7 @@ function appendTo(node: ReturnType<typeof aNode>, indexes: readonly number[], va
 }
 
 /** Flushes all partitions in one step. */
-function flush(node: ReturnType<typeof aNode>): void {
-  const below = node.wal.durablePosition;
+function flush(node: ReturnType<typeof aNode>, below = node.wal.durablePosition): void {
   for (const partition of node.partitions) {
     const unflushed = partition.unflushed(below);
     if (unflushed === null) continue;
@@ -153,6 +152,37 @@ describe("the memory tail", () => {
       orOneBatch: true,
     });
     assert.ok(first instanceof Promise, "the first batch is read from segments now");
+  });
+
+  it("what lies above the released position stays in memory and unflushed", () => {
+    const node = aNode(1, { heldBytesMax: 0 });
+    const perEntry = aBatch().byteLength + entryOverheadBytes;
+    appendTo(node, [0]);
+    node.wal.sync();
+    const below = node.wal.durablePosition;
+    appendTo(node, [0]);
+    node.wal.sync();
+    appendTo(node, [0]);
+    flush(node, below);
+    assert.equal(node.tail.unflushedBytes, 2 * perEntry);
+    assert.equal(node.tail.heldBytes, 2 * perEntry);
+    assert.equal(readAt(node, 0, 1).length, 1);
+  });
+
+  it("its counts stay true over many groups", () => {
+    const perEntry = aBatch().byteLength + entryOverheadBytes;
+    const node = aNode(3, { heldBytesMax: 100 * perEntry });
+    for (let i = 0; i < 2000; i++) {
+      appendTo(node, [i % 3]);
+      if (i % 7 === 0) node.wal.sync();
+      if (i % 91 === 90) flush(node);
+    }
+    node.wal.sync();
+    flush(node);
+    assert.equal(node.tail.unflushedBytes, 0);
+    assert.ok(node.tail.heldBytes <= 100 * perEntry && node.tail.heldBytes > 90 * perEntry);
+    const held = [0, 1, 2].flatMap((index) => readAt(node, index, 640));
+    assert.ok(held.length > 0);
   });
 
   it("producers wait when too much is unflushed, in order of arrival, until a flush", async () => {
