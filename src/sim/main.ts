@@ -56,7 +56,8 @@ async function run(seed: number): Promise<WorldReport> {
 
 function fail(seed: number, violations: readonly string[], report: WorldReport | null): never {
   if (report !== null && values.seed !== undefined) console.error(report.trace.join("\n"));
-  for (const violation of violations.slice(0, 20)) console.error(`✗ ${violation.slice(0, 300)}`);
+  for (const violation of violations.slice(0, 20))
+    console.error(`✗ ${violation.replace(/x{9,}/g, "x…").slice(0, 300)}`);
   console.error(`seed ${seed} failed; replay: npm run sim -- --seed ${seed}`);
   process.exit(1);
 }
