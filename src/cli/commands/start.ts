@@ -48,7 +48,9 @@ function refusal(error: unknown): { readonly code: number; readonly sentence: st
 }
 
 async function serve(options: StartOptions, terminal: boolean): Promise<void> {
-  const config = new BrokerConfig(options.settings);
+  const data = resolve(options.data);
+  // Under Kafka's name, for those who ask where the broker keeps its logs.
+  const config = new BrokerConfig(new Map([...options.settings, ["log.dirs", data]]));
   const log = openLogger({ level: config.get("holdfast.log.level"), terminal });
   config.onChange(() => log.setLevel(config.get("holdfast.log.level")));
   const fatal = (event: string, cause: unknown): never => {
@@ -59,7 +61,6 @@ async function serve(options: StartOptions, terminal: boolean): Promise<void> {
   process.on("uncaughtException", (error) => fatal("process.uncaught-exception", error));
   process.on("unhandledRejection", (error) => fatal("process.unhandled-rejection", error));
 
-  const data = resolve(options.data);
   const lock = await lockDirectory(data);
   loadNativeCrc32c();
   const meter = openMeter();
