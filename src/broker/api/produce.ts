@@ -111,8 +111,11 @@ function append(
   return toResponse(wanted, partition.append(session, check.batch, nowMs));
 }
 
-/** A batch may inflate to so many times `message.max.bytes` where the broker has to look inside. */
-const inflationMax = 128;
+/**
+ * A batch may inflate to so many times `message.max.bytes` where the broker has to look inside: this runs
+ * on the event loop, and nobody may stop it for long with a few bytes.
+ */
+const inflationMax = 16;
 
 function checkBatch(
   wanted: PartitionRequest,
@@ -134,7 +137,11 @@ function checkBatch(
     return recompress(check.batch, target, rules, nowMs);
   }
   const inside = checkRecords(check.batch, rules, nowMs);
-  return inside.kind === "refused" ? inside : check;
+  if (inside.kind === "refused") return inside;
+  if (config.timestampType === "create" && inside.maxTimestamp !== check.batch.maxTimestamp) {
+    check.batch.stampMaxTimestamp(inside.maxTimestamp);
+  }
+  return check;
 }
 
 const refusalCodes: { readonly [refusal in ProduceRefusal]: ErrorCode } = {
