@@ -9,7 +9,13 @@ import { DamageError } from "../base/errors.ts";
 import type { Offset } from "../base/ids.ts";
 import type { ObjectStore } from "../base/ports.ts";
 import { BlockCache } from "./block-cache.ts";
-import { type Block, checksumSeed, type SectionIdentity, type SegmentFooter } from "./segment-format.ts";
+import {
+  type Block,
+  blockPosition,
+  checksumSeed,
+  type SectionIdentity,
+  type SegmentFooter,
+} from "./segment-format.ts";
 import { goneError, nameOf } from "./segment-index.ts";
 import type { SegmentRef } from "./segment-ref.ts";
 
@@ -51,14 +57,14 @@ export class BlockLoader {
     const missing: number[] = [];
     const reads: Promise<ReadonlyMap<number, LoadedBlock>>[] = [];
     for (let i = first; i < end; i++) {
-      const { start } = footer.blocks[i] as Block;
-      const bytes = this.cache.get(ref.object, ref.sectionStart + start);
+      const block = footer.blocks[i] as Block;
+      const bytes = this.cache.get(ref.object, blockPosition(ref, block));
       if (bytes !== undefined) {
         blocks[i - first] = { kind: "good", bytes };
         continue;
       }
       missing.push(i);
-      reads.push(this.#inFlight.get(keyOf(ref, start)) ?? this.#startRange(identity, ref, footer, i, end));
+      reads.push(this.#inFlight.get(keyOf(ref, block)) ?? this.#startRange(identity, ref, footer, i, end));
     }
     for (const [i, read] of (await Promise.all(reads)).entries()) {
       const index = missing[i] as number;
@@ -80,13 +86,13 @@ export class BlockLoader {
     while (end < endMax) {
       const block = footer.blocks[end] as Block;
       if (end > first) {
-        if (length + block.bytes > rangeBytesMax || this.#inFlight.has(keyOf(ref, block.start))) break;
-        if (this.cache.has(ref.object, ref.sectionStart + block.start)) break;
+        if (length + block.bytes > rangeBytesMax || this.#inFlight.has(keyOf(ref, block))) break;
+        if (this.cache.has(ref.object, blockPosition(ref, block))) break;
       }
       length += block.bytes;
       end++;
     }
-    const keys = footer.blocks.slice(first, end).map((block) => keyOf(ref, block.start));
+    const keys = footer.blocks.slice(first, end).map((block) => keyOf(ref, block));
     const reading = this.#readRange(identity, ref, footer, { first, end, length }).finally(() => {
       for (const key of keys) this.#inFlight.delete(key);
     });
@@ -103,18 +109,18 @@ export class BlockLoader {
     const { first, end, length } = range;
     await this.#loading.take(length);
     try {
-      const rangeStart = (footer.blocks[first] as Block).start;
-      const bytes = await this.#store.get(ref.object, { start: ref.sectionStart + rangeStart, length });
+      const begin = footer.blocks[first] as Block;
+      const bytes = await this.#store.get(ref.object, { start: blockPosition(ref, begin), length });
       if (bytes === null) throw goneError(identity, ref);
       const loaded = new Map<number, LoadedBlock>();
       const good: { start: number; bytes: Uint8Array }[] = [];
       for (let i = first; i < end; i++) {
         const block = footer.blocks[i] as Block;
-        const at = block.start - rangeStart;
+        const at = block.start - begin.start;
         const part = bytes.subarray(at, at + block.bytes);
         const checked = checkBlock(identity, ref, block, blockEnd(footer, i), part);
         loaded.set(block.start, checked);
-        if (checked.kind === "good") good.push({ start: ref.sectionStart + block.start, bytes: part });
+        if (checked.kind === "good") good.push({ start: blockPosition(ref, block), bytes: part });
       }
       this.cache.put(ref.object, bytes.byteLength, good);
       return loaded;
@@ -137,7 +143,7 @@ function checkBlock(
   }
   const why = short ? "the object ends before them" : "they fail their checksum";
   const what = `Offsets ${block.base} to ${end} of ${nameOf(identity)}`;
-  const where = `${ref.object} at byte ${ref.sectionStart + block.start}`;
+  const where = `${ref.object} at byte ${blockPosition(ref, block)}`;
   return { kind: "damaged", error: new DamageError(`${what} in ${where} are damaged: ${why}.`) };
 }
 
@@ -146,4 +152,4 @@ export function blockEnd(footer: SegmentFooter, index: number): Offset {
   return footer.blocks[index + 1]?.base ?? footer.end;
 }
 
-const keyOf = (ref: SegmentRef, start: number): string => `${ref.object}@${ref.sectionStart + start}`;
+const keyOf = (ref: SegmentRef, block: Block): string => `${ref.object}@${blockPosition(ref, block)}`;

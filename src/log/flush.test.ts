@@ -302,6 +302,17 @@ test("a flush begins when much is unflushed, and by age", async () => {
   assert.equal(flushes.length, 2);
 });
 
+test("what recovery loaded is flushed at once when it is much, with nothing new in the WAL", async () => {
+  const { flusher, one, flushes, state } = aFlusher();
+  one.isDependent = true;
+  state.unflushedBytes = 1000;
+  flusher.start();
+  state.unflushedBytes = 0;
+  await settle();
+  assert.equal(flushes.length, 1);
+  await flusher.close();
+});
+
 test("whoever asks for a flush while one runs gets one that began after the question", async () => {
   const { flusher, one, wal, flushes, store } = aFlusher();
   one.append(1);

@@ -92,9 +92,10 @@ export class Flusher {
     );
   }
 
-  /** Begins to flush by age. */
+  /** Begins to flush by age; what recovery loaded may be enough for a flush at once, and would block producers. */
   start(): void {
     this.#schedule(this.#options.ageMs);
+    if (this.#options.unflushedBytes() >= this.#options.unflushedBytesTrigger) void this.#begin();
   }
 
   /** Cheap; to be called whenever something became durable. Starts a flush when there is much to flush. */

@@ -6,7 +6,8 @@
  *   object   header, 128 bytes: magic "HFOB" uint32 · format uint16 · kind int8 · cluster id (int16 length,
  *            UTF-8) · epoch int64 · counter int64 · bytes behind the header int64 · zeros · CRC of all before it uint32
  *            then one section per partition, without gaps between them (several: a pack; one: a segment)
- *   section  blocks: whole record batches in offset order, as they are served, nothing between them;
+ *   section  a copy of the footer, so that damage at one place does not hide the records
+ *            blocks: whole record batches in offset order, as they are served, nothing between them;
  *            a block ends with the batch that brings it to 128 KiB, so a larger batch is a block of its own
  *            footer (`SegmentFooter`, plain encoding of version `format`)
  *            trailer, 16 bytes: section bytes with trailer int64 · footer bytes int32 · CRC of the footer uint32
@@ -127,7 +128,7 @@ export const Block = struct({
   base: branded<Offset>(int64),
   /** Greatest maximum timestamp of its batches. */
   maxTimestamp: int64,
-  /** First byte, relative to the section. */
+  /** First byte, relative to the first block's. */
   start: uint32,
   bytes: uint32,
   checksum: uint32,
@@ -256,6 +257,14 @@ export function decodeFooter(
     throw new MalformedError("the footer is that of another section");
   }
   return footer;
+}
+
+/** Where in its object a block begins. */
+export function blockPosition(
+  section: { readonly sectionStart: number; readonly footerBytes: number },
+  block: { readonly start: number },
+): number {
+  return section.sectionStart + section.footerBytes + block.start;
 }
 
 /** What a footer says that it is the footer of; nothing is checked but its form. Throws `MalformedError`. */

@@ -4,7 +4,7 @@
  */
 import { DamageError, MalformedError } from "../base/errors.ts";
 import type { Offset } from "../base/ids.ts";
-import type { ObjectStore } from "../base/ports.ts";
+import type { Logger, ObjectStore } from "../base/ports.ts";
 import { ByteLru } from "./block-cache.ts";
 import { decodeFooter, type SectionIdentity, type SegmentFooter, trailerBytes } from "./segment-format.ts";
 import {
@@ -28,13 +28,17 @@ export class ObjectGoneError extends DamageError {}
 /** A footer or list takes about so many times its bytes when decoded. */
 const decodedWeight = 4;
 
+const silent = { error: () => undefined };
+
 export class SegmentIndex {
   readonly #store: ObjectStore;
+  readonly #log: Pick<Logger, "error">;
   readonly #footers: ByteLru<Promise<SegmentFooter>>;
   readonly #lists: ByteLru<Promise<SegmentList>>;
 
-  constructor(store: ObjectStore, bytesMax: number) {
+  constructor(store: ObjectStore, bytesMax: number, log: Pick<Logger, "error"> = silent) {
     this.#store = store;
+    this.#log = log;
     this.#footers = new ByteLru(bytesMax / 2);
     this.#lists = new ByteLru(bytesMax / 2);
   }
@@ -99,8 +103,22 @@ export class SegmentIndex {
     return ref === undefined ? null : { ref, footer: await this.footer(source, ref) };
   }
 
+  /** The footer at the section's end, or else its copy at the beginning. */
   async #loadFooter(identity: SectionIdentity, ref: SegmentRef): Promise<SegmentFooter> {
-    const start = ref.sectionStart + ref.sectionBytes - trailerBytes - ref.footerBytes;
+    const atEnd = ref.sectionStart + ref.sectionBytes - trailerBytes - ref.footerBytes;
+    const footer = await this.#readFooter(identity, ref, atEnd);
+    if (!(footer instanceof DamageError)) return footer;
+    this.#log.error("segment.footer.damaged", { cause: footer });
+    const copy = await this.#readFooter(identity, ref, ref.sectionStart);
+    if (copy instanceof DamageError) throw footer;
+    return copy;
+  }
+
+  async #readFooter(
+    identity: SectionIdentity,
+    ref: SegmentRef,
+    start: number,
+  ): Promise<SegmentFooter | DamageError> {
     const bytes = await this.#store.get(ref.object, { start, length: ref.footerBytes });
     if (bytes === null) throw goneError(identity, ref);
     try {
@@ -109,7 +127,7 @@ export class SegmentIndex {
     } catch (cause) {
       if (!(cause instanceof MalformedError)) throw cause;
       const what = `Offsets ${ref.base} to ${ref.end} of ${nameOf(identity)} in ${ref.object}`;
-      throw new DamageError(`${what} cannot be found there: ${cause.message}.`, { cause });
+      return new DamageError(`${what} cannot be found there: ${cause.message}.`, { cause });
     }
   }
 

@@ -6,6 +6,7 @@
 import { crc32c } from "../base/crc32c.ts";
 import { MalformedError } from "../base/errors.ts";
 import {
+  blockPosition,
   checksumSeed,
   decodeFooter,
   decodeObjectHeader,
@@ -27,7 +28,7 @@ export interface ObjectInspection {
 
 /** `key`: under which name the object was found. */
 export function inspectObject(key: string, bytes: Uint8Array): ObjectInspection {
-  const sections: { start: number; footer: SegmentFooter }[] = [];
+  const sections: Section[] = [];
   const damage: string[] = [];
   try {
     const header = decodeObjectHeader(bytes);
@@ -45,7 +46,7 @@ export function inspectObject(key: string, bytes: Uint8Array): ObjectInspection 
     try {
       const section = readSection(bytes, end);
       sections.unshift(section);
-      damage.push(...damagedBlocks(key, bytes, section));
+      for (const what of section.damage) damage.push(`${key}: ${what}.`);
       end = section.start;
     } catch (cause) {
       damage.push(`${key}: the section that ends at byte ${end} cannot be read: ${reasonOf(cause)}.`);
@@ -60,34 +61,52 @@ function reasonOf(cause: unknown): string {
   throw cause;
 }
 
-function readSection(bytes: Uint8Array, end: number): { start: number; footer: SegmentFooter } {
+interface Section {
+  readonly start: number;
+  readonly footer: SegmentFooter;
+  readonly damage: readonly string[];
+}
+
+/** Throws `MalformedError` when neither footer can be read. */
+function readSection(bytes: Uint8Array, end: number): Section {
   const room = end - objectHeaderBytes;
   if (room < trailerBytes) throw new MalformedError("there is no room for a trailer");
-  const trailer = decodeTrailer(bytes.subarray(end - trailerBytes, end));
-  const { sectionBytes, footerBytes, checksum } = trailer;
-  if (footerBytes < 0 || sectionBytes < footerBytes + trailerBytes || sectionBytes > room) {
+  const { sectionBytes, footerBytes, checksum } = decodeTrailer(bytes.subarray(end - trailerBytes, end));
+  if (footerBytes < 0 || sectionBytes < 2 * footerBytes + trailerBytes || sectionBytes > room) {
     throw new MalformedError("its trailer is damaged");
   }
-  const footerEnd = end - trailerBytes;
-  const raw = bytes.subarray(footerEnd - footerBytes, footerEnd);
-  const claimed = peekFooter(raw);
-  return { start: end - sectionBytes, footer: decodeFooter(raw, { ...claimed, checksum }) };
+  const start = end - sectionBytes;
+  const damage: string[] = [];
+  let footer: SegmentFooter | null = null;
+  let why: unknown;
+  for (const at of [start, end - trailerBytes - footerBytes]) {
+    try {
+      const raw = bytes.subarray(at, at + footerBytes);
+      footer = decodeFooter(raw, { ...peekFooter(raw), checksum });
+    } catch (cause) {
+      why = cause;
+      damage.push(`the footer at byte ${at} is damaged: ${reasonOf(cause)}`);
+    }
+  }
+  if (footer === null) throw why;
+  const blocks = damagedBlocks(bytes, { sectionStart: start, footerBytes }, footer);
+  return { start, footer, damage: [...damage, ...blocks] };
 }
 
 function damagedBlocks(
-  key: string,
   bytes: Uint8Array,
-  { start, footer }: { readonly start: number; readonly footer: SegmentFooter },
+  section: { readonly sectionStart: number; readonly footerBytes: number },
+  footer: SegmentFooter,
 ): readonly string[] {
   const damage: string[] = [];
   for (const [i, block] of footer.blocks.entries()) {
-    const at = start + block.start;
+    const at = blockPosition(section, block);
     const part = bytes.subarray(at, at + block.bytes);
     if (crc32c(part, checksumSeed(footer, block.base)) === block.checksum) continue;
     const to = footer.blocks[i + 1]?.base ?? footer.end;
     damage.push(
-      `${key}: offsets ${block.base} to ${to} of partition ${footer.partition} of topic ${footer.topicId}, ` +
-        `at byte ${at}, fail their checksum.`,
+      `offsets ${block.base} to ${to} of partition ${footer.partition} of topic ${footer.topicId}, ` +
+        `at byte ${at}, fail their checksum`,
     );
   }
   return damage;

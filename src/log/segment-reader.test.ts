@@ -137,7 +137,7 @@ test("a damaged block is named, and what lies before and behind it is read", asy
   const [ref] = await stored(store, [aDraft(batches)]);
   assert.ok(ref !== undefined);
   const bytes = store.objects.get(ref.object) as Uint8Array;
-  const hit = 128 + 3 * 140_061 + 500;
+  const hit = 128 + ref.footerBytes + 3 * 140_061 + 500;
   bytes[hit] = (bytes[hit] as number) ^ 1;
   const reader = aReader(store);
   const source = aSource([ref]);
@@ -154,6 +154,31 @@ test("a damaged block is named, and what lies before and behind it is read", asy
   const behind = await reader.read(source, at.to, everything);
   assert.ok(behind.kind === "batches");
   assert.ok(equalBytes(concatBytes(behind.chunks), bytesFrom(batches, 8)));
+});
+
+test("a damaged footer is made good by its copy and named; with both gone the section's offsets are named", async () => {
+  const store = new MemoryStore();
+  const batches = [aBatch({ base: 4 }), aBatch({ base: 5 })];
+  const [ref] = await stored(store, [aDraft(batches)]);
+  assert.ok(ref !== undefined);
+  const bytes = store.objects.get(ref.object) as Uint8Array;
+  const lines: string[] = [];
+  const log = { error: (event: string) => void lines.push(event) };
+  const flip = (at: number) => {
+    bytes[at] = (bytes[at] as number) ^ 4;
+  };
+  flip(bytes.byteLength - 30);
+  const options = { store, log, blockBytesMax: 1 << 20, indexBytesMax: 1 << 20 };
+  const answer = await new SegmentReader(options).read(aSource([ref]), offset(4), everything);
+  assert.ok(answer.kind === "batches" && equalBytes(concatBytes(answer.chunks), bytesFrom(batches, 4)));
+  assert.deepEqual(lines, ["segment.footer.damaged"]);
+  flip(ref.sectionStart + 30);
+  const both = await new SegmentReader(options).read(aSource([ref]), offset(4), everything);
+  assert.ok(both.kind === "damaged" && both.from === 4 && both.to === 6);
+  assert.match(
+    both.error.message,
+    /Offsets 4 to 6 of partition 3 of topic \S+ in seg\S+ cannot be found there/,
+  );
 });
 
 test("a section that lies at another one's place never passes", async () => {

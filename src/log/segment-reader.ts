@@ -6,7 +6,7 @@
  */
 import { DamageError } from "../base/errors.ts";
 import type { Offset } from "../base/ids.ts";
-import type { ObjectStore } from "../base/ports.ts";
+import type { Logger, ObjectStore } from "../base/ports.ts";
 import { BatchView, batchesIn } from "../record/batch.ts";
 import { blockEnd, BlockLoader } from "./block-loader.ts";
 import { ReadAhead } from "./read-ahead.ts";
@@ -49,6 +49,8 @@ export type TimestampRead =
 
 export interface SegmentReaderOptions {
   readonly store: ObjectStore;
+  /** Hears of damage that a copy made good. */
+  readonly log?: Pick<Logger, "error">;
   /** Bytes of blocks that are kept. */
   readonly blockBytesMax: number;
   /** Bytes of decoded footers and lists that are kept. */
@@ -72,7 +74,7 @@ export class SegmentReader {
   #aheadLoads = 0;
 
   constructor(options: SegmentReaderOptions) {
-    this.index = new SegmentIndex(options.store, options.indexBytesMax);
+    this.index = new SegmentIndex(options.store, options.indexBytesMax, options.log);
     this.blocks = new BlockLoader(options.store, options.blockBytesMax);
     this.#ahead = new ReadAhead(Math.min(aheadBytesMax, Math.floor(options.blockBytesMax / 8)));
   }

@@ -34,8 +34,10 @@ export const ownSegmentBytesMin = 1024 * 1024;
 export const packBytesTarget = 16 * 1024 * 1024;
 /** Batches below this are copied together. */
 const copyBytesMax = 4096;
-/** After so many bytes of checksums the event loop gets its turn: about a millisecond. */
-const sliceBytes = 4 * 1024 * 1024;
+/** After so many bytes of checksums the event loop gets its turn: one or two milliseconds. */
+const sliceBytes = 2 * 1024 * 1024;
+/** A batch costs as much as so many bytes, whatever its size. */
+const batchCostBytes = 2048;
 
 /** One partition's batches on their way into a section. */
 export interface SectionDraft extends SectionIdentity {
@@ -102,7 +104,7 @@ export async function buildObject(
     const section = new SectionBuilder(draft, blockBytes);
     for (const batch of draft.batches) {
       section.add(batch);
-      sinceYield += batch.payload.byteLength;
+      sinceYield += batch.payload.byteLength + batchCostBytes;
       if (sinceYield >= sliceBytes) {
         sinceYield = 0;
         await pause();
@@ -227,17 +229,18 @@ class SectionBuilder {
       blocks: this.#blocks,
       state,
     });
-    const sectionBytes = this.#bytes + footer.bytes.byteLength + trailerBytes;
-    this.#chunks.push(footer.bytes, encodeTrailer(sectionBytes, footer.bytes.byteLength, footer.checksum));
+    const footerBytes = footer.bytes.byteLength;
+    const sectionBytes = footerBytes + this.#bytes + footerBytes + trailerBytes;
+    const trailer = encodeTrailer(sectionBytes, footerBytes, footer.checksum);
     const ref: SegmentRef = {
       object: key,
       sectionStart,
       sectionBytes,
-      footerBytes: footer.bytes.byteLength,
+      footerBytes,
       footerChecksum: footer.checksum,
       ...known,
       format: SEGMENT_FORMAT,
     };
-    return { chunks: this.#chunks, ref };
+    return { chunks: [footer.bytes, ...this.#chunks, footer.bytes, trailer], ref };
   }
 }

@@ -6,7 +6,7 @@
 import { equalBytes, concatBytes } from "../../src/base/bytes.ts";
 import { offset, type Offset, partitionIndex, type PartitionIndex } from "../../src/base/ids.ts";
 import type { SegmentBatch } from "../../src/log/flush-source.ts";
-import { type SegmentFooter, trailerBytes } from "../../src/log/segment-format.ts";
+import { blockPosition, type SegmentFooter, trailerBytes } from "../../src/log/segment-format.ts";
 import { inspectObject } from "../../src/log/segment-inspect.ts";
 import { SegmentReader } from "../../src/log/segment-reader.ts";
 import type { SegmentRef } from "../../src/log/segment-ref.ts";
@@ -109,8 +109,9 @@ async function check(
 async function checkSection(reader: SegmentReader, section: Section, isHit: IsHit, counts: Counts) {
   const { ref, footer, batches, partition } = section;
   const source = aSource([ref], { ...orders, partition });
-  const footerStart = ref.sectionStart + ref.sectionBytes - trailerBytes - ref.footerBytes;
-  const isFooterHit = isHit(footerStart, ref.footerBytes);
+  const footerAtEnd = ref.sectionStart + ref.sectionBytes - trailerBytes - ref.footerBytes;
+  // Its copy stands at the section's beginning; only both together hide the records.
+  const isFooterHit = isHit(footerAtEnd, ref.footerBytes) && isHit(ref.sectionStart, ref.footerBytes);
   /** What must be told of each block: its batches, or that it is damaged. */
   const expected: { readonly from: Offset; readonly to: Offset; readonly bytes: Uint8Array | null }[] = [];
   if (isFooterHit) expected.push({ from: ref.base, to: ref.end, bytes: null });
@@ -118,7 +119,7 @@ async function checkSection(reader: SegmentReader, section: Section, isHit: IsHi
     for (const [i, block] of footer.blocks.entries()) {
       const to = footer.blocks[i + 1]?.base ?? footer.end;
       const inside = batches.filter(({ baseOffset }) => baseOffset >= block.base && baseOffset < to);
-      const hit = isHit(ref.sectionStart + block.start, block.bytes);
+      const hit = isHit(blockPosition(ref, block), block.bytes);
       expected.push({
         from: block.base,
         to,
