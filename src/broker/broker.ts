@@ -193,7 +193,12 @@ async function openRooms(options: BrokerOptions): Promise<Rooms> {
   const partitions = new Partitions({ unflushedBytesMax, heldBytesMax: bounds.tailBytes }, (cause) =>
     failure.report(cause),
   );
-  const cold = new SegmentReader({ store, blockBytesMax: cacheBytes, indexBytesMax: cacheBytes / 4 });
+  const cold = new SegmentReader({
+    store,
+    log: env.log,
+    blockBytesMax: cacheBytes,
+    indexBytesMax: cacheBytes / 4,
+  });
   const topics = new Topics({ journal, partitions, cold, config, random: env.random, log: env.log });
   const recovery = await recover({ env, disk, journal, partitions, topics, index: cold.index });
 
