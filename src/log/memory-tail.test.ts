@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { WalClosedError } from "../base/errors.ts";
 import { offset, partitionIndex } from "../base/ids.ts";
-import { BatchView } from "../record/batch.ts";
+import { BatchView, batchesIn } from "../record/batch.ts";
 import type { MemoryTail, TailBounds } from "./memory-tail.ts";
 import { aBatch, aPartition, PartitionWorld, StepWal, TOPIC } from "./partition-fixture.ts";
 import { Partitions } from "./partitions.ts";
@@ -110,16 +110,35 @@ describe("the memory tail", () => {
   });
 
   it("a large batch in a much larger buffer is copied", () => {
-    const node = aNode(1);
-    const batch = aBatch({ value: "v".repeat(referenceBytesMin) });
-    const body = new Uint8Array(batch.byteLength * 3);
-    body.set(batch);
-    const session = node.partitions.begin();
-    node.partitions.get(TOPIC, partitionIndex(0))?.append(session, BatchView.at(body), 1000);
-    session.commit();
+    for (const valueBytes of [referenceBytesMin, arenaChunkBytes]) {
+      const node = aNode(1);
+      const batch = aBatch({ value: "v".repeat(valueBytes) });
+      const body = Buffer.alloc(batch.byteLength * 3);
+      body.set(batch);
+      const session = node.partitions.begin();
+      node.partitions.get(TOPIC, partitionIndex(0))?.append(session, BatchView.at(body), 1000);
+      session.commit();
+      node.wal.sync();
+      body.fill(0);
+      assert.ok(BatchView.at(readAt(node, 0, 0)[0] as Uint8Array).isIntact());
+      assert.equal(node.tail.heldBytes, batch.byteLength + entryOverheadBytes);
+    }
+  });
+
+  it("batches that lie side by side belong to one chunk only if nothing of others lies between", () => {
+    const node = aNode(2);
+    for (const index of [0, 0, 1, 0, 1, 1]) appendTo(node, [index]);
     node.wal.sync();
-    assert.notEqual(readAt(node, 0, 0)[0]?.buffer, body.buffer);
-    assert.equal(node.tail.heldBytes, batch.byteLength + entryOverheadBytes);
+    const chunks = readAt(node, 0, 0);
+    assert.equal(chunks.length, 2);
+    assert.deepEqual(
+      chunks.flatMap((chunk) => [...batchesIn(chunk)].map((batch) => [batch.baseOffset, batch.isIntact()])),
+      [
+        [0, true],
+        [1, true],
+        [2, true],
+      ],
+    );
   });
 
   it("what it counts is what the buffers hold, but for two chunks", () => {

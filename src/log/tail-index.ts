@@ -87,13 +87,11 @@ export class TailIndex {
     return { chunks, bytes };
   }
 
-  /** Payload bytes of `range(from, below)`; two look-ups, whatever lies between. */
+  /** Payload bytes of `range(from, below)`, where `below` is an end of a batch; two look-ups, whatever lies between. */
   bytesBetween(from: Offset, below: Offset): number {
     const first = this.#entries[this.#find(from)];
     if (first === undefined || first.baseOffset >= below) return 0;
-    let end = this.#find(below);
-    if ((this.#entries[end]?.baseOffset ?? below) < below) end++;
-    const last = this.#entries[end - 1] as TailEntry;
+    const last = this.#entries[this.#find(below) - 1] as TailEntry;
     return last.bytesBefore + last.payload.byteLength - first.bytesBefore;
   }
 
