@@ -76,7 +76,7 @@ export const brokerSettings = {
   }),
   "holdfast.connection.response.bytes.max": int({
     default: 16 * MiB,
-    min: 1 * KiB,
+    min: 128 * KiB,
     text: "Bytes of answers that a slow reader leaves unread before its next request is not started.",
   }),
 

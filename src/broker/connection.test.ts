@@ -441,7 +441,7 @@ describe("a handler that fails", () => {
 
 describe("what a client can make us hold", () => {
   it("a client that does not read its answers gets no further request begun, and goes on where it stopped", () => {
-    const load = new Uint8Array(1000);
+    const load = new Uint8Array(20_000);
     const decided: number[] = [];
     const { connect } = world(
       {
@@ -450,14 +450,14 @@ describe("what a client can make us hold", () => {
           return echoOf(asked, load);
         },
       },
-      { "holdfast.connection.response.bytes.max": "10240", "holdfast.connection.requests.max": "200" },
+      { "holdfast.connection.response.bytes.max": "200000", "holdfast.connection.requests.max": "200" },
     );
     const socket = connect();
     socket.reads = false;
     socket.send(Buffer.concat(sequence(100).map((number) => request(number))));
     assert.equal(socket.paused, true);
-    assert.equal(decided.length, 11);
-    assert.ok(socket.pendingBytes < 10_240 + 1_100);
+    assert.equal(decided.length, 10);
+    assert.ok(socket.pendingBytes < 200_000 + 20_100);
     while (decided.length < 100) {
       const before = decided.length;
       socket.drain();
@@ -519,7 +519,10 @@ describe("what a client can make us hold", () => {
       for (const [number, give] of hand.give) give(echoOf({ number, load: noLoad }));
       await settled();
     }
-    assert.deepEqual(sockets.flatMap((socket) => socket.answers).sort((a, b) => a - b), sequence(5));
+    assert.deepEqual(
+      sockets.flatMap((socket) => socket.answers).sort((a, b) => a - b),
+      sequence(5),
+    );
     assert.ok(sockets.every((socket) => !socket.paused));
   });
 
@@ -614,6 +617,33 @@ describe("the life of a connection", () => {
     assert.deepEqual(socket.answers, [1]);
     assert.equal(socket.ended, true);
     assert.equal(told, 1);
+  });
+
+  it("what a peer sent before it ended its side is served, also what waits behind a preparation", async () => {
+    let go = (): void => {};
+    const decided: number[] = [];
+    const { connect } = world({
+      prepare: (asked) =>
+        asked.number === 0
+          ? new Promise((resolve) => {
+              go = () => resolve(asked);
+            })
+          : undefined,
+      decide: (asked) => {
+        decided.push(asked.number);
+        return asked.number === 1 ? null : echoOf(asked);
+      },
+    });
+    const socket = connect();
+    socket.send(Buffer.concat(sequence(3).map((number) => request(number))));
+    socket.sendEnd();
+    await settled();
+    assert.equal(socket.closed, false);
+    go();
+    await settled();
+    assert.deepEqual(decided, [0, 1, 2]);
+    assert.deepEqual(socket.answers, [0, 2]);
+    assert.equal(socket.ended, true);
   });
 
   it("when the broker stops, what was begun is answered, nothing new is begun, and stragglers are cut off", async () => {

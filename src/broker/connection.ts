@@ -70,6 +70,8 @@ export class Connection implements ConnectionFacts, BudgetedReader {
   #heldBytes = 0;
   #workingBytes = 0;
   #reading = true;
+  /** Nothing more will arrive; what did is served, as Kafka does it: a producer with acks 0 may send and leave. */
+  #peerEnded = false;
   /** No further request is begun; what was begun is answered. */
   #ending: { readonly why: Ending } | null = null;
   #closed = false;
@@ -90,7 +92,10 @@ export class Connection implements ConnectionFacts, BudgetedReader {
     this.#owner.budget.join(this);
     this.#socket.open({
       onData: (bytes) => this.#onData(bytes),
-      onEnd: () => this.finish(null),
+      onEnd: () => {
+        this.#peerEnded = true;
+        this.#pump();
+      },
       onDrain: () => {
         this.activeMs = this.#owner.nowMs();
         this.#pump();
@@ -154,7 +159,8 @@ export class Connection implements ConnectionFacts, BudgetedReader {
       this.#begin(this.#frames[begun++] as Uint8Array);
     }
     if (begun > 0) this.#frames = begun === this.#frames.length ? [] : this.#frames.slice(begun);
-    this.#settleReading();
+    if (this.#peerEnded && this.#frames.length === 0 && !this.#preparing) this.finish(null);
+    else this.#settleReading();
   }
 
   #begin(frame: Uint8Array): void {

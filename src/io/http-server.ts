@@ -25,7 +25,8 @@ export async function serveHttp(
   address: { readonly host: string; readonly port: number },
   routes: Routes,
 ): Promise<HttpServer> {
-  const { createServer } = await import("node:http");
+  // As a module its every export would be read, which loads a client that nobody here uses.
+  const { createServer } = process.getBuiltinModule("node:http");
   const server = createServer(
     { requestTimeout: requestMs, headersTimeout: requestMs },
     (request, response) => {
