@@ -23,9 +23,10 @@ import { type ClusterState, NO_BROKER } from "./state.ts";
 const digits = (value: number): string => String(value).padStart(16, "0");
 export const slotPrefix = "meta/";
 export const snapshotPrefix = "snap/";
+export const cutPrefix = "cut/";
 export const slotKey = (slot: number): string => slotPrefix + digits(slot);
 export const snapshotKey = (position: number): string => snapshotPrefix + digits(position);
-export const cutKey = (chapter: number): string => `cut/${digits(chapter)}`;
+export const cutKey = (chapter: number): string => cutPrefix + digits(chapter);
 
 /** The number in a key of ours with this prefix; null: not such a key. */
 export function numberIn(key: string, prefix: string): number | null {
