@@ -168,3 +168,23 @@ test("an epoch that was recovered is read again by its recorded end and holes", 
     ["changed-since-recovery"],
   );
 });
+
+test("an epoch of which the beginning is not needed any more is read again without a false alarm", async () => {
+  const world = makeWorld();
+  const wal = await world.run(world.open(epoch));
+  for (let base = 0; base < 8; base++) await world.run(wal.whenDurable(wal.append([anEntry({ base })])));
+  world.crash();
+  const { end, hash, entries } = await world.run(world.recover(epoch));
+  const later = entries[5]?.position ?? walPosition(0);
+  const again = await world.run(
+    recoverEpoch({
+      disk: world.disk,
+      clusterId: "test",
+      epoch,
+      released: later,
+      recorded: { end, holes: [], hash },
+    }),
+  );
+  assert.deepEqual(again.entries, entries.slice(5));
+  assert.deepEqual(again.reports, []);
+});

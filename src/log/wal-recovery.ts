@@ -7,7 +7,7 @@
  * the last witness is written and synced again before anybody may build on it: after a kill the page
  * cache shows frames that the disk never got. Nothing is ever deleted or cut here.
  */
-import { Writer } from "../base/bytes.ts";
+import { equalBytes, Writer } from "../base/bytes.ts";
 import { crc32c } from "../base/crc32c.ts";
 import { type BrokerEpoch, type WalPosition, walPosition } from "../base/ids.ts";
 import type { Disk } from "../base/ports.ts";
@@ -47,7 +47,7 @@ export interface RecoveredWal {
   readonly holes: readonly WalHole[];
   /** Acknowledged data is gone that nothing names: every partition of this WAL must leave a gap. */
   readonly jumped: boolean;
-  /** 16 bytes over all that was kept. The same range read again must give the same. */
+  /** 24 bytes over where the reading began and ended and all that was kept. The same range read again must give the same. */
   readonly hash: Uint8Array;
   readonly reports: readonly RecoveryReport[];
 }
@@ -245,9 +245,10 @@ class Reading {
     writer.uint32(this.#hash);
     writer.uint32(this.#entries.length);
     writer.int64(this.position);
+    writer.int64(this.#options.released);
     const hash = writer.finishFlat();
     const { recorded } = this.#options;
-    if (recorded !== null && recorded.hash.byteLength > 0 && Buffer.compare(recorded.hash, hash) !== 0) {
+    if (recorded !== null && sameBegin(recorded.hash, hash) && !equalBytes(recorded.hash, hash)) {
       this.#report("changed-since-recovery", "a second reading differs from what RECOVER recorded");
     }
     return {
@@ -259,6 +260,11 @@ class Reading {
       reports: this.#reports,
     };
   }
+}
+
+/** Whether two readings began at the same position: only then have their hashes to agree. */
+function sameBegin(first: Uint8Array, second: Uint8Array): boolean {
+  return first.byteLength === second.byteLength && equalBytes(first.subarray(16), second.subarray(16));
 }
 
 /** The frame's index and its copy of the one before, each null when its checksum does not hold. */
