@@ -130,6 +130,10 @@ export class BlockLoader {
   }
 }
 
+/**
+ * A damaged block is given up as a whole. Picking out batches by their own CRC would not be safe: it covers
+ * neither offset nor epoch nor partition, so a misplaced piece of another partition's block could pass.
+ */
 function checkBlock(
   identity: SectionIdentity,
   ref: SegmentRef,

@@ -8,7 +8,7 @@
  *            then one section per partition, without gaps between them (several: a pack; one: a segment)
  *   section  a copy of the footer, so that damage at one place does not hide the records
  *            blocks: whole record batches in offset order, as they are served, nothing between them;
- *            a block ends with the batch that brings it to 128 KiB, so a larger batch is a block of its own
+ *            a block ends with the batch that brings it to 64 KiB, so a larger batch is a block of its own
  *            footer (`SegmentFooter`, plain encoding of version `format`)
  *            trailer, 16 bytes: section bytes with trailer int64 · footer bytes int32 · CRC of the footer uint32
  *
@@ -49,8 +49,8 @@ export const SEGMENT_FORMAT = 1;
 const OBJECT_MAGIC = 0x48464f42;
 export const objectHeaderBytes = 128;
 export const trailerBytes = 16;
-/** A block is closed by the batch that reaches this. */
-export const blockBytesTarget = 128 * 1024;
+/** A block is closed by the batch that reaches this: what one damaged byte hides, so rather small; neighbours are read together. */
+export const blockBytesTarget = 64 * 1024;
 
 /** int8 in the header; never reused. */
 export const ObjectKind = { segment: 1, list: 2 } as const;

@@ -251,6 +251,25 @@ test("readers of the same blocks share one read, and who catches up finds them a
   assert.equal(reader.blocks.loadingBytes, 0);
 });
 
+test("who catches up through small segments finds the next ones already there", async () => {
+  const store = new MemoryStore();
+  const refs = [];
+  for (let i = 0; i < 30; i++) {
+    refs.push(...(await stored(store, [aDraft([aBatch({ base: i, size: 10_000 })])], i)));
+  }
+  const source = aSource(refs);
+  const reader = aReader(store, 8 << 20);
+  for (let next = offset(0); next < 4; ) {
+    const answer = await reader.read(source, next, { bytesMax: 1, limit: offset(30) });
+    assert.ok(answer.kind === "batches" && answer.bytes > 0);
+    next = answer.next;
+  }
+  for (let i = 0; i < 200; i++) await new Promise((resolve) => setImmediate(resolve));
+  const before = store.gets.length;
+  await reader.read(source, offset(4), { bytesMax: 200_000, limit: offset(30) });
+  assert.equal(store.gets.length, before, "twenty segments were read ahead");
+});
+
 test("small shares go into packs, large ones into segments of their own", () => {
   const small = aDraft([aBatch({ base: 0, size: 400_000 })]);
   const large = aDraft([aBatch({ base: 0, size: 1_100_000 })]);

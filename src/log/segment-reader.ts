@@ -190,13 +190,19 @@ export class SegmentReader {
       .finally(() => this.#aheadLoads--);
   }
 
+  /** Also over the ends of segments, since those out of packs are small. */
   async #prefetch(source: SegmentSource, from: Offset, bytes: number): Promise<void> {
-    const ref = await this.index.locate(source, from);
-    if (ref === null) return;
-    const footer = await this.index.footer(source, ref);
-    const first = blockIndex(footer.blocks, from);
-    if (first < footer.blocks.length) {
-      await this.blocks.load(source, ref, footer, first, blocksWithin(footer.blocks, first, bytes));
+    let next = from;
+    let bytesLeft = bytes;
+    for (let i = 0; i < segmentsPerReadMax && bytesLeft > 0; i++) {
+      const ref = await this.index.locate(source, next);
+      if (ref === null) return;
+      const footer = await this.index.footer(source, ref);
+      const first = blockIndex(footer.blocks, next);
+      const end = blocksWithin(footer.blocks, first, bytesLeft);
+      for (const block of footer.blocks.slice(first, end)) bytesLeft -= block.bytes;
+      await this.blocks.load(source, ref, footer, first, Math.min(end, footer.blocks.length));
+      next = ref.end;
     }
   }
 }
