@@ -427,12 +427,13 @@ describe("a handler that fails", () => {
 
   it("an assertion that fails stops the process: nothing more is answered", async () => {
     const { connect, bugs } = world({
-      decide: () => {
-        throw new AssertionFailure("two and two are four");
+      decide: (asked) => {
+        if (asked.number === 1) throw new AssertionFailure("two and two are four");
+        return echoOf(asked);
       },
     });
     const socket = connect();
-    socket.send(request(1));
+    socket.send(Buffer.concat([request(1), request(2)]));
     await settled();
     assert.equal(bugs[0]?.message, "two and two are four");
     assert.deepEqual(socket.writes, []);
@@ -466,6 +467,19 @@ describe("what a client can make us hold", () => {
     socket.drain();
     assert.equal(socket.paused, false);
     assert.deepEqual(socket.answers, sequence(100));
+  });
+
+  it("no more requests than the bound are begun, also when they come all at once", async () => {
+    const hand = byHand();
+    const socket = world(hand.stages, { "holdfast.connection.requests.max": "4" }).connect();
+    socket.send(Buffer.concat(sequence(9).map((number) => request(number))));
+    assert.deepEqual(hand.decided, [0, 1, 2, 3]);
+    for (const number of sequence(9)) {
+      hand.give.get(number)?.(echoOf({ number, load: noLoad }));
+      await settled();
+    }
+    assert.deepEqual(socket.answers, sequence(9));
+    assert.equal(socket.paused, false);
   });
 
   it("reading pauses at the number of requests and at their bytes, and one larger than the bound still arrives", async () => {

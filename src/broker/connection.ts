@@ -144,15 +144,13 @@ export class Connection implements ConnectionFacts, BudgetedReader {
     this.#flush();
   }
 
-  /** Begins requests in order, as long as nothing holds them back. */
+  /** Begins requests in order, as long as nothing holds them back. (An end empties `#frames`.) */
   #pump(): void {
     const { requestsMax, responseBytesMax } = this.#owner.limits;
     let begun = 0;
     while (
       begun < this.#frames.length &&
       !this.#preparing &&
-      this.#ending === null &&
-      !this.#closed &&
       this.#slots.length < requestsMax &&
       this.#pendingAnswerBytes < responseBytesMax
     ) {
