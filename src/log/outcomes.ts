@@ -18,20 +18,23 @@ export type AppendOutcome =
     }
   | AppendRefusal;
 
-/** Nothing was changed. */
-export type AppendRefusal =
-  /** KIP-98: the producer's next sequence is another one. */
+/**
+ * Nothing was changed. `logStart` belongs into the answer: without it the Java producer takes
+ * UNKNOWN_PRODUCER_ID for a passing trouble and sends the same batch again until it times out.
+ */
+export type AppendRefusal = { readonly walNumber: number; readonly logStart: Offset } & (
   | {
+      /** KIP-98: the producer's next sequence is another one. */
       readonly kind: "out-of-order-sequence";
       readonly expected: number;
       readonly received: number;
-      readonly walNumber: number;
     }
   /** KIP-360: nothing is known of this producer id and the sequence is not 0. */
-  | { readonly kind: "unknown-producer"; readonly walNumber: number }
-  | { readonly kind: "stale-producer-epoch"; readonly current: ProducerEpoch; readonly walNumber: number }
+  | { readonly kind: "unknown-producer" }
+  | { readonly kind: "stale-producer-epoch"; readonly current: ProducerEpoch }
   /** A retry that certainly was appended, but its offset is no longer remembered. */
-  | { readonly kind: "duplicate-sequence"; readonly walNumber: number };
+  | { readonly kind: "duplicate-sequence" }
+);
 
 export type TrimOutcome =
   | { readonly kind: "trimmed"; readonly logStart: Offset; readonly walNumber: number }

@@ -77,6 +77,7 @@ describe("a partition", () => {
       kind: "out-of-order-sequence",
       expected: 2,
       received: 3,
+      logStart: 0,
       walNumber: 1,
     });
     assert.equal(world.partition.logEnd, 2);
@@ -340,6 +341,7 @@ describe("a partition", () => {
     world.trim(1);
     assert.deepEqual(world.append(aBatch({ producer: 1, sequence: 7 })), {
       kind: "unknown-producer",
+      logStart: 0,
       walNumber: 2,
     });
   });

@@ -184,6 +184,7 @@ export class Partition implements FlushSource, SegmentSource {
   }
 
   #answer(verdict: Exclude<SequenceVerdict, { kind: "next" }>, received: number): AppendOutcome {
+    const logStart = this.#logStart;
     const walNumber = this.#lastNumber;
     switch (verdict.kind) {
       case "duplicate":
@@ -191,15 +192,15 @@ export class Partition implements FlushSource, SegmentSource {
           kind: "duplicate",
           baseOffset: verdict.batch.baseOffset,
           logAppendTimeMs: verdict.batch.logAppendTimeMs,
-          logStart: this.#logStart,
+          logStart,
           walNumber: verdict.batch.walNumber,
         };
       case "out-of-order-sequence":
-        return { kind: verdict.kind, expected: verdict.expected, received, walNumber };
+        return { kind: verdict.kind, expected: verdict.expected, received, logStart, walNumber };
       case "stale-producer-epoch":
-        return { kind: verdict.kind, current: verdict.current, walNumber };
+        return { kind: verdict.kind, current: verdict.current, logStart, walNumber };
       default:
-        return { kind: verdict.kind, walNumber } satisfies AppendRefusal;
+        return { kind: verdict.kind, logStart, walNumber } satisfies AppendRefusal;
     }
   }
 

@@ -6,7 +6,7 @@
  */
 import { NO_TOPIC_ID, offset } from "../../base/ids.ts";
 import type { AppendSession } from "../../log/memory-tail.ts";
-import type { AppendOutcome } from "../../log/outcomes.ts";
+import type { AppendOutcome, AppendRefusal } from "../../log/outcomes.ts";
 import type { Partition } from "../../log/partition.ts";
 import { ErrorCode } from "../../protocol/errors.ts";
 import { Produce, type ProduceRequest, type ProduceResponse } from "../../protocol/messages/produce.ts";
@@ -103,7 +103,7 @@ function append(
   const check = checkBatch(wanted, partition, apiVersion, nowMs);
   if (check.kind === "refused") {
     const errors = "recordErrors" in check ? check.recordErrors : [];
-    return refuse(wanted, refusalCodes[check.error], check.message, 0, errors);
+    return refuse(wanted, refusalCodes[check.error], check.message, errors);
   }
   if (check.batch.isTransactional) {
     return refuse(wanted, ErrorCode.INVALID_REQUEST, "transactions are not served by this broker yet");
@@ -153,12 +153,11 @@ const refusalCodes: { readonly [refusal in ProduceRefusal]: ErrorCode } = {
 };
 
 function toResponse(wanted: PartitionRequest, outcome: AppendOutcome): Appended {
-  const { walNumber } = outcome;
   switch (outcome.kind) {
     case "appended":
     case "duplicate":
       return {
-        walNumber,
+        walNumber: outcome.walNumber,
         response: {
           index: wanted.index,
           errorCode: ErrorCode.NONE,
@@ -172,17 +171,33 @@ function toResponse(wanted: PartitionRequest, outcome: AppendOutcome): Appended 
       };
     case "out-of-order-sequence": {
       const message = `expected sequence ${outcome.expected}, got ${outcome.received}`;
-      return refuse(wanted, ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER, message, walNumber);
+      return refuseAppend(wanted, outcome, ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER, message);
     }
     case "unknown-producer":
-      return refuse(wanted, ErrorCode.UNKNOWN_PRODUCER_ID, null, walNumber);
+      return refuseAppend(wanted, outcome, ErrorCode.UNKNOWN_PRODUCER_ID, null);
     case "stale-producer-epoch":
-      return refuse(wanted, ErrorCode.INVALID_PRODUCER_EPOCH, `the epoch is ${outcome.current}`, walNumber);
+      return refuseAppend(
+        wanted,
+        outcome,
+        ErrorCode.INVALID_PRODUCER_EPOCH,
+        `the epoch is ${outcome.current}`,
+      );
     case "duplicate-sequence":
-      return refuse(wanted, ErrorCode.DUPLICATE_SEQUENCE_NUMBER, null, walNumber);
+      return refuseAppend(wanted, outcome, ErrorCode.DUPLICATE_SEQUENCE_NUMBER, null);
     default:
       return outcome satisfies never;
   }
+}
+
+/** The partition judged the batch: the answer waits for what it relies on and names the log start. */
+function refuseAppend(
+  wanted: PartitionRequest,
+  { walNumber, logStart }: AppendRefusal,
+  errorCode: ErrorCode,
+  errorMessage: string | null,
+): Appended {
+  const { response } = refuse(wanted, errorCode, errorMessage);
+  return { walNumber, response: { ...response, logStartOffset: logStart } };
 }
 
 const noLeader = { leaderId: -1, leaderEpoch: -1 } as PartitionResponse["currentLeader"];
@@ -191,11 +206,10 @@ function refuse(
   wanted: PartitionRequest,
   errorCode: ErrorCode,
   errorMessage: string | null,
-  walNumber = 0,
   recordErrors: readonly RecordError[] = [],
 ): Appended {
   return {
-    walNumber,
+    walNumber: 0,
     response: {
       index: wanted.index,
       errorCode,
