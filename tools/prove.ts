@@ -1,0 +1,103 @@
+/**
+ * `npm run prove`: the long proofs in full, one after another, with what each counted. Writes
+ * `proofs/latest.json` with the commit that was proved. `npm run prove -- wal journal` runs those whose
+ * name contains a word; only a full run is recorded. Stops at the first proof that fails.
+ *
+ * The last three need other people's programs, which are installed into `.cache/` (tools/toolbox.ts).
+ */
+import { execFileSync, spawnSync } from "node:child_process";
+import { writeFileSync } from "node:fs";
+import { availableParallelism } from "node:os";
+import { delimiter, join } from "node:path";
+import { run as journalAgree } from "../test/proof/journal-agree.ts";
+import { run as journalCrash } from "../test/proof/journal-crash.ts";
+import { run as journalDamage } from "../test/proof/journal-damage.ts";
+import { run as segmentFlips } from "../test/proof/segment-flips.ts";
+import { run as segmentLife } from "../test/proof/segment-life.ts";
+import { run as storeCrash } from "../test/proof/store-crash.ts";
+import { run as walCrash } from "../test/proof/wal-crash.ts";
+import { run as walDamage } from "../test/proof/wal-damage.ts";
+import { run as walFaults } from "../test/proof/wal-faults.ts";
+
+type Counts = { readonly [what: string]: number };
+
+interface Proof {
+  readonly name: string;
+  readonly run: () => Promise<Counts | string>;
+}
+
+const counted = async (run: Promise<{ readonly counts: Counts }>): Promise<Counts> => (await run).counts;
+const full = { sample: false };
+
+const proofs: readonly Proof[] = [
+  { name: "wal: crash states", run: () => counted(walCrash(full)) },
+  { name: "wal: every bit and every truncation", run: () => counted(walDamage(full)) },
+  { name: "wal: every disk call fails", run: () => counted(walFaults(full)) },
+  { name: "store: crash states", run: () => counted(storeCrash(full)) },
+  { name: "journal: crash states", run: () => counted(journalCrash(full)) },
+  { name: "journal: damage", run: () => counted(journalDamage(full)) },
+  { name: "journal: agreement in a faulty bucket", run: () => counted(journalAgree(full)) },
+  {
+    name: "segments: every bit and every truncation",
+    run: async () => ({ ...(await segmentFlips({ sample: 1 })) }),
+  },
+  { name: "segments: lives", run: async () => ({ ...(await segmentLife({ worlds: 2_000 })) }) },
+  { name: "simulation: whole broker", run: () => command("node", "src/sim/main.ts", "--seeds", "2000") },
+  {
+    name: "simulation: determinism",
+    run: () => command("node", "src/sim/main.ts", "--seeds", "200", "--twice"),
+  },
+  { name: "specification: schemas of Kafka 4.4.0", run: () => tests({}, "test/spec/*.test.ts") },
+  {
+    name: "crash: kill -9 and power cuts of the real process",
+    run: () => tests({ HOLDFAST_CRASH_CYCLES: "200" }, "test/crash/crash.test.ts"),
+  },
+  {
+    name: "interoperability: full data set",
+    run: () => tests({ HOLDFAST_INTEROP: "full" }, "test/interop/*.test.ts"),
+  },
+];
+
+function tests(env: { readonly [name: string]: string }, pattern: string): Promise<string> {
+  Object.assign(process.env, env);
+  return command("node", "--test", "--test-timeout=7200000", pattern);
+}
+
+/** Its last line of counts, for the record; what it prints is shown as it comes. */
+function command(program: string, ...args: string[]): Promise<string> {
+  const path = `${join(process.cwd(), "node_modules", ".bin")}${delimiter}${process.env["PATH"] ?? ""}`;
+  const { status, stdout } = spawnSync(program, args, {
+    stdio: ["ignore", "pipe", "inherit"],
+    env: { ...process.env, PATH: path },
+    encoding: "utf8",
+    maxBuffer: 1 << 28,
+  });
+  process.stdout.write(stdout);
+  if (status !== 0) return Promise.reject(new Error(`${program} ${args.join(" ")} ended with ${status}`));
+  const lines = stdout.trim().split("\n");
+  return Promise.resolve(lines.filter((line) => /acknowledged|^ℹ (tests|pass|fail)/.test(line)).join("; "));
+}
+
+const wanted = process.argv.slice(2);
+const chosen = proofs.filter(({ name }) => wanted.length === 0 || wanted.some((word) => name.includes(word)));
+const results: { name: string; seconds: number; counts: Counts | string }[] = [];
+for (const { name, run } of chosen) {
+  const begun = performance.now();
+  const counts = await run();
+  const seconds = Math.round((performance.now() - begun) / 1000);
+  console.log(`✓ ${name} (${seconds} s) ${JSON.stringify(counts)}`);
+  results.push({ name, seconds, counts });
+}
+if (wanted.length === 0) {
+  const commit = execFileSync("git", ["describe", "--always", "--dirty"], { encoding: "utf8" }).trim();
+  const record = {
+    commit,
+    date: new Date().toISOString(),
+    node: process.versions.node,
+    cores: availableParallelism(),
+    results,
+  };
+  writeFileSync("proofs/latest.json", `${JSON.stringify(record, null, 2)}\n`);
+  console.log(`recorded in proofs/latest.json for ${commit}`);
+}
+console.log(`${chosen.length} passed, 0 failed`);
