@@ -4,43 +4,58 @@ import { topicIdFromBytes } from "../src/base/ids.ts";
 import { place } from "../src/schema/defaults.ts";
 import type { Node, ScalarName, Type } from "../src/schema/types.ts";
 
-/** Values that a lossless codec of this version can write: fields that it lacks hold their default. */
-export function arbitraryOf<T>(type: Type<T>, version: number): fc.Arbitrary<T> {
-  return valueOf(type, version) as fc.Arbitrary<T>;
+/** What single strings and scalars are drawn from. */
+export interface Draws {
+  readonly string: fc.Arbitrary<string>;
+  scalar(name: ScalarName): fc.Arbitrary<unknown>;
 }
 
-function valueOf(node: Node, version: number): fc.Arbitrary<unknown> {
+/** Everything that the types allow. */
+export const anything: Draws = {
+  string: fc.oneof(fc.string({ maxLength: 12 }), fc.string({ unit: "grapheme", maxLength: 40 })),
+  scalar: scalarOf,
+};
+
+/** Values that a lossless codec of this version can write: fields that it lacks hold their default. */
+export function arbitraryOf<T>(type: Type<T>, version: number, draws: Draws = anything): fc.Arbitrary<T> {
+  return valueOf(type, version, draws) as fc.Arbitrary<T>;
+}
+
+function valueOf(node: Node, version: number, draws: Draws): fc.Arbitrary<unknown> {
   switch (node.kind) {
     case "scalar":
-      return scalarOf(node.name);
+      return draws.scalar(node.name);
     case "string":
-      return fc.oneof(fc.string({ maxLength: 12 }), fc.string({ unit: "grapheme", maxLength: 40 }));
+      return draws.string;
     case "bytes":
       return bytes();
     case "records":
       return bytes().map((chunk) => [chunk]);
     case "array":
-      return fc.array(valueOf(node.of, version), { maxLength: 3 });
+      return fc.array(valueOf(node.of, version, draws), { maxLength: 3 });
     case "struct": {
       const fields: { [name: string]: fc.Arbitrary<unknown> } = {};
-      for (const name of Object.keys(node.fields)) fields[name] = fieldOf(node.fields[name] as Node, version);
+      for (const name of Object.keys(node.fields))
+        fields[name] = fieldOf(node.fields[name] as Node, version, draws);
       return fc.record(fields, { noNullPrototype: true });
     }
     case "nullable":
-      return version >= node.first ? fc.option(valueOf(node.of, version)) : valueOf(node.of, version);
+      return version >= node.first
+        ? fc.option(valueOf(node.of, version, draws))
+        : valueOf(node.of, version, draws);
     case "versions":
     case "tagged":
     case "default":
     case "ignorable":
-      return valueOf(node.of, version);
+      return valueOf(node.of, version, draws);
   }
 }
 
-function fieldOf(node: Node, version: number): fc.Arbitrary<unknown> {
+function fieldOf(node: Node, version: number, draws: Draws): fc.Arbitrary<unknown> {
   const { present, tag, fallback } = place(node, version);
   if (!present) return fc.constant(fallback);
-  if (tag === null) return valueOf(node, version);
-  return fc.oneof(fc.constant(fallback), valueOf(node, version));
+  if (tag === null) return valueOf(node, version, draws);
+  return fc.oneof(fc.constant(fallback), valueOf(node, version, draws));
 }
 
 /** Long ones travel by reference, short ones are copied: both are drawn. */

@@ -4,7 +4,14 @@
  * which read or write them go on. Each text says why there is no effect. Keys with an effect are in
  * config.ts; a key stands in one of the two tables only.
  */
-import { InvalidSettingError, int, long, boolean as boolSetting, double } from "./setting.ts";
+import {
+  boolean as boolSetting,
+  double,
+  InvalidSettingError,
+  int,
+  long,
+  text as anySetting,
+} from "./setting.ts";
 
 export type KafkaKeyType =
   | "boolean"
@@ -452,7 +459,12 @@ export const kafkaKeys: ReadonlyMap<string, KafkaKey> = new Map(
     .sort(([a], [b]) => (a < b ? -1 : 1)),
 );
 
-const readers: { readonly [type in KafkaKeyType]?: (text: string) => unknown } = {
+const anyText = anySetting({ default: null, text: "" }).read;
+const readers: { readonly [type in KafkaKeyType]: (text: string) => unknown } = {
+  string: anyText,
+  list: anyText,
+  class: anyText,
+  password: anyText,
   boolean: boolSetting({ default: false, text: "" }).read,
   int: int({ default: 0, text: "" }).read,
   short: int({ default: 0, min: -32_768, max: 32_767, text: "" }).read,
@@ -466,7 +478,7 @@ export function refuseKafkaKey(name: string, value: string): string | null {
   if (key === undefined) return `There is no broker setting ${name}.`;
   if (!key.dynamic) return `${name} can only be changed in the configuration file, with a restart.`;
   try {
-    readers[key.type]?.(value);
+    readers[key.type](value);
     return null;
   } catch (error) {
     if (error instanceof InvalidSettingError) return `${name} ${error.message}.`;

@@ -10,9 +10,13 @@ export interface Refusal {
 
 export const accepted: Refusal = { errorCode: ErrorCode.NONE, errorMessage: null };
 
+/** Longer sentences are cut: they may quote what a client sent, and old versions have short strings. */
+const messageLengthMax = 1_000;
+
 /** Without a sentence of its own it is that of the code. */
 export function refusal(errorCode: ErrorCode, errorMessage = errorFacts(errorCode).text): Refusal {
-  return { errorCode, errorMessage };
+  if (errorMessage.length <= messageLengthMax) return { errorCode, errorMessage };
+  return { errorCode, errorMessage: `${errorMessage.slice(0, messageLengthMax - 1)}…` };
 }
 
 /** What stands in the list more than once. */

@@ -3,6 +3,7 @@
  * and behind it a type, a range, a default and a sentence. Tables of settings are in config.ts and
  * topic-config.ts; reading a text either gives a value within its range or says in one sentence why not.
  */
+import { utf8Length } from "../base/bytes.ts";
 import { HoldfastError } from "../base/errors.ts";
 
 /** Kafka's names of types; DescribeConfigs tells them by number. */
@@ -138,7 +139,7 @@ export function oneOf<const V extends string>(
 
 /** Any text; `default: null`: none. */
 export function text(facts: Common & { readonly default: string | null }): Setting<string | null> {
-  return { type: "string", dynamic: false, ...facts, read: (given) => given };
+  return { type: "string", dynamic: false, ...facts, read: bounded };
 }
 
 /** Separated by commas. Without `values` anything is an element. */
@@ -151,7 +152,7 @@ export function list<const V extends string = string>(
     dynamic: facts.dynamic ?? false,
     text: facts.text,
     read(given) {
-      const elements = given
+      const elements = bounded(given)
         .split(",")
         .map((element) => element.trim())
         .filter((element) => element !== "");
@@ -166,6 +167,15 @@ export function list<const V extends string = string>(
       return elements as V[];
     },
   };
+}
+
+/** What strings of the protocol's older versions can carry. */
+const valueBytesMax = 32_767;
+
+function bounded(given: string): string {
+  const bytes = utf8Length(given);
+  if (bytes > valueBytesMax) throw new InvalidSettingError(`must have at most 32,767 bytes, not ${bytes}`);
+  return given;
 }
 
 function within(value: number, min: number, max: number): number {

@@ -7,6 +7,7 @@ import { assert } from "../base/assert.ts";
 import { type Reader, utf8Length, type Writer } from "../base/bytes.ts";
 import { MalformedError } from "../base/errors.ts";
 import type { TopicId } from "../base/ids.ts";
+import { TooLongError } from "./errors.ts";
 import type { ScalarName } from "./types.ts";
 
 export interface Codec<T> {
@@ -59,7 +60,11 @@ export function readLength(r: Reader, flexible: boolean, short: boolean): number
 export function writeLength(w: Writer, length: number, flexible: boolean, short: boolean): void {
   if (flexible) w.uvarint(length + 1);
   else if (short) {
-    assert(length <= 0x7fff, "a string has at most 32,767 bytes in versions that are not flexible");
+    if (length > 0x7fff) {
+      throw new TooLongError(
+        `a string of ${length} bytes: versions that are not flexible have at most 32,767`,
+      );
+    }
     w.int16(length);
   } else w.int32(length);
 }

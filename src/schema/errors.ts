@@ -13,3 +13,9 @@ export class VersionError extends HoldfastError {
     this.version = version;
   }
 }
+
+/** A string of 32,768 bytes or more in a version whose strings have two bytes for their length. */
+export class TooLongError extends HoldfastError {
+  readonly code = "TOO_LONG";
+  override readonly name = "TooLongError";
+}

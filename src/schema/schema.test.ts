@@ -5,7 +5,7 @@ import { MalformedError } from "../base/errors.ts";
 import { compile } from "./compile.ts";
 import { defaultOf } from "./defaults.ts";
 import { describe } from "./describe.ts";
-import { VersionError } from "./errors.ts";
+import { TooLongError, VersionError } from "./errors.ts";
 import {
   array,
   bigint64,
@@ -72,6 +72,12 @@ suite("bytes of the wire", () => {
       () => encode(nullable(string, 2), null, 1),
       /null is only written where the version allows it/,
     );
+  });
+
+  test("a string that is too long for a version is an error, not a stop of the process", () => {
+    assert.throws(() => encode(string, "x".repeat(32_768)), TooLongError);
+    assert.equal(encode(string, "x".repeat(32_767)).slice(0, 4), "7fff");
+    assert.doesNotThrow(() => encode(string, "x".repeat(32_768), 0, true));
   });
 
   test("a negative length other than null is refused", () => {

@@ -286,6 +286,20 @@ describe("IncrementalAlterConfigs", () => {
         /one of/,
       ],
       ["INVALID_CONFIG", await onTopic(good, { name: "retention.ms", op: "append", value: "1" }), /no list/],
+      [
+        "INVALID_CONFIG",
+        await onTopic(good, {
+          name: "leader.replication.throttled.replicas",
+          op: "set",
+          value: "x".repeat(32_768),
+        }),
+        /at most 32,767 bytes/,
+      ],
+      [
+        "INVALID_CONFIG",
+        await onBroker({ name: "config.providers", op: "set", value: "ß".repeat(16_384) }),
+        /at most 32,767 bytes/,
+      ],
       ["INVALID_REQUEST", await onTopic(good, { name: "retention.ms", op: "set" }), /no value/],
       ["INVALID_REQUEST", await onTopic(good, good), /twice/],
       ["INVALID_CONFIG", await onBroker({ name: "no.such", op: "set", value: "1" }), /no broker setting/],

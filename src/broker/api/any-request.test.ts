@@ -1,0 +1,65 @@
+/**
+ * Whatever well-formed request comes, in whatever version: it is answered, in the bytes of that version,
+ * and the broker goes on. `PROPERTY_RUNS` asks for more than the sample.
+ */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import fc from "fast-check";
+import { anything, arbitraryOf, type Draws } from "../../../test/arbitrary.ts";
+import { aBroker, type SimulatedBroker } from "../../../test/simulated-broker.ts";
+import { NO_TOPIC_ID } from "../../base/ids.ts";
+import type { AnyApi } from "../../protocol/api.ts";
+import { Produce } from "../../protocol/messages/produce.ts";
+import { apis } from "../../protocol/registry.ts";
+
+const numRuns = Number(process.env["PROPERTY_RUNS"] ?? 2);
+
+/** What is there, what nearly is, and what is too long for old versions once a sentence is around it. */
+const texts = [
+  "orders",
+  "__consumer_offsets",
+  "",
+  "1",
+  "retention.ms",
+  "cleanup.policy",
+  "compact",
+  "x".repeat(32_767),
+];
+
+/** Requests that meet what exists more often than chance would. */
+const pointed = (topic: string): Draws => ({
+  string: fc.oneof(fc.constantFrom(...texts), anything.string),
+  scalar: (name) => {
+    const any = anything.scalar(name);
+    if (name === "uuid") return fc.oneof(fc.constant(topic), any);
+    if (name === "bool" || name === "bigint64") return any;
+    return fc.oneof(fc.integer({ min: -1, max: 4 }), any);
+  },
+});
+
+/** Waiting is for tests of waiting, and a request without an answer has none to look at. */
+const answerable = (api: AnyApi, request: unknown): unknown => ({
+  ...(request as object),
+  ...(api === (Produce as AnyApi) ? { acks: 1 } : {}),
+  ...("maxWaitMs" in (request as object) ? { maxWaitMs: 5 } : {}),
+});
+
+async function answers(broker: SimulatedBroker, api: AnyApi, version: number): Promise<void> {
+  const topic = broker.broker.services.topics.idOf("orders") ?? NO_TOPIC_ID;
+  await fc.assert(
+    fc.asyncProperty(arbitraryOf(api.request, version, pointed(topic)), async (drawn) => {
+      await broker.ask(api, answerable(api, drawn), version);
+      assert.equal(broker.broker.health().canAcknowledge, true);
+    }),
+    { numRuns },
+  );
+}
+
+test("every API answers any request in every version", async (t) => {
+  const broker = await aBroker(t, { "holdfast.partitions.max": "500" });
+  await broker.createTopic("orders", 2);
+  for (const api of apis) {
+    for (let version = api.versions[0]; version <= api.versions[1]; version++)
+      await answers(broker, api, version);
+  }
+});
