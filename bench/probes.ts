@@ -173,7 +173,7 @@ async function look(broker: Broker): Promise<{ syncs: Histogram; flushedBytes: n
 async function withHoldfast(work: (broker: Broker) => Promise<void>): Promise<void> {
   mkdirSync(join(cacheDirectory, "bench"), { recursive: true });
   const directory = mkdtempSync(join(cacheDirectory, "bench", "probe-"));
-  const broker = await startBroker("holdfast", { directory });
+  const broker = await startBroker("holdfast", { directory, built: true });
   try {
     await work(broker);
   } finally {

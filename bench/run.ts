@@ -16,7 +16,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { parseArgs } from "node:util";
 import { type Broker, type BrokerKind, startBroker } from "../tools/brokers.ts";
 import { finish, useOf } from "../tools/processes.ts";
-import { cacheDirectory } from "../tools/toolbox.ts";
+import { cacheDirectory, repositoryRoot } from "../tools/toolbox.ts";
 import { type Cell, chooseCells, isInMatrix, matrixMedianGoal } from "./cells.ts";
 import { type Measured, measure } from "./loads.ts";
 import { chooseProbes } from "./probes.ts";
@@ -48,6 +48,11 @@ const share = options.quick ? 0.2 : 1;
 const commit =
   git("rev-parse", "--short", "HEAD") + (git("status", "--porcelain", "--", "src") === "" ? "" : "+changes");
 const startedAt = new Date().toISOString();
+// What is measured is the published form, and of these sources.
+await finish(process.execPath, [join(repositoryRoot, "tools/build.ts")], {
+  cwd: repositoryRoot,
+  timeoutMs: 120_000,
+});
 mkdirSync(join(import.meta.dirname, "results"), { recursive: true });
 const resultsPath = join(
   import.meta.dirname,
@@ -69,7 +74,10 @@ console.log(`runs: ${resultsPath}`);
 async function runCell(cell: Cell): Promise<CellOutcome> {
   mkdirSync(join(cacheDirectory, "bench"), { recursive: true });
   const directory = mkdtempSync(join(cacheDirectory, "bench", "cell-"));
-  const subject = await startBroker(options.subject as BrokerKind, { directory: join(directory, "a") });
+  const subject = await startBroker(options.subject as BrokerKind, {
+    directory: join(directory, "a"),
+    built: true,
+  });
   const rival = await startBroker(cell.against, { directory: join(directory, "b") });
   const recordCount = Math.max(1000, Math.round(cell.recordCount * share));
   const ratios: number[] = [];

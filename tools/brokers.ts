@@ -32,6 +32,8 @@ export interface Broker {
 }
 
 export interface BrokerOptions {
+  /** Start Holdfast as it is published, if it was built; else the sources run as they are. */
+  readonly built?: boolean;
   /** An empty directory for the broker's data; made when missing. */
   readonly directory: string;
   /** Additional environment of the process, for example LD_PRELOAD. */
@@ -161,7 +163,8 @@ async function kafkaPlan(kind: "kafka" | "kafka-durable", options: BrokerOptions
 async function holdfastPlan(options: BrokerOptions): Promise<Plan> {
   const [port, httpPort] = [await freePort(), await freePort()];
   const built = join(repositoryRoot, "dist/cli/main.js");
-  const program = existsSync(built) ? built : join(repositoryRoot, "src/cli/main.ts");
+  const program =
+    options.built === true && existsSync(built) ? built : join(repositoryRoot, "src/cli/main.ts");
   const node = join(repositoryRoot, "node_modules/.bin/node");
   return {
     port,

@@ -6,6 +6,7 @@
  * HOLDFAST_CUT_DIRECTORY  the directory that is watched
  * HOLDFAST_CUT_STATE      where the log ("log") and one hard link per file, by inode ("inodes/N"), are kept,
  *                         on the same file system; the links keep files reachable that lost their names
+ * HOLDFAST_CUT_LIES       optional: of files with this in their path, syncs are acknowledged and mean nothing
  *
  * A log entry: uint64 kind, id, inode, a, b, c, bytes; then that many bytes, all little-endian.
  *   1 write   a = offset, b = size of the file before, c = length, bytes = what was there (less at the file's end)
@@ -37,7 +38,7 @@ enum { WRITE = 1, CUT = 2, NAME = 3, DONE = 4, SYNCED = 5, THROUGH = 6 };
 enum { FILES = 65536 };
 
 struct watched {
-  int active, through, append, directory, reader;
+  int active, through, append, directory, lying, reader;
   uint64_t inode;
 };
 
@@ -47,6 +48,7 @@ static char root[PATH_MAX], state[PATH_MAX];
 static size_t root_length;
 static int log_fd = -1;
 static uint64_t last_id;
+static const char *lies;
 
 static void fail(const char *what) {
   dprintf(2, "power-cut: %s: %s\n", what, strerror(errno));
@@ -61,6 +63,7 @@ __attribute__((constructor)) static void begin(void) {
   char log_path[PATH_MAX];
   if (realpath(directory, root) == NULL || realpath(where, state) == NULL) fail("directories");
   root_length = strlen(root);
+  lies = getenv("HOLDFAST_CUT_LIES");
   if (snprintf(log_path, sizeof log_path, "%s/log", state) >= (int)sizeof log_path) fail("path");
   log_fd = raw_open(log_path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
   if (log_fd < 0) fail("log");
@@ -150,7 +153,8 @@ static int open_watched(const char *given, int flags, mode_t mode) {
   if (fd >= 0 && fstat(fd, &found) == 0 && (S_ISREG(found.st_mode) || S_ISDIR(found.st_mode))) {
     struct watched *file = &files[fd];
     *file = (struct watched){.active = 1, .inode = found.st_ino, .directory = S_ISDIR(found.st_mode), .reader = -1};
-    file->through = (flags & O_DSYNC) != 0;
+    file->lying = lies != NULL && !file->directory && strstr(path, lies) != NULL;
+    file->through = !file->lying && (flags & O_DSYNC) != 0;
     file->append = (flags & O_APPEND) != 0;
     if (!file->directory) {
       keep(path, file->inode);
@@ -254,7 +258,7 @@ static int sync_watched(int fd, long call) {
   uint64_t upto = last_id, inode = watched ? files[fd].inode : 0;
   pthread_mutex_unlock(&lock);
   int result = (int)syscall(call, fd);
-  if (result == 0 && watched) {
+  if (result == 0 && watched && !files[fd].lying) {
     pthread_mutex_lock(&lock);
     note(SYNCED, inode, upto, 0, 0, NULL, 0);
     pthread_mutex_unlock(&lock);

@@ -44,8 +44,11 @@ interface Entry {
 
 const kinds = [undefined, "write", "cut", "name", "done", "synced", "through"] as const;
 
-/** Prepares a cut for a process that keeps its data in `directory`/data. */
-export async function powerCut(directory: string): Promise<PowerCut> {
+/** Prepares a cut for a process that keeps its data in `directory`/data. Of files with `lying` in their path nothing is synced, whatever the process is told. */
+export async function powerCut(
+  directory: string,
+  options: { readonly lying?: string } = {},
+): Promise<PowerCut> {
   const library = await sharedObject(join(import.meta.dirname, "power-cut.c"));
   const [data, state] = [join(directory, "data"), join(directory, "power-cut")];
   const inodes = join(state, "inodes");
@@ -56,6 +59,7 @@ export async function powerCut(directory: string): Promise<PowerCut> {
       HOLDFAST_CUT_DIRECTORY: data,
       HOLDFAST_CUT_STATE: state,
       UV_USE_IO_URING: "0",
+      ...(options.lying === undefined ? {} : { HOLDFAST_CUT_LIES: options.lying }),
     },
     apply: (random) => {
       const entries = readEntries(join(state, "log"));

@@ -38,6 +38,7 @@ export interface Counts {
   readonly disordered: number;
   readonly corrupt: number;
   readonly unsaid: number;
+  readonly gaps: number;
   readonly failures: readonly string[];
 }
 
@@ -61,14 +62,13 @@ const endMs = 300_000;
 /** Runs the cycles and answers what was found; throws when the broker does not start or the client fails. */
 export async function run(options: CrashOptions): Promise<CrashReport> {
   const { cycles, target, seed } = options;
-  const program = await goProgram(join(import.meta.dirname, "go"));
   mkdirSync(join(cacheDirectory, "crash"), { recursive: true });
   // Without links in the path: the power cut knows files by the path that the process uses.
   const directory = realpathSync(mkdtempSync(join(cacheDirectory, "crash", "broker-")));
   const cut = options.power ? await powerCut(directory) : undefined;
   const broker = await startBroker(target, { directory, ...(cut === undefined ? {} : { env: cut.env }) });
   const random = seeded(seed);
-  const load = startLoad(program, broker.address);
+  const load = await startLoad(broker.address, "crash");
   const kills = { inStart: 0, undone: 0, startMs: [] as number[] };
   for (let cycle = 1; cycle <= cycles; cycle += 1) {
     await load.acknowledges(1 + Math.floor(random() * 2000));
@@ -112,12 +112,13 @@ export function describeReport(report: CrashReport): string {
     disordered,
     corrupt,
     unsaid,
+    gaps,
     undone,
   } = report;
   return [
     `${cycles} cycles of kill -9 under load, ${killedInStart} more kills within a start, ${undone} unsynced writes taken back`,
     `${acked} acknowledged, ${served} served while running, ${read} read at the end`,
-    `lost ${lost} · doubled ${doubled} · out of order ${disordered} · moved ${moved} · corrupt ${corrupt} · served and changed ${unsaid}`,
+    `lost ${lost} · doubled ${doubled} · out of order ${disordered} · moved ${moved} · corrupt ${corrupt} · served and changed ${unsaid} · gaps ${gaps}`,
     `ready again after ${report.startMsMedian} ms (median), ${report.startMsMax} ms (worst)`,
     ...report.failures.map((failure) => `failure: ${failure}`),
     report.passed ? "passed" : "FAILED",
@@ -134,9 +135,10 @@ function isClean({
   disordered,
   corrupt,
   unsaid,
+  gaps,
   failures,
 }: Counts): boolean {
-  const faults = lost + moved + doubled + disordered + corrupt + unsaid + failures.length;
+  const faults = lost + moved + doubled + disordered + corrupt + unsaid + gaps + failures.length;
   return faults === 0 && acked === sent && read === sent && sent > 0;
 }
 
@@ -156,28 +158,26 @@ async function killInStart(
   kills.undone += cut?.apply(random) ?? 0;
 }
 
-interface Load {
+export interface Load {
   acked(): number;
   /** Waits until so many more records were acknowledged. */
   acknowledges(count: number): Promise<void>;
   end(): Promise<Counts>;
 }
 
-function startLoad(program: string, address: string): Load {
+/** Starts the writing and reading client on a topic of its own, which it makes. */
+export async function startLoad(address: string, topic: string): Promise<Load> {
+  const program = await goProgram(join(import.meta.dirname, "go"));
   let acked = 0;
   let counts: Counts | undefined;
   const input = new PassThrough();
-  const client: Running = start(
-    program,
-    [address, "crash", String(partitionCount), String(recordsPerSecond)],
-    {
-      input,
-      onLine: (line) => {
-        if (line.startsWith("acked ")) acked = Number(line.slice(6));
-        else if (line.startsWith("{")) counts = JSON.parse(line) as Counts;
-      },
+  const client: Running = start(program, [address, topic, String(partitionCount), String(recordsPerSecond)], {
+    input,
+    onLine: (line) => {
+      if (line.startsWith("acked ")) acked = Number(line.slice(6));
+      else if (line.startsWith("{")) counts = JSON.parse(line) as Counts;
     },
-  );
+  });
   return {
     acked: () => acked,
     acknowledges: async (count) => {
@@ -202,7 +202,7 @@ function startLoad(program: string, address: string): Load {
 }
 
 /** Numbers in [0, 1) from a seed (mulberry32). */
-function seeded(seed: number): () => number {
+export function seeded(seed: number): () => number {
   let state = seed | 0;
   return () => {
     state = (state + 0x6d2b79f5) | 0;
