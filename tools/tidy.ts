@@ -41,7 +41,7 @@ function checkSource(path: string): void {
   lines.forEach((line, index) => {
     if (/^\s*(\/\/|\*|\/\*)/.test(line)) return;
     const found =
-      /(?<!")\b(Date\.now|new Date\(\)|Math\.random|setTimeout|setInterval|setImmediate|performance\.now|process\.)/.exec(
+      /(?<!")\b(Date\.now|new Date\(\)|Math\.random|setTimeout|setInterval|setImmediate|performance\.now|process\.\w)/.exec(
         line,
       );
     if (found !== null)
