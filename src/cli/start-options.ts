@@ -8,6 +8,8 @@ import { parseProperties } from "./properties.ts";
 export interface StartOptions {
   readonly listen: Address;
   readonly http: Address;
+  /** Nobody asked for this port: another one will do when it is taken. */
+  readonly httpIsDefault: boolean;
   readonly advertised: Address | null;
   readonly data: string;
   readonly settings: ReadonlyMap<string, string>;
@@ -55,7 +57,7 @@ export function readStartOptions(args: readonly string[]): StartOptions {
   if (!isLoopback(listen.host) && !settings.has("auto.create.topics.enable")) {
     settings.set("auto.create.topics.enable", "false");
   }
-  return { listen, http, advertised, data: given.data, settings };
+  return { listen, http, httpIsDefault: given.http === undefined, advertised, data: given.data, settings };
 }
 
 function parseFlags(args: readonly string[]) {

@@ -78,7 +78,7 @@ async function serve(options: StartOptions, terminal: boolean): Promise<void> {
       if (!stopping) fatal("broker.failed: nothing more can be acknowledged by this process", cause);
     },
   });
-  const http = await serveHttp(options.http, {
+  const http = await openHttp(options, log, {
     "/metrics": () => metrics(meter),
     "/health": () => health(broker),
   });
@@ -99,6 +99,21 @@ async function serve(options: StartOptions, terminal: boolean): Promise<void> {
     process.on(signal, () => {
       stop(signal).catch((error: unknown) => fatal("broker.stop-failed", error));
     });
+  }
+}
+
+/** A second broker on one machine, started with another `--listen` only, is not refused for its metrics. */
+async function openHttp(
+  options: StartOptions,
+  log: OpenLogger,
+  routes: Parameters<typeof serveHttp>[1],
+): Promise<HttpServer> {
+  try {
+    return await serveHttp(options.http, routes);
+  } catch (error) {
+    if (!(error instanceof RefusedError) || !options.httpIsDefault) throw error;
+    log.warn("http.port-taken: a free one is used", { wanted: options.http.port });
+    return serveHttp({ host: options.http.host, port: 0 }, routes);
   }
 }
 
