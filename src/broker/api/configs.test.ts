@@ -129,6 +129,17 @@ describe("DescribeConfigs", () => {
     );
   });
 
+  test("tells a resource once, however often it is named", async (t) => {
+    const broker = await aBroker(t);
+    const resource = { resourceType: brokerResource, resourceName: "1", configurationKeys: null };
+    const { results } = await broker.ask(DescribeConfigs, {
+      resources: Array(50).fill(resource) as (typeof resource)[],
+      includeSynonyms: false,
+      includeDocumentation: false,
+    });
+    assert.equal(results.length, 1);
+  });
+
   test("refuses what it cannot tell", async (t) => {
     const broker = await aBroker(t);
     const codes = [

@@ -3,6 +3,7 @@ import { ErrorCode } from "../../protocol/errors.ts";
 import { CreatePartitions, type CreatePartitionsRequest } from "../../protocol/messages/create-partitions.ts";
 import type { Services } from "../context.ts";
 import { handle } from "../handle.ts";
+import { PartitionRoom } from "../partition-room.ts";
 import { accepted, attempt, type Refusal, refusal, repeated, voidRefusal } from "../refusal.ts";
 
 type Wanted = CreatePartitionsRequest["topics"][number];
@@ -10,12 +11,13 @@ type Wanted = CreatePartitionsRequest["topics"][number];
 export const createPartitions = handle(CreatePartitions, {
   async decide({ topics, validateOnly }, { services }) {
     const twice = repeated(topics.map(({ name }) => name));
+    const room = new PartitionRoom(services);
     const once = new Map(topics.map((topic) => [topic.name, topic])).values();
     const results = await Promise.all(
       Array.from(once, async (wanted) => {
         const outcome = twice.has(wanted.name)
           ? refusal(ErrorCode.INVALID_REQUEST, "The topic is named twice in the request.")
-          : await add(wanted, validateOnly, services);
+          : await add(wanted, validateOnly, room, services);
         return { name: wanted.name, ...outcome };
       }),
     );
@@ -23,24 +25,23 @@ export const createPartitions = handle(CreatePartitions, {
   },
 });
 
-async function add(wanted: Wanted, validateOnly: boolean, services: Services): Promise<Refusal> {
+async function add(
+  wanted: Wanted,
+  validateOnly: boolean,
+  room: PartitionRoom,
+  services: Services,
+): Promise<Refusal> {
   const { topics } = services;
   const topic = topics.byName(wanted.name);
   if (topic === undefined) return refusal(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION);
-  const wrong = check(wanted, topic.partitions.length, roomFor(services));
+  const wrong = check(wanted, topic.partitions.length) ?? room.take(wanted.count - topic.partitions.length);
   if (wrong !== null || validateOnly) return wrong ?? accepted;
   const outcome = await attempt(() => topics.addPartitions(topic.id, wanted.count));
   if ("errorCode" in outcome) return outcome;
   return outcome.kind === "done" ? accepted : voidRefusal(outcome.reason);
 }
 
-function roomFor({ topics, config }: Services): number {
-  let room = config.get("holdfast.partitions.max");
-  for (const topic of topics.all()) room -= topic.partitions.length;
-  return Math.max(0, room);
-}
-
-function check({ name, count, assignments }: Wanted, current: number, room: number): Refusal | null {
+function check({ name, count, assignments }: Wanted, current: number): Refusal | null {
   const added = count - current;
   if (added === 0)
     return refusal(ErrorCode.INVALID_PARTITIONS, `Topic '${name}' already has ${current} partition(s).`);
@@ -48,12 +49,6 @@ function check({ name, count, assignments }: Wanted, current: number, room: numb
     return refusal(
       ErrorCode.INVALID_PARTITIONS,
       `Topic '${name}' has ${current} partition(s); ${count} would not be an increase.`,
-    );
-  }
-  if (added > room) {
-    return refusal(
-      ErrorCode.INVALID_PARTITIONS,
-      `${added} more partitions are more than holdfast.partitions.max leaves (${room}).`,
     );
   }
   if (assignments === null) return null;

@@ -15,6 +15,7 @@ import { replicationFactor } from "../cluster-view.ts";
 import { topicEntries } from "../config-view.ts";
 import type { Services } from "../context.ts";
 import { handle } from "../handle.ts";
+import { PartitionRoom } from "../partition-room.ts";
 import { accepted, attempt, type Refusal, refusal, repeated, voidRefusal } from "../refusal.ts";
 import { refuseTopicSettings } from "../topic-config.ts";
 import { refuseTopicName } from "../topics.ts";
@@ -26,7 +27,7 @@ export const createTopics = handle(CreateTopics, {
   async decide(request, { services }) {
     const twice = repeated(request.topics.map(({ name }) => name));
     const neighbours = new Neighbours(services);
-    let room = services.config.get("holdfast.partitions.max") - partitionsOf(services);
+    const room = new PartitionRoom(services);
     // No await before each topic that holds is with the journal: they share a slot.
     const once = new Map(request.topics.map((topic) => [topic.name, topic])).values();
     const results = Array.from(once, async (wanted) => {
@@ -34,7 +35,6 @@ export const createTopics = handle(CreateTopics, {
         ? refusal(ErrorCode.INVALID_REQUEST, "The topic is named twice in the request.")
         : planTopic(wanted, services, neighbours, room);
       if ("errorCode" in plan) return refuse(wanted, plan);
-      room -= plan.partitionCount;
       neighbours.add(wanted.name);
       return request.validateOnly ? created(plan, null, services) : create(plan, services);
     });
@@ -48,13 +48,12 @@ interface Plan {
   readonly configs: ReadonlyMap<string, string>;
 }
 
-function partitionsOf({ topics }: Services): number {
-  let count = 0;
-  for (const topic of topics.all()) count += topic.partitions.length;
-  return count;
-}
-
-function planTopic(wanted: Wanted, services: Services, neighbours: Neighbours, room: number): Plan | Refusal {
+function planTopic(
+  wanted: Wanted,
+  services: Services,
+  neighbours: Neighbours,
+  room: PartitionRoom,
+): Plan | Refusal {
   const { name } = wanted;
   const wrongName = refuseTopicName(name);
   if (wrongName !== null) {
@@ -72,14 +71,9 @@ function planTopic(wanted: Wanted, services: Services, neighbours: Neighbours, r
   }
   const partitionCount = countPartitions(wanted, services.config.get("num.partitions"));
   if (typeof partitionCount === "object") return partitionCount;
-  if (partitionCount > room) {
-    return refusal(
-      ErrorCode.INVALID_PARTITIONS,
-      `${partitionCount} partitions are more than holdfast.partitions.max leaves (${Math.max(0, room)}).`,
-    );
-  }
   const configs = configsOf(wanted, services);
-  return "errorCode" in configs ? configs : { name, partitionCount, configs };
+  if ("errorCode" in configs) return configs;
+  return room.take(partitionCount) ?? { name, partitionCount, configs };
 }
 
 /** Checks partitions, replication factor and assignment together. */

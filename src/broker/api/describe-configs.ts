@@ -15,11 +15,20 @@ import { refuseTopicName } from "../topics.ts";
 type Resource = DescribeConfigsRequest["resources"][number];
 type Result = DescribeConfigsResponse["results"][number];
 
+/** So many resources are told in one answer. */
+const resourcesMax = 20_000;
+const tooMany = refusal(
+  ErrorCode.POLICY_VIOLATION,
+  `One request is told at most ${resourcesMax} resources; ask for the others in another.`,
+);
+
 export const describeConfigs = handle(DescribeConfigs, {
   decide(request, { services }) {
-    const results = request.resources.map((resource): Result => {
+    // Each once, however often it is named: an answer is a hundred times as large as its question.
+    const once = new Map(request.resources.map((resource) => [keyOf(resource), resource])).values();
+    const results = Array.from(once, (resource, at): Result => {
       const { resourceType, resourceName } = resource;
-      const found = entriesOf(resource, services);
+      const found = at < resourcesMax ? entriesOf(resource, services) : tooMany;
       if ("errorCode" in found) return { ...found, resourceType, resourceName, configs: [] };
       const wanted = resource.configurationKeys === null ? null : new Set(resource.configurationKeys);
       const configs = found
@@ -34,6 +43,8 @@ export const describeConfigs = handle(DescribeConfigs, {
     return { throttleTimeMs: 0, results };
   },
 });
+
+const keyOf = ({ resourceType, resourceName }: Resource): string => `${resourceType} ${resourceName}`;
 
 function entriesOf(
   { resourceType, resourceName }: Resource,

@@ -101,6 +101,16 @@ test("a topic that is not there is refused, made on first use only when client a
   assert.equal(internal.isInternal, true);
 });
 
+test("first uses stop where the broker has as many partitions as it may", async (t) => {
+  const broker = await aBroker(t, { "holdfast.partitions.max": "2" });
+  const topics = await topicsOf(broker, { topics: named("a", "b", "c"), allowAutoTopicCreation: true });
+  const { NONE, INVALID_PARTITIONS } = ErrorCode;
+  assert.deepEqual(
+    topics.map(({ errorCode }) => errorCode),
+    [NONE, NONE, INVALID_PARTITIONS],
+  );
+});
+
 test("auto.create.topics.enable=false makes no topic on first use", async (t) => {
   const broker = await aBroker(t, { "auto.create.topics.enable": "false" });
   const [absent] = await topicsOf(broker, { topics: named("new"), allowAutoTopicCreation: true });

@@ -17,6 +17,7 @@ import {
 } from "../cluster-view.ts";
 import type { RequestContext } from "../context.ts";
 import { handle } from "../handle.ts";
+import { PartitionRoom } from "../partition-room.ts";
 import { attempt } from "../refusal.ts";
 import { refuseTopicName } from "../topics.ts";
 
@@ -37,10 +38,11 @@ export const metadata = handle(Metadata, {
       );
       return response(request, context, topics, ErrorCode.INVALID_REQUEST);
     }
+    const room = new PartitionRoom(services);
     const topics =
       wanted === null
         ? Array.from(services.topics.all(), (topic) => describe(topic, context, isAsked))
-        : await Promise.all(distinct(wanted).map((topic) => find(topic, request, context)));
+        : await Promise.all(distinct(wanted).map((topic) => find(topic, request, room, context)));
     return response(request, context, topics, ErrorCode.NONE);
   },
 });
@@ -73,7 +75,12 @@ function response(
   };
 }
 
-async function find(wanted: Wanted, request: MetadataRequest, context: RequestContext): Promise<Topic> {
+async function find(
+  wanted: Wanted,
+  request: MetadataRequest,
+  room: PartitionRoom,
+  context: RequestContext,
+): Promise<Topic> {
   const { topics, config } = context.services;
   const isAsked = request.includeTopicAuthorizedOperations;
   const { name, topicId } = wanted;
@@ -90,6 +97,8 @@ async function find(wanted: Wanted, request: MetadataRequest, context: RequestCo
   if (!request.allowAutoTopicCreation || !config.get("auto.create.topics.enable") || isInternalTopic(name)) {
     return refuse(absent, ErrorCode.UNKNOWN_TOPIC_OR_PARTITION);
   }
+  const full = room.take(config.get("num.partitions"));
+  if (full !== null) return refuse(absent, full.errorCode);
   const made = await attempt(() => topics.createOnUse(name));
   if (made === undefined) return refuse(absent, ErrorCode.UNKNOWN_TOPIC_OR_PARTITION);
   if ("errorCode" in made) return refuse(absent, made.errorCode);

@@ -193,6 +193,20 @@ describe("CreateTopics", () => {
     assert.equal(broker.broker.services.topics.byName("orders"), undefined);
   });
 
+  test("makes at most 10,000 partitions in one request, as Kafka", async (t) => {
+    const broker = await aBroker(t);
+    const topics = [
+      aTopic({ name: "a", numPartitions: 9_990 }),
+      aTopic({ name: "b", numPartitions: 11 }),
+      aTopic({ name: "c", numPartitions: 10 }),
+    ];
+    const results = await create(broker, topics, { validateOnly: true });
+    assert.deepEqual(
+      results.map(({ errorCode }) => errorFacts(errorCode).name),
+      ["NONE", "POLICY_VIOLATION", "NONE"],
+    );
+  });
+
   test("refuses a topic that one request names twice, once", async (t) => {
     const broker = await aBroker(t);
     const results = await create(broker, [aTopic(), aTopic({ name: "other" }), aTopic()]);
