@@ -108,9 +108,9 @@ export class SegmentIndex {
     const atEnd = ref.sectionStart + ref.sectionBytes - trailerBytes - ref.footerBytes;
     const footer = await this.#readFooter(identity, ref, atEnd);
     if (!(footer instanceof DamageError)) return footer;
-    this.#log.error("segment.footer.damaged", { cause: footer });
     const copy = await this.#readFooter(identity, ref, ref.sectionStart);
     if (copy instanceof DamageError) throw footer;
+    this.#log.error("segment.footer.damaged", { cause: footer });
     return copy;
   }
 

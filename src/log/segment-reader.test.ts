@@ -139,7 +139,9 @@ test("a damaged block is named, and what lies before and behind it is read", asy
   const bytes = store.objects.get(ref.object) as Uint8Array;
   const hit = 128 + ref.footerBytes + 3 * 140_061 + 500;
   bytes[hit] = (bytes[hit] as number) ^ 1;
-  const reader = aReader(store);
+  const lines: string[] = [];
+  const log = { error: (event: string) => void lines.push(event) };
+  const reader = new SegmentReader({ store, log, blockBytesMax: 1 << 20, indexBytesMax: 1 << 20 });
   const source = aSource([ref]);
   const before = await reader.read(source, offset(0), everything);
   assert.ok(before.kind === "batches" && before.next === 6);
@@ -151,6 +153,8 @@ test("a damaged block is named, and what lies before and behind it is read", asy
     at.error.message,
     /Offsets 6 to 8 of partition 3 of topic AAAAAAAAAAAAAAAAAAAAAQ in seg\/000000000007\/000000000000 /,
   );
+  await reader.read(source, offset(6), everything);
+  assert.deepEqual(lines, ["segment.damaged"], "it is reported once");
   const behind = await reader.read(source, at.to, everything);
   assert.ok(behind.kind === "batches");
   assert.ok(equalBytes(concatBytes(behind.chunks), bytesFrom(batches, 8)));

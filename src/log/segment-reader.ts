@@ -49,7 +49,7 @@ export type TimestampRead =
 
 export interface SegmentReaderOptions {
   readonly store: ObjectStore;
-  /** Hears of damage that a copy made good. */
+  /** Hears of damage: what readers were refused, and what a copy made good. */
   readonly log?: Pick<Logger, "error">;
   /** Bytes of blocks that are kept. */
   readonly blockBytesMax: number;
@@ -66,16 +66,22 @@ const aheadBytesMax = 4 * 1024 * 1024;
 /** So many readers are read ahead for at the same time. */
 const aheadLoadsMax = 4;
 
+/** So many damaged ranges are remembered as reported. */
+const reportedMax = 10_000;
+
 export class SegmentReader {
   /** Footers, lists and the way to a segment. */
   readonly index: SegmentIndex;
   readonly blocks: BlockLoader;
   readonly #ahead: ReadAhead;
+  readonly #log: Pick<Logger, "error"> | undefined;
+  readonly #reported = new Set<string>();
   #aheadLoads = 0;
 
   constructor(options: SegmentReaderOptions) {
     this.index = new SegmentIndex(options.store, options.indexBytesMax, options.log);
     this.blocks = new BlockLoader(options.store, options.blockBytesMax);
+    this.#log = options.log;
     this.#ahead = new ReadAhead(Math.min(aheadBytesMax, Math.floor(options.blockBytesMax / 8)));
   }
 
@@ -87,7 +93,16 @@ export class SegmentReader {
   async read(source: SegmentSource, from: Offset, bounds: ReadBounds): Promise<SegmentRead> {
     const answer = await lookAgain(() => this.#read(source, from, bounds));
     if (answer.kind === "batches") this.#readAhead(source, from, answer.next);
+    if (answer.kind === "damaged") this.#report(answer);
     return answer;
+  }
+
+  /** Each damaged range once, however often it is asked for. */
+  #report({ from, to, error }: Damaged): void {
+    if (this.#reported.has(error.message)) return;
+    if (this.#reported.size === reportedMax) this.#reported.clear();
+    this.#reported.add(error.message);
+    this.#log?.error("segment.damaged", { from, to, cause: error });
   }
 
   async #read(source: SegmentSource, from: Offset, bounds: ReadBounds): Promise<SegmentRead> {
@@ -127,12 +142,12 @@ export class SegmentReader {
   }
 
   /** The first batch in [from, limit) that by its header has a timestamp ≥ `timestamp`, ms since 1970. */
-  findTimestamp(
+  async findTimestamp(
     source: SegmentSource,
     timestamp: number,
     range: { readonly from: Offset; readonly limit: Offset },
   ): Promise<TimestampRead> {
-    return lookAgain(async () => {
+    const answer = await lookAgain<TimestampRead>(async () => {
       for (const ref of await this.index.from(source, range.from)) {
         if (!hasRecords(ref) || ref.maxTimestamp < timestamp) continue;
         if (ref.base >= range.limit) break;
@@ -141,6 +156,8 @@ export class SegmentReader {
       }
       return { kind: "absent" };
     });
+    if (answer.kind === "damaged") this.#report(answer);
+    return answer;
   }
 
   async #findTimestampIn(
