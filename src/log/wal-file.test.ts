@@ -188,3 +188,34 @@ test("an epoch of which the beginning is not needed any more is read again witho
   assert.deepEqual(again.entries, entries.slice(5));
   assert.deepEqual(again.reports, []);
 });
+
+test("a block that cannot be read is damage with a name, unless it may be the newest frame's", async () => {
+  const world = makeWorld();
+  const wal = await world.run(world.open(epoch));
+  for (let base = 0; base < 5; base++) await world.run(wal.whenDurable(wal.append([anEntry({ base })])));
+  world.crash();
+  const unreadable = (block: number) => {
+    world.disk.refuseRead = (path, begin, length) =>
+      path.endsWith("0.log") && begin < (block + 1) * 4096 && block * 4096 < begin + length;
+  };
+  const frames = (await world.run(world.recover(epoch))).entries.map(({ position }) => position);
+  assert.ok((frames[2] as number) <= 8192, "the frames under test lie in file 0");
+  unreadable(2);
+  const recovered = await world.run(world.recover(epoch));
+  assert.deepEqual(
+    recovered.entries.map(({ entry }) => entry.baseOffset),
+    [1, 2, 3, 4],
+  );
+  assert.deepEqual(
+    recovered.holes.map(({ from, to }) => [from, to]),
+    [[0, 1]],
+  );
+  assert.ok(recovered.reports.some(({ kind }) => kind === "unreadable-block"));
+  const newest = [...world.disk.paths()].filter((path) => path.endsWith(".log")).length - 1;
+  const last = world.disk.contents(`wal/1/${newest}.log`);
+  let block = last.byteLength / 4096 - 1;
+  while (last.subarray(block * 4096, block * 4096 + 4).every((byte) => byte === 0)) block--;
+  world.disk.refuseRead = (path, begin, length) =>
+    path.endsWith(`/${newest}.log`) && begin < (block + 1) * 4096 && block * 4096 < begin + length;
+  await assert.rejects(world.run(world.recover(epoch)), { errno: "EIO" });
+});

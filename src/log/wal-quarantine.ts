@@ -3,6 +3,7 @@
  * reported: without a witness nobody can prove that it was not acknowledged. Clean are zeros, and in a
  * recycled file every block that does not claim to be a frame of this file. The log itself is not touched.
  */
+import { equalBytes } from "../base/bytes.ts";
 import { DiskError } from "../base/errors.ts";
 import type { Disk } from "../base/ports.ts";
 import { BLOCK_BYTES, carriesSalt, FileOrigin } from "./wal-format.ts";
@@ -43,16 +44,16 @@ async function uncleanRange(
   let end = -1;
   for (let at = from; at < file.bytes; at += BLOCK_BYTES) {
     const block = await scan.read(file, at, BLOCK_BYTES);
-    const clean =
-      file.origin === FileOrigin.recycled
-        ? !carriesSalt(block, file.salt)
-        : block.every((byte) => byte === 0);
+    const clean = file.origin === FileOrigin.recycled ? !carriesSalt(block, file.salt) : isZero(block);
     if (clean) continue;
     if (begin < 0) begin = at;
     end = at + block.byteLength;
   }
   return begin < 0 ? null : { begin, end };
 }
+
+const zeros = new Uint8Array(BLOCK_BYTES);
+const isZero = (block: Uint8Array): boolean => equalBytes(block, zeros.subarray(0, block.byteLength));
 
 async function copyOut(
   disk: Disk,

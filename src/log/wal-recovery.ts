@@ -63,6 +63,7 @@ export async function recoverEpoch(options: RecoverOptions): Promise<RecoveredWa
     const reading = new Reading(scan, options, reports);
     await reading.run();
     if (options.recorded === null) {
+      await scan.refuseUnreadableEnd(reading.position);
       await quarantineTail(options.disk, scan, reading.position, reports);
       await keep(options.disk, scan, reading);
     }

@@ -4,7 +4,7 @@
  * by what the caller keeps. A file counts as foreign only when both copies of its header say so, or when
  * no frame in it proves the contrary.
  */
-import { RefusedError } from "../base/errors.ts";
+import { DiskError, RefusedError } from "../base/errors.ts";
 import type { BrokerEpoch } from "../base/ids.ts";
 import type { Disk, DiskFile } from "../base/ports.ts";
 import {
@@ -22,11 +22,12 @@ import {
   walDirectory,
 } from "./wal-format.ts";
 
-const windowBytes = 4 * 1024 * 1024;
+const windowBytes = 2 * 1024 * 1024;
 
 /** Something a person should hear of. */
 export interface RecoveryReport {
   readonly kind:
+    | "unreadable-block"
     | "damaged-file-header"
     | "damaged-frame"
     | "hole"
@@ -60,15 +61,19 @@ export class WalScan {
   /** The epoch's files in order; bases rise. */
   readonly files: readonly ScannedFile[];
   #window: { readonly file: ScannedFile; readonly at: number; readonly bytes: Uint8Array } | null = null;
+  readonly #report: Report;
+  /** Blocks that the disk refused to read, by path and first byte. They count as damaged. */
+  readonly #unreadable = new Set<string>();
 
-  private constructor(files: readonly ScannedFile[]) {
+  private constructor(files: readonly ScannedFile[], report: Report) {
     this.files = files;
+    this.#report = report;
   }
 
   /** Opens the files of an epoch; none when there is no directory. Rejects with `DiskError`, or `RefusedError` for a newer format. */
   static async open(
     options: { readonly disk: Disk; readonly clusterId: string; readonly epoch: BrokerEpoch },
-    report: (report: RecoveryReport) => void,
+    report: Report,
   ): Promise<WalScan> {
     const { disk, epoch } = options;
     const directory = walDirectory(epoch);
@@ -90,7 +95,7 @@ export class WalScan {
         });
       } else files.push(file);
     }
-    return new WalScan(files);
+    return new WalScan(files, report);
   }
 
   /** The file in which a frame at `position` would lie, and where; null before the first. */
@@ -115,11 +120,37 @@ export class WalScan {
       at < window.at ||
       end > window.at + window.bytes.byteLength
     ) {
-      const bytes = await file.handle.read(at, Math.min(Math.max(windowBytes, length), file.bytes - at));
+      const wanted = Math.min(Math.max(windowBytes, length), file.bytes - at);
+      const bytes = await readAround(file.handle, at, wanted, (block) => this.#noteUnreadable(file, block));
       window = { file, at, bytes };
       this.#window = window;
     }
     return window.bytes.subarray(at - window.at, end - window.at);
+  }
+
+  #noteUnreadable(file: ScannedFile, at: number): void {
+    const place = `${file.path} ${at}`;
+    if (this.#unreadable.has(place)) return;
+    this.#unreadable.add(place);
+    this.#report({
+      kind: "unreadable-block",
+      message: `${file.path} cannot be read at byte ${at}; what lay there counts as damaged`,
+    });
+  }
+
+  /**
+   * Throws when the end at `position` is only an end because the disk refuses to read what follows: that
+   * may be the newest acknowledged frame, of which nothing else tells.
+   */
+  async refuseUnreadableEnd(position: number): Promise<void> {
+    const place = this.locate(position);
+    if (place === null) return;
+    const frame = await this.frameAt(position);
+    const end = place.at + (frame?.header.length ?? BLOCK_BYTES);
+    for (let at = place.at; at < end; at += BLOCK_BYTES) {
+      if (!this.#unreadable.has(`${place.file.path} ${at}`)) continue;
+      throw new DiskError({ errno: "EIO", operation: "read", path: place.file.path });
+    }
   }
 
   /** The frame whose sound header lies at `position`, or null. */
@@ -178,6 +209,39 @@ export class WalScan {
   }
 }
 
+/**
+ * Reads, and where the disk reports an error reads again block by block: those that fail twice come back
+ * as zeros and are told. Any other error than EIO rejects.
+ */
+async function readAround(
+  handle: DiskFile,
+  begin: number,
+  length: number,
+  onUnreadable: (at: number) => void,
+): Promise<Uint8Array> {
+  try {
+    return await handle.read(begin, length);
+  } catch (cause) {
+    if (!isReadError(cause)) throw cause;
+  }
+  const bytes = new Uint8Array(length);
+  for (let at = 0; at < length; at += BLOCK_BYTES) {
+    try {
+      bytes.set(await handle.read(begin + at, Math.min(BLOCK_BYTES, length - at)), at);
+    } catch (cause) {
+      if (!isReadError(cause)) throw cause;
+      onUnreadable(begin + at);
+    }
+  }
+  return bytes;
+}
+
+function isReadError(cause: unknown): boolean {
+  return cause instanceof DiskError && cause.errno === "EIO";
+}
+
+type Report = (report: RecoveryReport) => void;
+
 interface FileToOpen {
   readonly disk: Disk;
   readonly clusterId: string;
@@ -186,14 +250,11 @@ interface FileToOpen {
   readonly path: string;
 }
 
-async function openFile(
-  options: FileToOpen,
-  report: (report: RecoveryReport) => void,
-): Promise<ScannedFile | null> {
+async function openFile(options: FileToOpen, report: Report): Promise<ScannedFile | null> {
   const { disk, clusterId, epoch, fileNumber, path } = options;
   const handle = await disk.open(path, { mode: "read", lane: "wal" });
   const bytes = await handle.size();
-  const blocks = await handle.read(0, FRAMES_BEGIN);
+  const blocks = await readAround(handle, 0, Math.min(FRAMES_BEGIN, bytes), () => undefined);
   const copies = [0, BLOCK_BYTES].map((at) => decodeFileHeader(blocks.subarray(at, at + BLOCK_BYTES)));
   const isOurs = (header: FileHeader) =>
     header.epoch === epoch && header.fileNumber === fileNumber && header.clusterId === clusterId;
@@ -248,7 +309,8 @@ async function findByFrames(
   fileNumber: number,
 ): Promise<{ readonly base: number; readonly salt: Uint8Array } | null> {
   for (let begin = FRAMES_BEGIN; begin < fileBytes; begin += windowBytes) {
-    const window = await handle.read(begin, windowBytes);
+    const length = Math.min(windowBytes, fileBytes - begin);
+    const window = await readAround(handle, begin, length, () => undefined);
     for (let at = 0; at < window.byteLength; at += BLOCK_BYTES) {
       const block = window.subarray(at, at + BLOCK_BYTES);
       const salt = saltOfFrame(block, epoch, fileNumber);

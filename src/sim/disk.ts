@@ -83,6 +83,8 @@ export class SimDisk implements Disk {
   #calls = 0;
   /** Asked at each call whether it shall fail. */
   fault: ((call: DiskCall) => DiskFault | undefined) | null = null;
+  /** Asked at each read: true lets it fail with EIO (a bad sector, for as long as it says so). */
+  refuseRead: ((path: string, position: number, length: number) => boolean) | null = null;
   /** Told whenever a pending unit was made or settled: each is a moment at which the power may fail. */
   onStep: (() => void) | null = null;
   capacityBytes: number;
@@ -351,6 +353,9 @@ export class SimDisk implements Disk {
 
   async readFile(file: SimFile, path: string, position: number, length: number): Promise<Uint8Array> {
     await this.#call("read", path, length);
+    if (this.refuseRead?.(path, position, length) === true) {
+      throw new DiskError({ errno: "EIO", operation: "read", path });
+    }
     return file.visible.read(position, length);
   }
 
