@@ -232,6 +232,19 @@ describe("CreateTopics", () => {
     );
   });
 
+  test("a full disk refuses with an error that can be tried again, and creates when there is room", async (t) => {
+    const broker = await aBroker(t);
+    await broker.createTopic("before");
+    broker.disk.capacityBytes = 0;
+    const [refused] = await create(broker, [aTopic()]);
+    assert.equal(refused?.errorCode, ErrorCode.KAFKA_STORAGE_ERROR);
+    assert.match(refused?.errorMessage ?? "", /ENOSPC/);
+    assert.equal(broker.broker.services.topics.byName("orders"), undefined);
+    broker.disk.capacityBytes = Number.POSITIVE_INFINITY;
+    const [created] = await create(broker, [aTopic()]);
+    assert.equal(created?.errorCode, ErrorCode.NONE);
+  });
+
   test("every version creates, and what was created is there after a restart", async (t) => {
     const broker = await aBroker(t);
     const versions = [2, 3, 4, 5, 6, 7];
