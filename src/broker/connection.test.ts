@@ -540,23 +540,52 @@ describe("what a client can make us hold", () => {
     assert.ok(sockets.every((socket) => !socket.paused));
   });
 
-  it("who holds memory without moving while everybody waits is given up", async () => {
+  it("when nothing was answered for a while, those that hold most are given up until others can read", async () => {
     const { connect, advance, log } = world(
       { decide: (asked) => echoOf(asked) },
       { "queued.max.request.bytes": "10000" },
     );
-    const [hostile, honest] = [connect(), connect()];
-    const claim = Buffer.alloc(11_000);
+    const hostile = sequence(6).map(() => connect());
+    const [small, honest] = [connect(), connect()];
+    const claim = Buffer.alloc(1900);
     claim.writeInt32BE(50_000_000);
-    hostile.send(claim);
+    small.send(claim.subarray(0, 10));
+    for (const socket of hostile) socket.send(claim);
     assert.equal(honest.paused, true);
     advance(10_000);
     await settled();
-    assert.equal(hostile.closed, true);
+    assert.equal(hostile.filter((socket) => socket.closed).length, 3);
     assert.match(String(log[0]?.facts["reason"]), /held memory/);
+    assert.deepEqual([small.closed, honest.closed], [false, false]);
     assert.equal(honest.paused, false);
     honest.send(request(1));
     assert.deepEqual(honest.answers, [1]);
+  });
+
+  it("clients that wait for their answers do not keep half-received requests from going on", async () => {
+    const hand = byHand();
+    const { connect } = world(hand.stages, { "queued.max.request.bytes": "10000" });
+    const [waiting, half] = [connect(), connect()];
+    waiting.send(request(1));
+    const large = request(2, new Uint8Array(12_000));
+    half.send(large.subarray(0, 11_000));
+    assert.deepEqual([waiting.paused, half.paused], [true, false]);
+    half.send(large.subarray(11_000));
+    assert.deepEqual(hand.decided, [1, 2]);
+  });
+
+  it("while requests that are worked on fill the memory, nobody reads and nobody is given up", async () => {
+    const hand = byHand();
+    const { connect, advance } = world(hand.stages, { "queued.max.request.bytes": "10000" });
+    const [working, half] = [connect(), connect()];
+    half.send(request(2, new Uint8Array(3000)).subarray(0, 1000));
+    working.send(request(1, new Uint8Array(9500)));
+    assert.deepEqual([working.paused, half.paused], [true, true]);
+    advance(60_000);
+    assert.deepEqual([working.closed, half.closed], [false, false]);
+    hand.give.get(1)?.(echoOf({ number: 1, load: noLoad }));
+    await settled();
+    assert.deepEqual([working.paused, half.paused], [false, false]);
   });
 
   it("a connection that ends gives everything back", async () => {

@@ -1,8 +1,8 @@
 /**
  * Bytes of requests in memory, over all connections. Bytes are charged as they arrive, never by what a
- * length claims; at the bound every connection stops reading at once. Half-received requests alone could
- * then block each other for ever, so the one that lacks least may read on; and who holds memory without
- * moving while everybody waits is given up.
+ * length claims; at the bound every connection stops reading at once. Half-received requests could then
+ * block each other for ever, so while they are what fills the memory, the one that lacks least may read
+ * on; and if nothing at all was answered for a while, those that hold most are given up.
  */
 import { assert } from "../base/assert.ts";
 import type { Clock, Timer } from "../base/ports.ts";
@@ -32,7 +32,7 @@ export class RequestBudget {
   #working = 0;
   #blocked = false;
   #finisher: BudgetedReader | null = null;
-  #givenSinceLook = false;
+  #answeredSinceLook = false;
   #timer: Timer | null = null;
 
   constructor(limit: number, clock: Clock) {
@@ -79,13 +79,13 @@ export class RequestBudget {
   /** A request that was begun is answered. */
   end(bytes: number): void {
     this.#working -= bytes;
+    this.#answeredSinceLook = true;
     this.#give(bytes);
   }
 
   #give(bytes: number): void {
     this.#used -= bytes;
     assert(this.#used >= 0 && this.#working >= 0, "no more request bytes are given back than were charged");
-    if (bytes > 0) this.#givenSinceLook = true;
     if (this.#blocked && this.#used <= this.limit * resumeShare) {
       this.#blocked = false;
       this.#finisher = null;
@@ -95,14 +95,22 @@ export class RequestBudget {
     this.unlock();
   }
 
+  /** Requests that are being worked on give their memory back by themselves; is it the others that fill it? */
+  get #idleFillsIt(): boolean {
+    return this.#blocked && this.#working <= this.limit / 2;
+  }
+
   /**
-   * If nothing is being worked on, nothing will come back: lets the request that lacks least arrive. Called
-   * after bytes were charged and what they completed was begun.
+   * Lets the request that lacks least arrive, if otherwise nobody could go on. Called after bytes were
+   * charged and what they completed was begun. Work beyond half the bound ends this, so that a disk that
+   * hangs does not let memory grow.
    */
   unlock(): void {
-    if (!this.#blocked || this.#working > 0) return;
+    if (!this.#idleFillsIt) return;
     if (this.#finisher !== null && this.#finisher.missingBytes > 0) return;
-    this.#finisher?.stopReading();
+    const before = this.#finisher;
+    this.#finisher = null;
+    before?.stopReading();
     let least: BudgetedReader | null = null;
     for (const reader of this.#readers) {
       if (reader.missingBytes === 0) continue;
@@ -113,21 +121,22 @@ export class RequestBudget {
   }
 
   #watch(): void {
-    this.#givenSinceLook = false;
+    this.#answeredSinceLook = false;
     this.#timer = this.#clock.schedule(stallMs, () => {
-      if (!this.#blocked) return;
-      if (!this.#givenSinceLook) this.#giveUpOne();
+      if (!this.#answeredSinceLook && this.#idleFillsIt) this.#giveUpMost();
       if (this.#blocked) this.#watch();
     });
   }
 
-  #giveUpOne(): void {
-    let most: BudgetedReader | null = null;
-    for (const reader of this.#readers) {
-      if (reader.idleBytes > (most?.idleBytes ?? 0)) most = reader;
+  #giveUpMost(): void {
+    const byIdleBytes = [...this.#readers].sort((a, b) => b.idleBytes - a.idleBytes);
+    // A connection gives its bytes back when it has closed, which may be after this.
+    let excess = this.#used - this.limit * resumeShare;
+    for (const reader of byIdleBytes) {
+      if (excess <= 0 || reader.idleBytes === 0) return;
+      excess -= reader.idleBytes;
+      reader.giveUp();
     }
-    // None: the work itself is slow (a disk that hangs), and to drop clients would help nobody.
-    most?.giveUp();
   }
 
   /** Whether `reader` may read although everybody else waits. */
