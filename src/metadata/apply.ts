@@ -189,7 +189,7 @@ function recover(image: ClusterImage, command: commands.Recover): VoidReason | n
     end: command.end,
     holes: command.holes,
     jumped: command.jumped,
-    recoveryHash: command.hash.slice(),
+    recoveryHash: new Uint8Array(command.hash),
     lastList: null,
   };
   image.brokers.set(broker.epoch, sealed);

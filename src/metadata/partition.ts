@@ -4,10 +4,11 @@
  * that the newest reference, whose footer knows producers, epochs and the end, always stays.
  */
 import { type Offset, offset } from "../base/ids.ts";
+import { recentSegmentsMax } from "../log/segment-list.ts";
 import type { FlushRow, ListPointer, SegmentRef } from "../log/segment-ref.ts";
 import type { Fold, Trim } from "./commands.ts";
 import type { VoidReason } from "./outcomes.ts";
-import { type PartitionState, recentSegmentsMax } from "./state.ts";
+import type { PartitionState } from "./state.ts";
 
 export type Change =
   | { readonly kind: "changed"; readonly partition: PartitionState }

@@ -140,7 +140,7 @@ export function decodeSnapshot(from: Uint8Array): ClusterImage {
   image.walKind = read.walKind === WalKind.file ? "file" : "object";
   image.chapterSlots = read.chapterSlots;
   image.nextProducerId = read.nextProducerId;
-  image.previousHash = read.previousHash.slice();
+  image.previousHash = new Uint8Array(read.previousHash);
   for (const row of read.brokers) image.brokers.set(row.epoch, brokerOf(row));
   for (const topic of read.topics) {
     const partitions = topic.partitions.map(
@@ -179,7 +179,7 @@ function brokerOf(row: Broker): BrokerState {
     ...row,
     status,
     end: row.end === NOT_SEALED ? null : row.end,
-    recoveryHash: row.recoveryHash.slice(),
+    recoveryHash: new Uint8Array(row.recoveryHash),
     lastList: lastList === null ? null : { ...lastList, outcomes: lastList.outcomes.map(outcomeOf) },
   };
 }

@@ -13,7 +13,6 @@ import {
   type ProducerId,
   type TopicId,
   type WalPosition,
-  walPosition,
 } from "../base/ids.ts";
 import type { ListPointer, SegmentRef } from "../log/segment-ref.ts";
 import type { CommandOutcome } from "./outcomes.ts";
@@ -115,51 +114,6 @@ export interface Dependency {
 /** No journal has this epoch: the author of INIT and REGISTER, which come before an epoch exists. */
 export const NO_BROKER = brokerEpoch(-1);
 
-/** Recent references of a partition; one more voids the FLUSH, so the owner folds before. */
-export const recentSegmentsMax = 64;
-
-export function topicByName(state: ClusterState, name: string): TopicState | undefined {
-  const id = state.topicIds.get(name);
-  return id === undefined ? undefined : state.topics.get(id);
-}
-
-export function partitionOf(
-  state: ClusterState,
-  topic: TopicId,
-  index: PartitionIndex,
-): PartitionState | undefined {
-  return state.topics.get(topic)?.partitions[index];
-}
-
 export function isLive(state: ClusterState, epoch: BrokerEpoch): boolean {
   return state.brokers.get(epoch)?.status === "live";
-}
-
-/**
- * Whether an unreferenced object `seg/<author>/<counter>` can never be referenced again: its author is
- * fenced, or has told that it is done with it. Monotone, so a view of any age may be asked (F9).
- */
-export function isSettled(state: ClusterState, author: BrokerEpoch, counter: number): boolean {
-  const broker = state.brokers.get(author);
-  if (broker === undefined) return author < state.nextSlot;
-  return broker.status !== "live" || counter < broker.below;
-}
-
-/**
- * needed(e): below this position the WAL of `epoch` is in segments; null: nothing of it is needed any more
- * (P4). Monotone (F9). An epoch that the journal does not know is needed from 0: its WAL is not ours to delete.
- * Reads all partitions.
- */
-export function walNeededFrom(state: ClusterState, epoch: BrokerEpoch): WalPosition | null {
-  const broker = state.brokers.get(epoch);
-  if (broker === undefined) return walPosition(0);
-  let needed: WalPosition | null = broker.status === "sealed" ? null : broker.released;
-  for (const topic of state.topics.values()) {
-    for (const partition of topic.partitions) {
-      for (const { epoch: of, from } of partition.dependencies) {
-        if (of === epoch && (needed === null || from < needed)) needed = from;
-      }
-    }
-  }
-  return needed;
 }

@@ -64,7 +64,8 @@ export async function run(
     }
   };
 
-  for (const [key, whole] of [...objects]) {
+  const originals = new Map(objects);
+  for (const [key, whole] of originals) {
     const bits = whole.byteLength * 8;
     const step = options.sample ? 97 : 1;
     for (let bit = 0; bit < bits; bit += step) {
