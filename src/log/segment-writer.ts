@@ -38,6 +38,8 @@ const copyBytesMax = 4096;
 const sliceBytes = 2 * 1024 * 1024;
 /** A batch costs as much as so many bytes, whatever its size. */
 const batchCostBytes = 2048;
+/** And a section, with its two footers. */
+const sectionCostBytes = 32 * 1024;
 
 /** One partition's batches on their way into a section. */
 export interface SectionDraft extends SectionIdentity {
@@ -114,6 +116,11 @@ export async function buildObject(
     for (const chunk of finished.chunks) body.push(chunk);
     refs.push(finished.ref);
     at += finished.ref.sectionBytes;
+    sinceYield += sectionCostBytes;
+    if (sinceYield >= sliceBytes) {
+      sinceYield = 0;
+      await pause();
+    }
   }
   const header = encodeObjectHeader(origin, ObjectKind.segment, at - objectHeaderBytes);
   return { key, chunks: [header, ...body], length: at, refs };
