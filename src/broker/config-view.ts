@@ -58,8 +58,19 @@ interface Key {
 /** A key that this version does not know can be in the journal: a later one may have put it there. */
 const unknownKey: Key = { type: "string", default: null, dynamic: true, text: "Unknown to this version." };
 
+/** Shown without a value unless someone gave one, as Kafka does: another key has the default. */
+const defaultElsewhere: ReadonlySet<string> = new Set([
+  "log.flush.interval.ms",
+  "log.retention.minutes",
+  "log.retention.ms",
+  "log.roll.jitter.ms",
+  "log.roll.ms",
+]);
+
 function keyOf(name: string): Key {
-  return isBrokerSetting(name) ? brokerSettings[name] : (kafkaKeys.get(name) ?? unknownKey);
+  if (!isBrokerSetting(name)) return kafkaKeys.get(name) ?? unknownKey;
+  const setting: Setting<unknown> = brokerSettings[name];
+  return defaultElsewhere.has(name) ? { ...setting, default: null } : setting;
 }
 
 /** Whether the values of a broker's key are lists, to which can be appended. */

@@ -265,6 +265,25 @@ export const brokerSettings = {
     min: -2,
     text: "Local part of the retention of a tiered topic; −2: as log.retention.bytes.",
   }),
+  "log.remote.copy.lag.ms": long({
+    dynamic,
+    default: 0,
+    min: -1,
+    text: "Accepted and shown; every segment is in the store as soon as it is made.",
+  }),
+  "log.remote.copy.lag.bytes": long({
+    dynamic,
+    default: -1,
+    min: -1,
+    text: "Accepted and shown; every segment is in the store as soon as it is made.",
+  }),
+  "max.decompressed.message.bytes": int({
+    dynamic,
+    default: 2_147_483_639,
+    min: 1,
+    max: 2_147_483_639,
+    text: "Accepted and shown; what the broker inflates has a bound of its own.",
+  }),
   "log.retention.check.interval.ms": long({
     default: 300_000,
     min: 1,

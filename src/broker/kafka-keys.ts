@@ -1,5 +1,5 @@
 /**
- * Keys that a broker of Kafka 4.x has and that mean nothing here. DescribeConfigs shows them with Kafka's
+ * Keys that a broker of Kafka 4.4 has and that mean nothing here. DescribeConfigs shows them with Kafka's
  * type and default, and a change of one that Kafka changes while it runs is checked and kept, so that tools
  * which read or write them go on. Each text says why there is no effect. Keys with an effect are in
  * config.ts; a key stands in one of the two tables only.
@@ -123,6 +123,8 @@ const groups: readonly Group[] = [
   {
     text: "Share groups (KIP-932). They are not served yet: no effect.",
     keys: {
+      "errors.deadletterqueue.auto.create.topics.enable": ["boolean", "false", "dynamic"],
+      "errors.deadletterqueue.topic.name.prefix": ["string", "dlq.", "dynamic"],
       "group.share.assignment.interval.ms": ["int", "1000", "dynamic"],
       "group.share.assignors": ["list", "simple"],
       "group.share.delivery.count.limit": ["int", "5"],
@@ -161,6 +163,7 @@ const groups: readonly Group[] = [
     text: "Streams groups (KIP-1071). They are not served yet: no effect.",
     keys: {
       "group.streams.assignment.interval.ms": ["int", "1000", "dynamic"],
+      "group.streams.assignors": ["list", "sticky"],
       "group.streams.heartbeat.interval.ms": ["int", "5000"],
       "group.streams.initial.rebalance.delay.ms": ["int", "3000"],
       "group.streams.max.assignment.interval.ms": ["int", "15000"],
@@ -172,7 +175,9 @@ const groups: readonly Group[] = [
       "group.streams.min.heartbeat.interval.ms": ["int", "5000"],
       "group.streams.min.session.timeout.ms": ["int", "45000"],
       "group.streams.num.standby.replicas": ["int", "0"],
+      "group.streams.rack.aware.assignment.tags": ["list", ""],
       "group.streams.session.timeout.ms": ["int", "45000"],
+      "group.streams.topology.description.plugin.class": ["class", null],
     },
   },
   {
@@ -323,6 +328,8 @@ const groups: readonly Group[] = [
       "sasl.login.retry.backoff.ms": ["long", "100"],
       "sasl.mechanism.controller.protocol": ["string", "GSSAPI"],
       "sasl.mechanism.inter.broker.protocol": ["string", "GSSAPI", "dynamic"],
+      "sasl.oauthbearer.allow.unverified.audience": ["boolean", "false"],
+      "sasl.oauthbearer.allow.unverified.issuer": ["boolean", "false"],
       "sasl.oauthbearer.assertion.algorithm": ["string", "RS256"],
       "sasl.oauthbearer.assertion.claim.aud": ["string", null],
       "sasl.oauthbearer.assertion.claim.exp.seconds": ["int", "300"],
