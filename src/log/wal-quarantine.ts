@@ -1,13 +1,10 @@
 /**
  * What lies behind the end that recovery decided on and is not clean is copied to a file of its own and
- * reported: without a witness nobody can prove that it was not acknowledged. Clean are zeros, and in a
- * recycled file every block that does not claim to be a frame of this file. The log itself is not touched.
+ * reported: without a witness nobody can prove that it was not acknowledged. The log itself is not touched.
  */
-import { equalBytes } from "../base/bytes.ts";
 import { DiskError } from "../base/errors.ts";
 import type { Disk } from "../base/ports.ts";
-import { BLOCK_BYTES, carriesSalt, FileOrigin } from "./wal-format.ts";
-import type { RecoveryReport, ScannedFile, WalScan } from "./wal-scan.ts";
+import type { ByteRange, RecoveryReport, Remainder, ScannedFile, WalScan } from "./wal-scan.ts";
 
 const directory = "quarantine";
 /** Read and written in pieces of this size. */
@@ -17,12 +14,14 @@ export async function quarantineTail(
   disk: Disk,
   scan: WalScan,
   end: number,
+  remainder: Remainder | null,
   reports: RecoveryReport[],
 ): Promise<void> {
   const place = scan.locate(end);
   if (place === null) return;
   const { file } = place;
-  const range = await uncleanRange(scan, file, place.at);
+  // The reading that found the end has looked at what follows, unless damage lay before it.
+  const { unclean: range } = remainder?.position === end ? remainder : await scan.behind(end);
   if (range === null) return;
   const path = `${directory}/wal-${file.epoch}-${end}.bin`;
   await copyOut(disk, scan, file, range, path);
@@ -35,31 +34,11 @@ export async function quarantineTail(
   });
 }
 
-async function uncleanRange(
-  scan: WalScan,
-  file: ScannedFile,
-  from: number,
-): Promise<{ readonly begin: number; readonly end: number } | null> {
-  let begin = -1;
-  let end = -1;
-  for (let at = from; at < file.bytes; at += BLOCK_BYTES) {
-    const block = await scan.read(file, at, BLOCK_BYTES);
-    const clean = file.origin === FileOrigin.recycled ? !carriesSalt(block, file.salt) : isZero(block);
-    if (clean) continue;
-    if (begin < 0) begin = at;
-    end = at + block.byteLength;
-  }
-  return begin < 0 ? null : { begin, end };
-}
-
-const zeros = new Uint8Array(BLOCK_BYTES);
-const isZero = (block: Uint8Array): boolean => equalBytes(block, zeros.subarray(0, block.byteLength));
-
 async function copyOut(
   disk: Disk,
   scan: WalScan,
   file: ScannedFile,
-  range: { readonly begin: number; readonly end: number },
+  range: ByteRange,
   path: string,
 ): Promise<void> {
   const temporary = `${path}.tmp`;

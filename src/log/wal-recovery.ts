@@ -15,7 +15,7 @@ import type { WalEntry } from "./wal.ts";
 import { decodeRowOrNull, entryOfRow, FRAME_HEADER_BYTES, ROW_BYTES, walDirectory } from "./wal-format.ts";
 import { type WalHole, WalHoles } from "./wal-holes.ts";
 import { quarantineTail } from "./wal-quarantine.ts";
-import { type LocatedFrame, type RecoveryReport, WalScan } from "./wal-scan.ts";
+import { type LocatedFrame, type RecoveryReport, type Remainder, WalScan } from "./wal-scan.ts";
 
 export type { WalHole } from "./wal-holes.ts";
 export type { RecoveryReport } from "./wal-scan.ts";
@@ -64,7 +64,7 @@ export async function recoverEpoch(options: RecoverOptions): Promise<RecoveredWa
     await reading.run();
     if (options.recorded === null) {
       await scan.refuseUnreadableEnd(reading.position);
-      await quarantineTail(options.disk, scan, reading.position, reports);
+      await quarantineTail(options.disk, scan, reading.position, reading.remainder, reports);
       await keep(options.disk, scan, reading);
     }
     return reading.result();
@@ -86,8 +86,8 @@ class Reading {
   position: number;
   /** The highest position that any sound frame or file tells to be synced. */
   witnessed: number;
-  /** Sound frames behind the first bad place, once they were looked for. */
-  #later: Awaited<ReturnType<WalScan["framesBehind"]>> | null = null;
+  /** What lies behind the first bad place, once it was looked for. */
+  remainder: Remainder | null = null;
   #hash = 0;
 
   constructor(scan: WalScan, options: RecoverOptions, reports: RecoveryReport[]) {
@@ -149,8 +149,8 @@ class Reading {
   }
 
   async #askWhatLiesBehind(): Promise<void> {
-    this.#later ??= await this.#scan.framesBehind(this.position);
-    this.witnessed = Math.max(this.witnessed, this.#later.synced);
+    this.remainder ??= await this.#scan.behind(this.position);
+    this.witnessed = Math.max(this.witnessed, this.remainder.synced);
     for (const { base } of this.#scan.files) this.witnessed = Math.max(this.witnessed, base);
     const { recorded } = this.#options;
     if (recorded !== null) this.witnessed = recorded.end;
@@ -183,7 +183,7 @@ class Reading {
   /** Acknowledged, and no header at its place: the next sound frame knows where the one before it began and what it held. */
   async #salvageWithoutHeader(): Promise<void> {
     const begin = this.position;
-    const next = this.#later?.frames.find(
+    const next = this.remainder?.frames.find(
       ({ header }) => header.position > begin && header.position <= this.witnessed,
     );
     const end = next?.header.position ?? this.witnessed;

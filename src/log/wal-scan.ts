@@ -4,11 +4,13 @@
  * by what the caller keeps. A file counts as foreign only when both copies of its header say so, or when
  * no frame in it proves the contrary.
  */
+import { equalBytes } from "../base/bytes.ts";
 import { DiskError, RefusedError } from "../base/errors.ts";
 import type { BrokerEpoch } from "../base/ids.ts";
 import type { Disk, DiskFile } from "../base/ports.ts";
 import {
   BLOCK_BYTES,
+  carriesSalt,
   decodeFileHeader,
   decodeFrameHeader,
   type FileHeader,
@@ -55,6 +57,24 @@ export interface LocatedFrame {
   /** First byte in the file. */
   readonly at: number;
   readonly header: FrameHeader;
+}
+
+export interface ByteRange {
+  readonly begin: number;
+  readonly end: number;
+}
+
+export interface Remainder {
+  readonly position: number;
+  /** Every sound frame header behind it, in order. */
+  readonly frames: readonly LocatedFrame[];
+  /**
+   * The highest that a sound header tells anywhere from the position on, a misplaced one included: only
+   * this WAL can have written it, so what it says was true.
+   */
+  readonly synced: number;
+  /** From the first to the last block that is not clean, in the file of the position. */
+  readonly unclean: ByteRange | null;
 }
 
 export class WalScan {
@@ -156,47 +176,45 @@ export class WalScan {
   /** The frame whose sound header lies at `position`, or null. */
   async frameAt(position: number): Promise<LocatedFrame | null> {
     const place = this.locate(position);
-    return place === null ? null : this.#frameIn(place.file, place.at);
+    return place === null
+      ? null
+      : frameIn(place.file, place.at, await this.read(place.file, place.at, FRAME_HEADER_BYTES));
   }
 
-  async #frameIn(file: ScannedFile, at: number): Promise<LocatedFrame | null> {
-    const header = decodeFrameHeader(await this.read(file, at, FRAME_HEADER_BYTES), file);
-    if (header === null || header.position !== file.base + at - FRAMES_BEGIN) return null;
-    return { file, at, header };
-  }
-
-  /**
-   * Every sound frame header behind `position`, to the end of the last file. `synced` is the highest that
-   * a sound header tells anywhere from `position` on, a misplaced one included: only this WAL can have
-   * written it, so what it says was true.
-   */
-  async framesBehind(
-    position: number,
-  ): Promise<{ readonly frames: readonly LocatedFrame[]; readonly synced: number }> {
+  /** What lies behind `position`, to the end of the last file. One pass: a start waits for it. */
+  async behind(position: number): Promise<Remainder> {
     const frames: LocatedFrame[] = [];
     let synced = 0;
     const place = this.locate(position);
+    let begin = -1;
+    let uncleanEnd = -1;
     for (let index = place?.index ?? 0; index < this.files.length; index++) {
       const file = this.files[index] as ScannedFile;
-      let at = index === place?.index ? place.at : FRAMES_BEGIN;
+      const isFirst = index === place?.index;
+      let at = isFirst ? place.at : FRAMES_BEGIN;
       while (at < file.bytes) {
-        const frame = await this.#frameIn(file, at);
-        if (frame !== null && frame.header.position > position) {
+        const block = await this.read(file, at, BLOCK_BYTES);
+        const frame = frameIn(file, at, block);
+        const isLater = frame !== null && frame.header.position > position;
+        // A sound header tells its length, and what lies within is payload.
+        const end = isLater ? at + frame.header.length : at + block.byteLength;
+        if (isFirst && !isClean(file, block)) {
+          if (begin < 0) begin = at;
+          uncleanEnd = end;
+        }
+        if (isLater) {
           frames.push(frame);
           synced = Math.max(synced, frame.header.synced);
-          // A sound header tells its length, and what lies within is payload.
-          at += frame.header.length;
-        } else {
-          if (frame === null) synced = Math.max(synced, await this.#syncedByMisplaced(file, at));
-          at += BLOCK_BYTES;
+        } else if (frame === null && !isZero(block)) {
+          synced = Math.max(synced, this.#syncedByMisplaced(block));
         }
+        at = end;
       }
     }
-    return { frames, synced };
+    return { position, frames, synced, unclean: begin < 0 ? null : { begin, end: uncleanEnd } };
   }
 
-  async #syncedByMisplaced(file: ScannedFile, at: number): Promise<number> {
-    const block = await this.read(file, at, FRAME_HEADER_BYTES);
+  #syncedByMisplaced(block: Uint8Array): number {
     for (const owner of this.files) {
       const header = decodeFrameHeader(block, owner);
       if (header !== null) return header.synced;
@@ -208,6 +226,23 @@ export class WalScan {
     for (const file of this.files) await file.handle.close();
   }
 }
+
+function frameIn(file: ScannedFile, at: number, block: Uint8Array): LocatedFrame | null {
+  const header = decodeFrameHeader(block, file);
+  if (header === null || header.position !== file.base + at - FRAMES_BEGIN) return null;
+  return { file, at, header };
+}
+
+/**
+ * Whether a block behind the end can be what lay there before: zeros, and in a recycled file whatever does
+ * not claim to be a frame of this file.
+ */
+function isClean(file: ScannedFile, block: Uint8Array): boolean {
+  return file.origin === FileOrigin.recycled ? !carriesSalt(block, file.salt) : isZero(block);
+}
+
+const zeros = new Uint8Array(BLOCK_BYTES);
+const isZero = (block: Uint8Array): boolean => equalBytes(block, zeros.subarray(0, block.byteLength));
 
 /**
  * Reads, and where the disk reports an error reads again block by block: those that fail twice come back
