@@ -8,7 +8,7 @@
 import { assert } from "../base/assert.ts";
 import { DiskError, RefusedError } from "../base/errors.ts";
 import type { BrokerEpoch, ProducerId } from "../base/ids.ts";
-import type { Env, ObjectStore, Sha256 } from "../base/ports.ts";
+import type { Env, Histogram, ObjectStore, Sha256 } from "../base/ports.ts";
 import { isClusterId } from "../store/body.ts";
 import { create } from "../store/create.ts";
 import type { SlotContent } from "./apply.ts";
@@ -53,6 +53,7 @@ export class Journal {
   readonly #nonce: Uint8Array;
   readonly #replay: Replay;
   readonly #truncation: Truncation;
+  readonly #slotMs: Histogram;
   readonly #listeners = new Set<(event: JournalEvent) => void>();
   readonly #failureListeners = new Set<(cause: JournalClosedError) => void>();
   /** Bounded by those who give commands: each waits for its answer. */
@@ -72,6 +73,15 @@ export class Journal {
     this.#nonce = options.env.random.bytes(nonceBytes);
     this.#replay = new Replay(this.#ports, (event) => this.#onEvent(event));
     this.#truncation = new Truncation(this.#ports);
+    const { meter } = options.env;
+    this.#slotMs = meter.histogram(
+      "holdfast_metadata_slot_ms",
+      "Time from a list of commands to its decision.",
+      [1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 5_000],
+    );
+    meter.gauge("holdfast_metadata_slots_count", "Slots of the metadata journal that are decided.", () => {
+      return this.state.nextSlot;
+    });
   }
 
   /**
@@ -194,6 +204,7 @@ export class Journal {
   /** Finds the slot for a list: each lost slot is applied, and the next one is tried with the same list. */
   async #place(content: SlotContent): Promise<readonly CommandOutcome[]> {
     const { store, env, sha256 } = this.#ports;
+    const begin = env.clock.monotonicMs();
     for (;;) {
       const { clusterId, nextSlot: slot, previousHash } = this.state;
       const origin = { clusterId: clusterIdOf(content) ?? clusterId, slot, previousHash, nonce: this.#nonce };
@@ -206,6 +217,7 @@ export class Journal {
         const decided = this.#decidedBefore(content);
         if (decided !== null) return decided;
       } else if (created.kind === "mine") {
+        this.#slotMs.observe(env.clock.monotonicMs() - begin);
         return outcomesOf(this.#replay.applyNext(bytes));
       } else {
         this.#replay.applyNext(created.body);
