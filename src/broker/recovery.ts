@@ -174,9 +174,13 @@ function loadEntries(
         (dependency) => dependency.epoch === epoch && dependency.from <= position && position < dependency.to,
       );
     });
-    partitions.load(needed.map(({ entry }) => entry));
+    const jumped = journal.state.brokers.get(epoch)?.jumped === true;
+    partitions.load(
+      needed.map(({ entry }) => entry),
+      { jumped },
+    );
     loaded += needed.length;
-    if (journal.state.brokers.get(epoch)?.jumped === true) jumpAll(epoch, { journal, partitions });
+    if (jumped) jumpAll(epoch, { journal, partitions });
   }
   return loaded;
 }

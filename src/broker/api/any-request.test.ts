@@ -7,10 +7,12 @@ import { test } from "node:test";
 import fc from "fast-check";
 import { anything, arbitraryOf, type Draws } from "../../../test/arbitrary.ts";
 import { aBroker, type SimulatedBroker } from "../../../test/simulated-broker.ts";
-import { NO_TOPIC_ID } from "../../base/ids.ts";
+import { NO_TOPIC_ID, offset, producerEpoch, producerId } from "../../base/ids.ts";
 import type { AnyApi } from "../../protocol/api.ts";
 import { Produce } from "../../protocol/messages/produce.ts";
 import { apis } from "../../protocol/registry.ts";
+import { Codec } from "../../record/batch.ts";
+import { buildBatch } from "../../record/builder.ts";
 
 const numRuns = Number(process.env["PROPERTY_RUNS"] ?? 2);
 
@@ -26,6 +28,34 @@ const texts = [
   "x".repeat(32_767),
 ];
 
+/** Sound batches, also such as no honest producer sends. */
+const batch = fc
+  .record({
+    count: fc.integer({ min: 1, max: 5 }),
+    timestamp: fc.constantFrom(-1, 0, 1_767_225_600_000, Number.MAX_SAFE_INTEGER),
+    deltas: fc.boolean(),
+    codec: fc.constantFrom(Codec.none, Codec.gzip, Codec.snappy, Codec.lz4, Codec.zstd),
+    baseOffset: fc.constantFrom(0, 7, Number.MAX_SAFE_INTEGER - 100),
+    producer: fc.constantFrom(-1, 0, 1, 1000),
+    epoch: fc.constantFrom(-1, 0, 1, 32_767),
+    sequence: fc.constantFrom(-1, 0, 1, 5, 2_147_483_647),
+    isTransactional: fc.boolean(),
+    isControl: fc.boolean(),
+  })
+  .map(({ count, timestamp, deltas, baseOffset, producer, epoch, sequence, ...fields }) => {
+    const records = Array.from({ length: count }, (_, at) => ({
+      timestamp,
+      value: "value",
+      ...(deltas ? { offsetDelta: at * 2 } : {}),
+    }));
+    const identity = {
+      producerId: producerId(producer),
+      producerEpoch: producerEpoch(epoch),
+      baseSequence: sequence,
+    };
+    return [buildBatch(records, { ...fields, ...identity, baseOffset: offset(baseOffset) })];
+  });
+
 /** Requests that meet what exists more often than chance would. */
 const pointed = (topic: string): Draws => ({
   string: fc.oneof(fc.constantFrom(...texts), anything.string),
@@ -35,6 +65,7 @@ const pointed = (topic: string): Draws => ({
     if (name === "bool" || name === "bigint64") return any;
     return fc.oneof(fc.integer({ min: -1, max: 4 }), any);
   },
+  records: fc.oneof(batch, anything.records),
 });
 
 /** Waiting is for tests of waiting, and a request without an answer has none to look at. */
