@@ -56,7 +56,7 @@ export const blockBytesTarget = 64 * 1024;
 export const ObjectKind = { segment: 1, list: 2 } as const;
 export type ObjectKind = (typeof ObjectKind)[keyof typeof ObjectKind];
 
-const ObjectHeader = struct({
+export const ObjectHeader = struct({
   magic: uint32,
   format: uint16,
   kind: branded<ObjectKind>(int8),

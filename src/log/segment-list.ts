@@ -40,7 +40,7 @@ export interface PartitionSegments {
   readonly recent: readonly SegmentRef[];
 }
 
-const ListBody = struct({
+export const ListBody = struct({
   topicId: uuid,
   partition: branded<PartitionIndex>(int32),
   /** The list with what is older than `segments`. */

@@ -65,7 +65,7 @@ const FRAME_MAGIC = 0x48_46_46_52; // "HFFR"
 export const FileOrigin = { grown: 0, zeros: 1, recycled: 2 } as const;
 export type FileOrigin = (typeof FileOrigin)[keyof typeof FileOrigin];
 
-const FileHeader = struct({
+export const FileHeader = struct({
   format: uint16,
   origin: branded<FileOrigin>(int8),
   epoch: branded<BrokerEpoch>(int64),
@@ -80,7 +80,7 @@ export interface FileHeader extends Decoded<typeof FileHeader> {}
 const fileHeader = compile(FileHeader, 0, { flexible: false });
 
 /** FRAME: everything before the index. `headerChecksum` covers what follows it, begun with the salt. */
-const FrameHeaderBytes = struct({
+export const FrameHeaderBytes = struct({
   magic: uint32,
   headerChecksum: uint32,
   /** Whole frame with padding. */

@@ -87,7 +87,7 @@ const Partition = struct({
   dependencies: array(struct({ epoch, from: position, to: position })),
 });
 
-const Snapshot = struct({
+export const Snapshot = struct({
   nextSlot: int64,
   clusterId: string,
   level: int16,
