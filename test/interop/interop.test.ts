@@ -9,6 +9,7 @@
  * Writes what worked to `.cache/interop/results.json`, from which docs/compatibility.md is made.
  */
 import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
@@ -68,7 +69,7 @@ after(async () => {
   if (skip !== false) return;
   writeFileSync(
     join(cacheDirectory, "interop", "results.json"),
-    `${JSON.stringify({ target, scale, at: new Date().toISOString(), results }, undefined, 2)}\n`,
+    `${JSON.stringify({ target, scale, at: new Date().toISOString(), commit: commit(), results }, undefined, 2)}\n`,
   );
   const ended = await broker.stop();
   rmSync(directory, { recursive: true, force: true });
@@ -129,6 +130,15 @@ for (const { writer, readers } of exchanges) {
     }
     await deleteTopic(broker.address, topic);
   });
+}
+
+/** What was tested; "unknown" outside a clone. */
+function commit(): string {
+  try {
+    return execFileSync("git", ["rev-parse", "HEAD"], { encoding: "utf8" }).trim();
+  } catch {
+    return "unknown";
+  }
 }
 
 function ignore(): void {
