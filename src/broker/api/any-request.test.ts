@@ -7,11 +7,12 @@ import { test } from "node:test";
 import fc from "fast-check";
 import { anything, arbitraryOf, type Draws } from "../../../test/arbitrary.ts";
 import { aBroker, type SimulatedBroker } from "../../../test/simulated-broker.ts";
-import { NO_TOPIC_ID, offset, producerEpoch, producerId } from "../../base/ids.ts";
+import { NO_TOPIC_ID, offset, partitionIndex, producerEpoch, producerId } from "../../base/ids.ts";
 import type { AnyApi } from "../../protocol/api.ts";
+import { ErrorCode } from "../../protocol/errors.ts";
 import { Produce } from "../../protocol/messages/produce.ts";
 import { apis } from "../../protocol/registry.ts";
-import { Codec } from "../../record/batch.ts";
+import { BatchView, Codec } from "../../record/batch.ts";
 import { buildBatch } from "../../record/builder.ts";
 
 const numRuns = Number(process.env["PROPERTY_RUNS"] ?? 2);
@@ -93,4 +94,49 @@ test("every API answers any request in every version", async (t) => {
     for (let version = api.versions[0]; version <= api.versions[1]; version++)
       await answers(broker, api, version);
   }
+});
+
+test("any sound batches are stored or refused, and a restart finds what was stored", async (t) => {
+  const broker = await aBroker(t, { "holdfast.wal.file.bytes": "8388608" });
+  await broker.createTopic("orders", 2);
+  await broker.createTopic("stamped", 2, {
+    "message.timestamp.type": "LogAppendTime",
+    "compression.type": "lz4",
+  });
+  const partition = fc.record({ index: fc.nat(1).map(partitionIndex), records: batch });
+  const topicData = fc.array(
+    fc.record({
+      name: fc.constantFrom("orders", "stamped"),
+      topicId: fc.constant(NO_TOPIC_ID),
+      partitionData: fc.array(partition, { maxLength: 4 }),
+    }),
+    { maxLength: 3 },
+  );
+  const ends = new Map<string, number>();
+  await fc.assert(
+    fc.asyncProperty(topicData, async (topics) => {
+      const request = { transactionalId: null, acks: -1, timeoutMs: 1000, topicData: topics };
+      const { responses } = await broker.ask(Produce, request, 9);
+      for (const [at, { name, partitionResponses }] of responses.entries()) {
+        for (const [within, { index, errorCode, baseOffset }] of partitionResponses.entries()) {
+          if (errorCode !== ErrorCode.NONE) continue;
+          const [sent] = topics[at]?.partitionData[within]?.records ?? [];
+          const end = baseOffset + BatchView.at(sent as Uint8Array).recordCount;
+          ends.set(`${name}/${index}`, Math.max(end, ends.get(`${name}/${index}`) ?? 0));
+        }
+      }
+    }),
+    { numRuns: numRuns * 20 },
+  );
+  assert.ok(ends.size > 0);
+  const found = () => {
+    const { topics, partitions } = broker.broker.services;
+    return Array.from(ends.keys(), (key) => {
+      const [name, index] = key.split("/") as [string, string];
+      return partitions.get(topics.idOf(name) ?? NO_TOPIC_ID, partitionIndex(Number(index)))?.highWatermark;
+    });
+  };
+  assert.deepEqual(found(), [...ends.values()]);
+  await broker.restart();
+  assert.deepEqual(found(), [...ends.values()]);
 });
