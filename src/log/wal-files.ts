@@ -24,7 +24,7 @@ const pacedBytes = 1024 * 1024;
 /** A growing file asks for a prepared one when it holds this part of a file: 1 MiB of 64. */
 const grownPart = 64;
 /** Spare files kept; what is released beyond is removed. */
-const sparesMax = 2;
+const sparesMax = 3;
 
 export interface WalFilesOptions {
   readonly disk: Disk;
