@@ -62,6 +62,7 @@ test("sends a client that means another cluster or broker back to its bootstrap 
     includeTopicAuthorizedOperations: false,
   });
   assert.equal(await ask({ clusterId, nodeId: nodeId(1) }), ErrorCode.NONE);
+  assert.equal(await ask({ clusterId, nodeId: nodeId(-2) }), ErrorCode.NONE);
   assert.equal(await ask({ clusterId: "another" }), ErrorCode.REBOOTSTRAP_REQUIRED);
   assert.equal(await ask({ clusterId, nodeId: nodeId(7) }), ErrorCode.REBOOTSTRAP_REQUIRED);
 });

@@ -31,12 +31,12 @@ export const apiVersions = handle(ApiVersions, {
   },
 });
 
-/** The client means another cluster or broker: an address changed hands. */
+/** The client means another cluster or broker: an address changed hands. Bootstrap addresses have negative ids in clients. */
 function isElsewhere(request: ApiVersionsRequest, { services }: RequestContext): boolean {
   const { clusterId, nodeId } = request;
   return (
     (clusterId !== null && clusterId !== services.journal.state.clusterId) ||
-    (nodeId !== -1 && nodeId !== services.nodeId)
+    (nodeId >= 0 && nodeId !== services.nodeId)
   );
 }
 
