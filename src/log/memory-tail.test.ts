@@ -277,12 +277,35 @@ describe("partitions of a node", () => {
     );
   });
 
+  it("what lies between two entries of a WAL that lost whole frames is damaged, and of any other is our bug", () => {
+    const before = aNode(1);
+    for (let time = 0; time < 3; time++) appendTo(before, [0]);
+    const lossy = before.wal.entries.filter((_, index) => index !== 1);
+    const loadInto = (jumped: boolean) => {
+      const after = new Partitions({}, () => undefined);
+      const partition = after.open(aPartition());
+      after.load(lossy, { jumped });
+      partition.serve();
+      return partition;
+    };
+    assert.throws(() => loadInto(false), /begins where the one before it ended/);
+    const partition = loadInto(true);
+    assert.equal(partition.durableEnd, 3);
+    const read = partition.read({
+      offset: offset(1),
+      bytesMax: 1000,
+      orOneBatch: true,
+      isolation: "uncommitted",
+    });
+    assert.deepEqual(read, { kind: "damaged", resumeAt: 2, highWatermark: 3, logStart: 0 });
+  });
+
   it("entries of partitions that are not here are passed over when a WAL is loaded", () => {
     const before = aNode(2);
     appendTo(before, [0, 1]);
     const after = new Partitions({}, () => undefined);
     const partition = after.open({ ...aPartition(), partition: partitionIndex(1) });
-    after.load(before.wal.entries);
+    after.load(before.wal.entries, { jumped: false });
     partition.serve();
     assert.equal(partition.durableEnd, 1);
   });

@@ -194,7 +194,7 @@ export class PartitionWorld {
     this.wal = new StepWal(this.partitions, options);
     this.partitions.attach(this.wal);
     this.partition = this.partitions.open({ ...aPartition(), ...rest, cold: this.cold });
-    for (const entry of load ?? []) this.partitions.load([entry]);
+    for (const entry of load ?? []) this.partitions.load([entry], { jumped: false });
     this.partition.serve();
   }
 

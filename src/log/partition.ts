@@ -386,9 +386,10 @@ export class Partition implements FlushSource, SegmentSource {
 
   /**
    * Takes an entry of an older WAL, in WAL order: state and memory become what they were. Undefined: it
-   * is in segments already. Throws `MalformedError` when the payload is no batch.
+   * is in segments already. `jumped`: whole frames of that WAL are gone, so what lies between two entries
+   * is known only now and becomes a damaged range. Throws `MalformedError` when the payload is no batch.
    */
-  load(entry: WalEntry): TailEntry | undefined {
+  load(entry: WalEntry, jumped: boolean): TailEntry | undefined {
     assert(this.#state === "loading", "entries are loaded before the partition serves");
     if (entry.kind === EntryKind.logStart) {
       this.#moveStart(entry.baseOffset);
@@ -396,6 +397,10 @@ export class Partition implements FlushSource, SegmentSource {
     }
     if (entry.baseOffset + entry.count <= this.flushedEnd) return undefined;
     this.#passDamaged();
+    if (jumped && entry.baseOffset > this.#logEnd) {
+      this.#damaged.add(this.#logEnd, entry.baseOffset - this.#logEnd);
+      this.#passDamaged();
+    }
     assertDense(this.#logEnd, entry.baseOffset);
     const loaded = TailEntry.batch(this, BatchView.at(entry.payload), {
       baseOffset: entry.baseOffset,

@@ -60,11 +60,14 @@ export class Partitions implements WalEvents, Iterable<Partition> {
     return partition;
   }
 
-  /** Gives a group of an older WAL to the partitions that are open; entries of others are passed over. */
-  load(entries: readonly WalEntry[]): void {
+  /**
+   * Gives a group of an older WAL to the partitions that are open; entries of others are passed over.
+   * `jumped`: see `Partition.load`.
+   */
+  load(entries: readonly WalEntry[], { jumped }: { readonly jumped: boolean }): void {
     const loaded: TailEntry[] = [];
     for (const entry of entries) {
-      const kept = this.get(entry.topicId, entry.partition)?.load(entry);
+      const kept = this.get(entry.topicId, entry.partition)?.load(entry, jumped);
       if (kept !== undefined) loaded.push(kept);
     }
     if (loaded.length > 0) this.tail.load(loaded);
