@@ -21,7 +21,7 @@ import { JournalClosedError, UnknownCommandError } from "./errors.ts";
 import { inspectJournal } from "./inspect.ts";
 import { Journal, type JournalOptions } from "./journal.ts";
 import type { JournalEvent } from "./outcomes.ts";
-import { slotKey, slotPrefix, snapshotKey } from "./slot.ts";
+import { encodeSnapshotObject, slotKey, slotPrefix, snapshotKey } from "./slot.ts";
 import { encodeSnapshot } from "./snapshot.ts";
 import { type ClusterState, NO_BROKER } from "./state.ts";
 
@@ -173,6 +173,49 @@ describe("the metadata journal", () => {
     assert.equal((await two.append({ kind: "fence", epoch: epochOf(one) })).kind, "applied");
     assert.deepEqual(await one.append(aTopic(1, epochOf(one))), { kind: "void", reason: "author-not-live" });
     assert.equal(await one.takeProducerIds(), null);
+  });
+
+  it("is one for two processes over one directory", async () => {
+    const world = aWorld();
+    const disk = new SimDisk();
+    const open = async () => {
+      const options = { directory: "objects", random: world.random, shared: true };
+      const store = await DirectoryStore.open(disk, options);
+      const journal = await Journal.open({
+        store,
+        env: world.env,
+        sha256,
+        walKind: "object",
+        chapterSlots: 4,
+      });
+      await journal.register(aBroker);
+      return journal;
+    };
+    const [one, two] = [await open(), await open()];
+    const numbers = Array.from({ length: 20 }, (_, index) => index);
+    for (const n of numbers) {
+      const outcomes = await Promise.all([one, two].map((each) => each.append(aTopic(n, epochOf(each)))));
+      assert.deepEqual(outcomes.map(({ kind }) => kind).sort(), ["applied", "void"]);
+    }
+    await Promise.all([one.catchUp(), two.catchUp()]);
+    assert.equal(stateOf(one.state), stateOf(two.state));
+    assert.equal(one.state.topics.size, 20);
+    await Promise.all([one.close(), two.close()]);
+  });
+
+  it("stops when somebody else's snapshot of the same slot tells another state", async () => {
+    const bench = new Bench();
+    const journal = await bench.broker({ clusterId: "c" });
+    const failures: Error[] = [];
+    journal.onFailure((cause) => failures.push(cause));
+    const other = await new Bench().broker({ clusterId: "c" });
+    await filled(other, 1);
+    const foreign = { ...other.state, nextSlot: 4 };
+    bench.bucket.objects.set(snapshotKey(4), encodeSnapshotObject(foreign, sha256));
+    await filled(journal, 2);
+    await journal.close();
+    assert.match((failures[0] as Error).message, /differs from the state/);
+    assert.equal(bench.keys("meta/").length, 4);
   });
 
   it("keeps thousands of partitions cheap", async () => {

@@ -161,10 +161,12 @@ export class Journal {
 
   /** Waits for what is in flight; no command is taken afterwards. */
   async close(): Promise<void> {
-    while (this.#waiting.length > 0) await this.#turn;
+    while (this.#waiting.length > 0 || this.#truncating !== null) {
+      await this.#turn;
+      await this.#truncating;
+    }
     this.#closed ??= new JournalClosedError("The metadata journal is closed.");
     await this.#turn;
-    await this.#truncating;
   }
 
   /** Runs `work` when all earlier work on slots is done. An error that is not retriable closes the journal. */

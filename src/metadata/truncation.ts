@@ -5,10 +5,19 @@
  * writes in a chapter either finds it untouched or finds the marker afterwards. Any broker may do any part
  * of it at any time, with any old view.
  */
+import { equalBytes } from "../base/bytes.ts";
 import { DamageError } from "../base/errors.ts";
 import { create, read, untilAnswered } from "../store/create.ts";
 import { listNumbers, readSnapshot, type ReplayPorts } from "./replay.ts";
-import { cutKey, encodeCut, slotKey, slotPrefix, snapshotKey, snapshotPrefix } from "./slot.ts";
+import {
+  cutKey,
+  encodeCut,
+  encodeSnapshotObject,
+  slotKey,
+  slotPrefix,
+  snapshotKey,
+  snapshotPrefix,
+} from "./slot.ts";
 
 export interface SnapshotAt {
   readonly position: number;
@@ -47,15 +56,14 @@ export class Truncation {
 
   /** False: a damaged object stands at this name. It stays, and the journal keeps what it would have replaced. */
   async #publish(snapshot: SnapshotAt): Promise<boolean> {
-    const { store, env } = this.#ports;
+    const { store, env, sha256 } = this.#ports;
     const { position } = snapshot;
     const created = await create(store, snapshotKey(position), snapshot.bytes, env);
     if (created.kind === "other") {
       const other = readSnapshot(this.#ports, position, snapshot.clusterId, created.body);
       if (other === null) return false;
-      throw new DamageError(
-        `The snapshot ${snapshotKey(position)} of the metadata journal differs from the state that this process has at the same slot. Nothing was deleted. Run the same version of Holdfast everywhere, and compare the copies of the store.`,
-      );
+      // Bytes of another version of this software may differ and mean the same.
+      if (!equalBytes(encodeSnapshotObject(other, sha256), snapshot.bytes)) throw parted(position);
     }
     this.#sound.add(position);
     return true;
@@ -90,4 +98,10 @@ export class Truncation {
   #delete(key: string): Promise<void> {
     return untilAnswered(this.#ports.env, () => this.#ports.store.delete(key));
   }
+}
+
+function parted(position: number): DamageError {
+  return new DamageError(
+    `The snapshot ${snapshotKey(position)} of the metadata journal differs from the state that this process has at the same slot. Nothing was deleted. Run the same version of Holdfast everywhere, and compare the copies of the store.`,
+  );
 }
