@@ -71,6 +71,7 @@ export class FileWal implements Wal {
   #position = 0;
   #pendingBytes = 0;
   #closing = false;
+  #closed: Promise<void> | null = null;
   #failure: WalClosedError | null = null;
   /** The newest frame has entries and no witness yet. */
   #unmarked = false;
@@ -156,18 +157,26 @@ export class FileWal implements Wal {
     if (this.#failure === null) this.#files.release(below);
   }
 
-  async close(): Promise<void> {
+  close(): Promise<void> {
+    this.#closed ??= this.#close();
+    return this.#closed;
+  }
+
+  async #close(): Promise<void> {
     this.#closing = true;
     this.#markTimer?.cancel();
-    if (this.#durable < this.#appended) await this.#waiters.wait(this.#appended);
-    if (this.#lane !== "idle") await this.#whenIdle();
-    if (this.#failure !== null) throw this.#failure;
-    if (this.#unmarked) {
-      this.#mark();
-      await this.#whenIdle();
+    try {
       if (this.#failure !== null) throw this.#failure;
+      if (this.#durable < this.#appended) await this.#waiters.wait(this.#appended);
+      if (this.#lane !== "idle") await this.#whenIdle();
+      if (this.#unmarked) {
+        this.#mark();
+        await this.#whenIdle();
+      }
+      if (this.#failure !== null) throw this.#failure;
+    } finally {
+      await this.#files.close();
     }
-    await this.#files.close();
   }
 
   /** Takes what waits, up to the bound, and sends it. Synchronous up to the call of the disk, unless a new file is due. */

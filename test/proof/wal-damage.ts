@@ -4,6 +4,7 @@
  * Whatever is damaged: what comes back is byte for byte what was appended; entries that were not hit and
  * have a witness are there; what is missing below the last witness is named, or a gap is declared.
  */
+import { isDeepStrictEqual } from "node:util";
 import type { WalEntry } from "../../src/log/wal.ts";
 import {
   BLOCK_BYTES,
@@ -53,6 +54,7 @@ interface Log {
 }
 
 const fileBytes = 24 * 1024;
+let judged = 0;
 
 /** Writes the log; `marked`: a mark witnesses the newest frame. */
 async function writeLog(options: SweepOptions, marked: boolean): Promise<Log> {
@@ -237,7 +239,22 @@ async function judge(
     missing.delete(next++);
   }
   complaint ??= verdict(result, missing);
+  // As dear as the first reading: of the whole sweep every eighth.
+  if (options.sample || judged++ % 8 === 0) complaint ??= await judgeSecondReading(disk, log, result);
   if (complaint !== null) throw new Violation(`${complaint} (${name}, seed ${options.seed ?? 1})`);
+}
+
+/** What RECOVER recorded stands: a second reading gives the same end, entries and holes, and no news but the damage. */
+async function judgeSecondReading(disk: SimDisk, log: Log, first: RecoveredWal): Promise<string | null> {
+  const { epoch, released } = log.facts;
+  const again = await recoverEpoch({ disk, clusterId, epoch, released, recorded: first });
+  if (again.end !== first.end) return "a second reading ends elsewhere";
+  if (again.entries.length !== first.entries.length) return "a second reading finds other entries";
+  if (!isDeepStrictEqual(again.holes, first.holes)) return "a second reading names other holes";
+  if (again.reports.some(({ kind }) => kind === "changed-since-recovery" || kind === "hole")) {
+    return "a second reading reports a change";
+  }
+  return null;
 }
 
 /** Entries of the newest frame have no witness; everything else that is missing is named or covered by a gap. */
