@@ -163,6 +163,8 @@ export interface Load {
   /** Waits until so many more records were acknowledged. */
   acknowledges(count: number): Promise<void>;
   end(): Promise<Counts>;
+  /** Ends the client without asking what it found. */
+  abandon(): Promise<void>;
 }
 
 /** Starts the writing and reading client on a topic of its own, which it makes. */
@@ -188,6 +190,10 @@ export async function startLoad(address: string, topic: string): Promise<Load> {
           throw new Error(`No acknowledgement within ${noAckMs} ms after ${acked} acknowledged records`);
         await sleep(10);
       }
+    },
+    abandon: async () => {
+      client.signal("SIGKILL");
+      await client.ended;
     },
     end: async () => {
       input.end();
