@@ -82,6 +82,17 @@ describe("a TCP socket", () => {
     await close();
   });
 
+  it("says when bytes have left also after a small write", async () => {
+    const { here, peer, close } = await connected();
+    const drained = new Promise<void>((resolve) => here.open({ ...silent, onDrain: resolve }));
+    assert.equal(here.write([Buffer.from("a"), Buffer.from("b")]), true);
+    await drained;
+    assert.equal(here.pendingBytes, 0);
+    here.destroy();
+    peer.destroy();
+    await close();
+  });
+
   it("a port in use is refused with the process that has it", async () => {
     const listener = await tcp.listen({ host: "127.0.0.1", port: 0 }, () => {});
     await assert.rejects(

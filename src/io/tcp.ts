@@ -109,6 +109,8 @@ class TcpSocket implements Socket {
   readonly localAddress: string;
   readonly localPort: number;
   readonly #socket: net.Socket;
+  /** After each write; Node's own "drain" comes only when its buffer had been full. */
+  #onWritten = (): void => {};
 
   constructor(socket: net.Socket) {
     this.#socket = socket;
@@ -122,21 +124,22 @@ class TcpSocket implements Socket {
   open(events: Parameters<Socket["open"]>[0]): void {
     this.#socket.on("data", (bytes: Buffer) => events.onData(bytes));
     this.#socket.on("end", () => events.onEnd());
-    this.#socket.on("drain", () => events.onDrain());
+    this.#onWritten = () => {
+      if (this.#socket.writableLength === 0 && !this.#socket.destroyed) events.onDrain();
+    };
     this.#socket.once("close", () => events.onClose());
   }
 
   write(chunks: readonly Uint8Array[]): boolean {
     const socket = this.#socket;
     if (socket.destroyed || socket.writableEnded) return true;
-    const [first, ...more] = chunks;
-    if (first === undefined) return !socket.writableNeedDrain;
-    if (more.length === 0) return socket.write(first);
+    const last = chunks.length - 1;
+    if (last < 0) return !socket.writableNeedDrain;
     // One writev for all.
-    socket.cork();
-    socket.write(first);
-    for (const chunk of more) socket.write(chunk);
-    socket.uncork();
+    if (last > 0) socket.cork();
+    for (let index = 0; index < last; index++) socket.write(chunks[index] as Uint8Array);
+    socket.write(chunks[last] as Uint8Array, this.#onWritten);
+    if (last > 0) socket.uncork();
     return !socket.writableNeedDrain;
   }
 

@@ -82,7 +82,6 @@ async function serve(options: StartOptions, terminal: boolean): Promise<void> {
     "/metrics": () => metrics(meter),
     "/health": () => health(broker),
   });
-  announce({ options, data, lock, broker, http, log, terminal });
 
   const stop = async (signal: keyof typeof signalExitCodes): Promise<void> => {
     if (stopping) process.exit(signalExitCodes[signal]);
@@ -100,6 +99,8 @@ async function serve(options: StartOptions, terminal: boolean): Promise<void> {
       stop(signal).catch((error: unknown) => fatal("broker.stop-failed", error));
     });
   }
+  // Last, so that whoever waits for it may at once ask us to stop.
+  announce({ options, data, lock, broker, http, log, terminal });
 }
 
 /** A second broker on one machine, started with another `--listen` only, is not refused for its metrics. */
