@@ -173,7 +173,7 @@ class Run {
 
   async #maybePause(): Promise<void> {
     const { env, random } = this.#world;
-    if (!this.#stopping && random.chance(0.01)) await sleep(env.clock, random.fraction() * 8_000);
+    if (!this.#stopping && random.chance(0.03)) await sleep(env.clock, random.fraction() * 4_000);
   }
 
   async #operate(journal: Journal): Promise<void> {
