@@ -219,3 +219,32 @@ test("a block that cannot be read is damage with a name, unless it may be the ne
     path.endsWith(`/${newest}.log`) && begin < (block + 1) * 4096 && block * 4096 < begin + length;
   await assert.rejects(world.run(world.recover(epoch)), { errno: "EIO" });
 });
+
+test("a torn end is kept aside: as a copy, and on a full disk as a second name of the log", async () => {
+  for (const full of [false, true]) {
+    const world = makeWorld();
+    const wal = await world.run(world.open(epoch));
+    await world.run(wal.whenDurable(wal.append([anEntry({ base: 0 })])));
+    wal.append([anEntry({ base: 1, bytes: 6000 })]);
+    await Promise.resolve();
+    world.disk.crash((unit) => unit.kind === "size" || (unit.kind === "data" && unit.position === 12_288));
+    if (full) world.disk.capacityBytes = 0;
+    const recovered = await world.run(world.recover(epoch));
+    assert.equal(recovered.entries.length, 1);
+    assert.deepEqual(
+      recovered.reports.map(({ kind }) => kind),
+      ["unproved-tail"],
+    );
+    const name = full ? "quarantine/wal-1-4096.log" : "quarantine/wal-1-4096.bin";
+    await world.run(removeReleasedFiles({ disk: world.disk, clusterId: "test", epoch }, null));
+    assert.deepEqual(world.disk.paths(), [name]);
+    const kept = world.disk.contents(name);
+    assert.equal(
+      kept
+        .subarray(full ? 12_288 : 0)
+        .subarray(0, 4)
+        .toString(),
+      "72,70,70,82",
+    );
+  }
+});

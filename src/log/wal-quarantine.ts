@@ -23,8 +23,7 @@ export async function quarantineTail(
   // The reading that found the end has looked at what follows, unless damage lay before it.
   const { unclean: range } = remainder?.position === end ? remainder : await scan.behind(end);
   if (range === null) return;
-  const path = `${directory}/wal-${file.epoch}-${end}.bin`;
-  await copyOut(disk, scan, file, range, path);
+  const path = await keepCopy(disk, scan, file, range, `${directory}/wal-${file.epoch}-${end}`);
   reports.push({
     kind: "unproved-tail",
     message:
@@ -32,6 +31,30 @@ export async function quarantineTail(
       `(${file.path}, byte ${range.begin}) are not a whole frame and cannot be proved unacknowledged; ` +
       `they are kept in ${path}`,
   });
+}
+
+/** The bytes in a file of their own; on a full disk a second name for the whole log, which takes no space. */
+async function keepCopy(
+  disk: Disk,
+  scan: WalScan,
+  file: ScannedFile,
+  range: ByteRange,
+  name: string,
+): Promise<string> {
+  await disk.makeDirectory(directory);
+  try {
+    await copyOut(disk, scan, file, range, `${name}.bin`);
+    return `${name}.bin`;
+  } catch (cause) {
+    if (!isDiskError(cause, "ENOSPC")) throw cause;
+  }
+  await removeIfThere(disk, `${name}.bin.tmp`);
+  await disk.link(file.path, `${name}.log`).catch((cause: unknown) => {
+    // An earlier start came as far as this.
+    if (!isDiskError(cause, "EEXIST")) throw cause;
+  });
+  await syncNames(disk);
+  return `${name}.log`;
 }
 
 async function copyOut(
@@ -42,11 +65,8 @@ async function copyOut(
   path: string,
 ): Promise<void> {
   const temporary = `${path}.tmp`;
-  await disk.makeDirectory(directory);
-  await disk.remove(temporary).catch((cause: unknown) => {
-    // Left by a recovery that did not get to its end, or not there at all.
-    if (!(cause instanceof DiskError && cause.errno === "ENOENT")) throw cause;
-  });
+  // Left by a recovery that did not get to its end.
+  await removeIfThere(disk, temporary);
   const copy = await disk.open(temporary, { mode: "create", lane: "wal" });
   try {
     for (let at = range.begin; at < range.end; at += pieceBytes) {
@@ -58,6 +78,19 @@ async function copyOut(
     await copy.close();
   }
   await disk.rename(temporary, path);
+  await syncNames(disk);
+}
+
+async function syncNames(disk: Disk): Promise<void> {
   await disk.syncDirectory(directory);
   await disk.syncDirectory("");
 }
+
+async function removeIfThere(disk: Disk, path: string): Promise<void> {
+  await disk.remove(path).catch((cause: unknown) => {
+    if (!isDiskError(cause, "ENOENT")) throw cause;
+  });
+}
+
+const isDiskError = (cause: unknown, errno: string): boolean =>
+  cause instanceof DiskError && cause.errno === errno;

@@ -16,7 +16,14 @@ import {
   Violation,
   WalWorld,
 } from "./wal-world.ts";
-import { workloads } from "./wal-workloads.ts";
+import { type Workload, workloads } from "./wal-workloads.ts";
+
+/** The same on a disk that tears blocks apart. */
+const inSectors = (workload: Workload): Workload => ({
+  ...workload,
+  name: `${workload.name} (sectors of 512 bytes)`,
+  world: { ...workload.world, blockBytes: 512 },
+});
 
 interface Moment {
   readonly disk: SimDisk;
@@ -27,12 +34,12 @@ export async function run(options: SweepOptions): Promise<SweepResult> {
   const { sample, seed = 1, variant = unbroken } = options;
   const random = new SimRandom(seed).fork("crash sweep");
   const counts = { workloads: 0, moments: 0, crashes: 0, kills: 0, "crashes in recovery": 0 };
-  for (const workload of workloads) {
+  for (const workload of [...workloads, ...workloads.map(inSectors)]) {
     if (options.workload !== undefined && workload.name !== options.workload) continue;
     counts.workloads++;
-    const moments = await momentsOf(workload.name, options);
+    const moments = await momentsOf(workload, options);
     for (const [index, moment] of moments.entries()) {
-      if (sample && !random.chance(12 / moments.length)) continue;
+      if (sample && !random.chance(8 / moments.length)) continue;
       counts.moments++;
       const replay = `workload "${workload.name}", seed ${seed}, moment ${index}`;
       for (const kept of keptSubsets(moment.disk.pending().length, sample ? random : null)) {
@@ -67,9 +74,7 @@ async function judge(
 }
 
 /** Every moment of a workload at which the disk or the truth was another than before. */
-async function momentsOf(name: string, options: SweepOptions): Promise<readonly Moment[]> {
-  const workload = workloads.find((one) => one.name === name);
-  if (workload === undefined) throw new Error(`there is no workload "${name}"`);
+async function momentsOf(workload: Workload, options: SweepOptions): Promise<readonly Moment[]> {
   const { seed = 1, variant = unbroken } = options;
   const world = new WalWorld({ seed, variant, ...workload.world });
   const moments: Moment[] = [];

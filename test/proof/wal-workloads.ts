@@ -230,24 +230,6 @@ export const workloads: readonly Workload[] = [
     },
   },
   {
-    name: "sectors of 512 bytes",
-    world: { blockBytes: 512 },
-    play: async (world) => {
-      await world.open();
-      await oneByOne(world, 3, 300);
-      world.append(3000);
-      await world.settle();
-    },
-  },
-  {
-    name: "recycled files torn at sectors of 512 bytes",
-    world: { blockBytes: 512 },
-    play: async (world) => {
-      await world.open();
-      await rolling(world, 8, 3000, 1);
-    },
-  },
-  {
     name: "small bound of a frame",
     world: { frameBytesMax: 1000 },
     play: async (world) => {
