@@ -4,22 +4,23 @@
  * the journal of the next start with that answer, none has effect twice, what the journal refers to is
  * there, a full disk is told as such and mended by trying again, and any other failure closes the journal.
  */
-import type { Env, ObjectStore } from "../../src/base/ports.ts";
+import type { Env } from "../../src/base/ports.ts";
 import { DiskError, HoldfastError } from "../../src/base/errors.ts";
 import { sha256 } from "../../src/io/sha256.ts";
 import type { Command } from "../../src/metadata/commands.ts";
 import { JournalClosedError } from "../../src/metadata/errors.ts";
 import { Journal } from "../../src/metadata/journal.ts";
 import { SimDisk } from "../../src/sim/disk.ts";
-import { DirectoryStore } from "../../src/store/directory-store.ts";
 import { Violation } from "./journal-agree.ts";
 import { aBroker, aFlush, aFlushRow, aSegment, aTopic, aTopicId, aWorld } from "./journal-world.ts";
-import { keptSubsets } from "./store-crash.ts";
+import { keptSubsets, openStore, type StoreMaker } from "./store-crash.ts";
 
 export interface JournalCrashOptions {
   readonly sample: boolean;
   /** A deliberate mistake: the segment is published before its put is known durable. */
   readonly publishEarly?: boolean;
+  /** A deliberate mistake in the store. */
+  readonly variant?: StoreMaker;
 }
 
 interface Truth {
@@ -49,8 +50,8 @@ export async function run(
   options: JournalCrashOptions,
 ): Promise<{ readonly name: string; readonly counts: { readonly [name: string]: number } }> {
   const counts = { moments: 0, crashes: 0, kills: 0, "failed calls": 0, "full disks survived": 0 };
-  await crashEverywhere(options, counts);
   if (options.publishEarly !== true) await failEveryCall(options, counts);
+  await crashEverywhere(options, counts);
   return { name: "power loss, kill and failing calls under the journal", counts };
 }
 
@@ -125,7 +126,7 @@ async function liveIn(
 ): Promise<void> {
   const note = options.note ?? (() => undefined);
   try {
-    const store = await DirectoryStore.open(disk, { directory: "objects", random: env.random });
+    const store = await (options.variant ?? openStore)(disk);
     const journal = await Journal.open({ store, env, sha256, walKind: "file", chapterSlots: 3 });
     const epoch = await journal.register(aBroker);
     const give = async (command: Command): Promise<boolean> => {
@@ -187,7 +188,7 @@ function judge(disk: SimDisk, truth: Truth, where: string): Promise<void> {
 }
 
 async function judgeIn(env: Env, disk: SimDisk, truth: Truth, where: string): Promise<void> {
-  const store: ObjectStore = await DirectoryStore.open(disk, { directory: "objects", random: env.random });
+  const store = await openStore(disk);
   let journal;
   try {
     journal = await Journal.open({ store, env, sha256, walKind: "file", chapterSlots: 3 });

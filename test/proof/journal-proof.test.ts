@@ -3,7 +3,13 @@ import { test } from "node:test";
 import { existsIsMine, noCutCheck, run as runAgree, Violation } from "./journal-agree.ts";
 import { run as runCrash } from "./journal-crash.ts";
 import { run as runDamage } from "./journal-damage.ts";
-import { exclusiveCreate, noDirectorySync, noFileSync, run as runStore } from "./store-crash.ts";
+import {
+  exclusiveCreate,
+  ignoredSyncFailure,
+  noDirectorySync,
+  noFileSync,
+  run as runStore,
+} from "./store-crash.ts";
 
 // Samples; `npm run prove` runs all of it.
 
@@ -33,6 +39,7 @@ const mistakes = {
   "the directory is not synced": () => runStore({ sample: true, variant: noDirectorySync }),
   "the object is created under its final name": () => runStore({ sample: true, variant: exclusiveCreate }),
   "the object is linked before its bytes are synced": () => runStore({ sample: true, variant: noFileSync }),
+  "a failed sync is ignored": () => runCrash({ sample: false, variant: ignoredSyncFailure }),
   "a segment is published before its put is durable": () => runCrash({ sample: false, publishEarly: true }),
 };
 for (const [name, run] of Object.entries(mistakes)) {

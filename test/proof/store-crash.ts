@@ -1,6 +1,6 @@
 /**
- * The directory store and a power cut at every moment: of what is pending then every subset is kept (of
- * more than 8 units every prefix). Whatever was reported as created is there and whole, everything else
+ * The directory store and a kill or a power cut at every moment: of what is pending then every subset is
+ * kept (of more than 8 units every prefix). Whatever was reported as created is there and whole, everything else
  * is whole or absent and can be created, no temporary file shows, and a second power cut right after the
  * start takes nothing away that was seen.
  */
@@ -17,7 +17,7 @@ export interface StoreCrashOptions {
 }
 export type StoreMaker = (disk: SimDisk) => Promise<ObjectStore>;
 
-const open: StoreMaker = (disk) =>
+export const openStore: StoreMaker = (disk) =>
   DirectoryStore.open(disk, { directory: "objects", random: new SimRandom(1) });
 
 /** The name is told before it is durable. */
@@ -27,9 +27,16 @@ export const noDirectorySync: StoreMaker = (disk) =>
     random: new SimRandom(1),
   });
 
+/** A directory whose sync failed is taken for synced. */
+export const ignoredSyncFailure: StoreMaker = (disk) =>
+  DirectoryStore.open(
+    withChanges(disk, { syncDirectory: (path) => disk.syncDirectory(path).catch(() => undefined) }),
+    { directory: "objects", random: new SimRandom(1) },
+  );
+
 /** The object is written under its final name. */
 export const exclusiveCreate: StoreMaker = async (disk) => ({
-  ...bound(await open(disk)),
+  ...bound(await openStore(disk)),
   putIfAbsent: async (key, chunks) => {
     const path = `objects/${key}.object`;
     const parent = path.slice(0, path.lastIndexOf("/"));
@@ -102,8 +109,8 @@ function patterned(length: number, seed: number): Uint8Array {
 export async function run(
   options: StoreCrashOptions,
 ): Promise<{ readonly name: string; readonly counts: { readonly [name: string]: number } }> {
-  const make = options.variant ?? open;
-  const counts = { moments: 0, crashes: 0 };
+  const make = options.variant ?? openStore;
+  const counts = { moments: 0, crashes: 0, kills: 0 };
   for (const parallel of [false, true]) {
     const moments = await momentsOf(make, parallel);
     for (const [index, moment] of moments.entries()) {
@@ -115,6 +122,10 @@ export async function run(
         disk.crash((_, at) => keep(at));
         await judge(disk, moment, `moment ${index}${parallel ? " of puts at once" : ""}`);
       }
+      counts.kills++;
+      const killed = moment.disk.clone();
+      killed.kill();
+      await judge(killed, moment, `moment ${index}, kill`);
     }
   }
   return { name: "power loss at every moment of the directory store", counts };
@@ -149,7 +160,7 @@ export function* keptSubsets(units: number, most: number): Generator<(at: number
 }
 
 async function judge(disk: SimDisk, moment: Moment, where: string): Promise<void> {
-  const store = await open(disk);
+  const store = await openStore(disk);
   const seen = new Set<string>();
   for (const [key, expected] of Object.entries(contents)) {
     const found = await store.get(key);
@@ -167,7 +178,7 @@ async function judge(disk: SimDisk, moment: Moment, where: string): Promise<void
   if (disk.paths().some((path) => path.includes(".tmp-")))
     throw new Violation(`${where}: a temporary file stays`);
   disk.crash(() => false);
-  const again = await open(disk);
+  const again = await openStore(disk);
   for (const key of seen) {
     if ((await again.get(key)) === null) throw new Violation(`${where}: ${key} was seen and is gone later`);
   }
