@@ -4,6 +4,7 @@
  * Whatever ends the WAL or the journal ends the broker: `onFailure` is called once, and the process must
  * exit; recovery decides what was kept.
  */
+import { Budget } from "../base/budget.ts";
 import { RefusedError } from "../base/errors.ts";
 import { nodeId } from "../base/ids.ts";
 import type { Disk, Env, Listener, Network, ObjectStore, Sha256 } from "../base/ports.ts";
@@ -22,6 +23,7 @@ import { DiskFloor } from "./disk-floor.ts";
 import { FetchSessions } from "./fetch-session.ts";
 import { handlers } from "./handlers.ts";
 import { Housekeeping } from "./housekeeping.ts";
+import { memoryShares } from "./memory.ts";
 import { ProducerIds } from "./producer-ids.ts";
 import { recover, type RecoverySummary } from "./recovery.ts";
 import { adoptBrokerConfig, Topics } from "./topics.ts";
@@ -190,8 +192,9 @@ async function openRooms(options: BrokerOptions): Promise<Rooms> {
 
   const bounds = options.bounds ?? configuredBounds(config);
   const { unflushedBytesMax, cacheBytes } = bounds;
-  const partitions = new Partitions({ unflushedBytesMax, heldBytesMax: bounds.tailBytes }, (cause) =>
-    failure.report(cause),
+  const partitions = new Partitions(
+    { unflushedBytesMax, heldBytesMax: bounds.tailBytes, onWait: () => flusher.noticeDurable() },
+    (cause) => failure.report(cause),
   );
   const cold = new SegmentReader({
     store,
@@ -239,6 +242,7 @@ async function openRooms(options: BrokerOptions): Promise<Rooms> {
     publishFold: (fold) => published(journal, { kind: "fold", ...fold }),
     unflushedBytes: () => partitions.tail.unflushedBytes,
     unflushedBytesTrigger: unflushedBytesMax / 2,
+    isAwaited: () => partitions.tail.waiting > 0,
     ageMs: bounds.flushAgeMs,
     onFailure: (cause) => failure.report(cause),
   });
@@ -272,6 +276,7 @@ async function openRooms(options: BrokerOptions): Promise<Rooms> {
       nextId: () => 1 + (env.random.u32() % 0x7fff_fffe),
     }),
     diskFloor,
+    answers: new Budget(memoryShares(config).answerBytesMax),
     handlers,
   };
   flusher.start();
@@ -281,10 +286,8 @@ async function openRooms(options: BrokerOptions): Promise<Rooms> {
 
 function configuredBounds(config: BrokerConfig): BrokerBounds {
   return {
+    ...memoryShares(config),
     walFileBytes: config.get("holdfast.wal.file.bytes"),
-    unflushedBytesMax: config.get("holdfast.unflushed.bytes.max"),
-    tailBytes: config.get("holdfast.tail.bytes"),
-    cacheBytes: config.get("holdfast.cache.bytes"),
     flushAgeMs: config.get("holdfast.flush.age.ms"),
   };
 }

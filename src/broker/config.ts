@@ -62,7 +62,8 @@ export const brokerSettings = {
   }),
   "queued.max.request.bytes": long({
     default: -1,
-    text: "Bytes of requests in memory, over all connections; at the bound reading pauses. −1: 128 MiB. Raise it for many producers of large batches.",
+    min: -1,
+    text: "Bytes of requests in memory, over all connections; at the bound reading pauses. −1: an eighth of holdfast.memory.bytes. Raise it for many producers of large batches.",
   }),
   "holdfast.connection.requests.max": int({
     default: 128,
@@ -314,15 +315,20 @@ export const brokerSettings = {
   }),
 
   // Memory and disk.
+  "holdfast.memory.bytes": long({
+    default: 512 * MiB,
+    min: 160 * MiB,
+    text: "What the process may take of memory. The bounds below it that are −1 are parts of it. Raise it for faster readers of recent records and longer bursts of producers.",
+  }),
   "holdfast.tail.bytes": long({
-    default: 64 * MiB,
-    min: 4 * MiB,
-    text: "Newest records kept in memory for readers.",
+    default: -1,
+    min: -1,
+    text: "Newest records kept in memory for readers; −1: an eighth of holdfast.memory.bytes.",
   }),
   "holdfast.unflushed.bytes.max": long({
-    default: 128 * MiB,
-    min: 8 * MiB,
-    text: "Bytes in the WAL that are not in segments yet; at the bound producing waits. It also bounds how long a start reads.",
+    default: -1,
+    min: -1,
+    text: "Bytes in the WAL that are not in segments yet; at the bound producing waits. It also bounds how long a start reads. −1: a quarter of holdfast.memory.bytes.",
   }),
   "holdfast.flush.age.ms": long({
     default: 30_000,
@@ -330,9 +336,9 @@ export const brokerSettings = {
     text: "How long a record may wait in the WAL for its segment; after a crash so much is read again.",
   }),
   "holdfast.cache.bytes": long({
-    default: 32 * MiB,
-    min: MiB,
-    text: "Blocks of segments kept in memory for readers of old records.",
+    default: -1,
+    min: -1,
+    text: "Blocks of segments kept in memory for readers of old records; −1: a sixteenth of holdfast.memory.bytes.",
   }),
   "holdfast.wal.file.bytes": long({ default: 64 * MiB, min: MiB, text: "Size of one WAL file." }),
   "holdfast.disk.floor.bytes": long({

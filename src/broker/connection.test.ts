@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import fc from "fast-check";
 import { AssertionFailure } from "../base/assert.ts";
+import { Budget } from "../base/budget.ts";
 import type { Clock, Logger, Meter, Socket } from "../base/ports.ts";
 import { api } from "../protocol/api.ts";
 import { ErrorCode } from "../protocol/errors.ts";
@@ -152,6 +153,7 @@ function world(
   const services = {
     env: { clock, log: logger, meter },
     config: new BrokerConfig(new Map(Object.entries(settings))),
+    answers: new Budget(1 << 26),
     handlers,
   } as unknown as Services;
   const bugs: AssertionFailure[] = [];

@@ -5,6 +5,7 @@
  * bytes (reading pauses), answers that it does not read (its next request is not started).
  */
 import { AssertionFailure } from "../base/assert.ts";
+import type { Budget } from "../base/budget.ts";
 import type { Socket } from "../base/ports.ts";
 import type { ConnectionFacts } from "./context.ts";
 import { bytesOf, type Call, type Dispatch, isPeerFault } from "./dispatch.ts";
@@ -25,6 +26,8 @@ export type Ending = { readonly reason: string; readonly cause?: unknown } | nul
 export interface ConnectionOwner {
   readonly dispatch: Dispatch;
   readonly budget: RequestBudget;
+  /** Answers that clients have not taken, over all connections. */
+  readonly answers: Budget;
   readonly limits: ConnectionLimits;
   readonly listenerName: string;
   nowMs(): number;
@@ -65,6 +68,7 @@ export class Connection implements ConnectionFacts, BudgetedReader {
   #outgoingBytes = 0;
   /** Answers that wait for earlier ones. */
   #settledBytes = 0;
+  #chargedAnswers = 0;
   #flushing = false;
   /** Charged to the budget, and how much of it was begun. */
   #heldBytes = 0;
@@ -98,6 +102,7 @@ export class Connection implements ConnectionFacts, BudgetedReader {
       },
       onDrain: () => {
         this.activeMs = this.#owner.nowMs();
+        this.#accountAnswers();
         this.#pump();
         this.#flush();
       },
@@ -128,6 +133,14 @@ export class Connection implements ConnectionFacts, BudgetedReader {
 
   get #pendingAnswerBytes(): number {
     return this.#settledBytes + this.#outgoingBytes + this.#socket.pendingBytes;
+  }
+
+  /** Keeps the process's account of answers true; called wherever they grow or leave. */
+  #accountAnswers(): void {
+    const pending = this.#closed ? 0 : this.#pendingAnswerBytes;
+    if (pending > this.#chargedAnswers) this.#owner.answers.charge(pending - this.#chargedAnswers);
+    else if (pending < this.#chargedAnswers) this.#owner.answers.give(this.#chargedAnswers - pending);
+    this.#chargedAnswers = pending;
   }
 
   #onData(bytes: Uint8Array): void {
@@ -228,6 +241,7 @@ export class Connection implements ConnectionFacts, BudgetedReader {
     this.#workingBytes -= requestBytes;
     this.#heldBytes -= requestBytes;
     this.#owner.budget.end(requestBytes);
+    this.#accountAnswers();
     this.#flushSoon();
   }
 
@@ -260,6 +274,7 @@ export class Connection implements ConnectionFacts, BudgetedReader {
       this.#outgoing = [];
       this.#outgoingBytes = 0;
       this.#socket.write(chunks);
+      this.#accountAnswers();
     }
     if (this.#ending !== null) {
       if (this.#slots.length === 0) this.#socket.end();
@@ -322,6 +337,7 @@ export class Connection implements ConnectionFacts, BudgetedReader {
     this.#closed = true;
     this.#outgoing = [];
     this.#frames = [];
+    this.#accountAnswers();
     this.#owner.budget.leave(this, this.#heldBytes, this.#workingBytes);
     for (const listener of this.#closeListeners) listener();
     this.#closeListeners.clear();

@@ -8,10 +8,9 @@ import type { BrokerConfig } from "./config.ts";
 import { Connection, type ConnectionLimits, type ConnectionOwner, type Ending } from "./connection.ts";
 import type { Services } from "./context.ts";
 import { Dispatch, type Guards, noGuards } from "./dispatch.ts";
+import { memoryShares } from "./memory.ts";
 import { RequestBudget } from "./request-budget.ts";
 
-/** `queued.max.request.bytes` when it is −1. */
-const requestBytesMax = 128 * 1024 * 1024;
 const listenerName = "PLAINTEXT";
 /** How long answers that are in the works may take when the broker stops. */
 const drainMs = 5_000;
@@ -44,8 +43,7 @@ export class Connections {
     this.#config = config;
     this.#clock = clock;
     this.#log = log;
-    const queued = config.get("queued.max.request.bytes");
-    const budget = new RequestBudget(queued > 0 ? queued : requestBytesMax, clock);
+    const budget = new RequestBudget(memoryShares(config).requestBytesMax, clock);
     const limits: ConnectionLimits = {
       frameBytesMax: config.get("socket.request.max.bytes"),
       requestsMax: config.get("holdfast.connection.requests.max"),
@@ -55,6 +53,7 @@ export class Connections {
     this.#owner = {
       dispatch: new Dispatch(services, options.guards ?? noGuards),
       budget,
+      answers: services.answers,
       limits,
       listenerName,
       nowMs: () => clock.monotonicMs(),

@@ -1,4 +1,5 @@
 /** What a handler may see: who asks, over which connection, and the rooms of this broker. */
+import type { Budget } from "../base/budget.ts";
 import type { BrokerEpoch, NodeId } from "../base/ids.ts";
 import type { Env } from "../base/ports.ts";
 import type { MemoryTail } from "../log/memory-tail.ts";
@@ -53,6 +54,8 @@ export interface Services {
   readonly producerIds: ProducerIds;
   readonly fetchSessions: FetchSessions;
   readonly diskFloor: DiskFloor;
+  /** Bytes of answers that clients have not taken yet, over all connections. */
+  readonly answers: Budget;
   /** Every API that is served: what ApiVersions tells. */
   readonly handlers: readonly AnyHandler[];
 }

@@ -101,7 +101,10 @@ describe("frames in a stream of bytes", () => {
       reader.push(chunk, []);
       // What was outgrown may wait for the collector.
       const grown = process.memoryUsage().arrayBuffers - before;
-      assert.ok(grown <= Math.max(6 * arrived * chunk.byteLength, 1024 * 1024) + 65_536, `${grown} bytes after ${arrived} chunks`);
+      assert.ok(
+        grown <= Math.max(6 * arrived * chunk.byteLength, 1024 * 1024) + 65_536,
+        `${grown} bytes after ${arrived} chunks`,
+      );
     }
   });
 });

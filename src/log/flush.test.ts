@@ -120,6 +120,7 @@ function aFlusher(facts: { readonly publish?: (flush: Flush) => Promise<"publish
     },
     unflushedBytes: () => state.unflushedBytes,
     unflushedBytesTrigger: 1000,
+    isAwaited: () => false,
     ageMs: 30_000,
     onFailure: (cause) => failures.push(cause),
   });

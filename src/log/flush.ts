@@ -32,6 +32,8 @@ export interface FlusherOptions {
   readonly unflushedBytes: () => number;
   /** At so many of them a flush begins; half of what may be unflushed is right. */
   readonly unflushedBytesTrigger: number;
+  /** Whether producers wait for room: then a flush begins however little there is to flush. */
+  readonly isAwaited: () => boolean;
   /** No record waits longer than about this for its segment. */
   readonly ageMs: number;
   /** Once: flushing has stopped for good, and so the process must. */
@@ -98,10 +100,11 @@ export class Flusher {
     if (this.#options.unflushedBytes() >= this.#options.unflushedBytesTrigger) void this.#begin();
   }
 
-  /** Cheap; to be called whenever something became durable. Starts a flush when there is much to flush. */
+  /** Cheap; to be called whenever something became durable, or somebody waits for room. Starts a flush when one is due. */
   noticeDurable(): void {
     if (this.#running !== null || this.#closed) return;
-    if (this.#options.unflushedBytes() < this.#options.unflushedBytesTrigger) return;
+    const { unflushedBytes, unflushedBytesTrigger, isAwaited } = this.#options;
+    if (unflushedBytes() < unflushedBytesTrigger && !isAwaited()) return;
     // What counts as unflushed may still be on its way to the WAL: nothing to write yet, and no reason to spin.
     if (this.#options.wal.durablePosition === this.#released) return;
     if (this.#options.env.clock.monotonicMs() < this.#notBeforeMs) return;

@@ -17,6 +17,8 @@ export interface TailBounds {
   readonly unflushedBytesMax?: number;
   /** Bytes over which flushed groups leave the memory. Default 64 MiB: more held more memory and was not faster. */
   readonly heldBytesMax?: number;
+  /** Called when a producer begins to wait for room: only a flush makes some. */
+  readonly onWait?: () => void;
 }
 
 interface TailGroup {
@@ -29,6 +31,7 @@ export class MemoryTail {
   readonly #arena = new TailArena();
   readonly #unflushed: Budget;
   readonly #heldBytesMax: number;
+  readonly #onWait: () => void;
   /** In WAL order. Groups before `#head` are gone, those before `#flushedEnd` are in segments. */
   #groups: (TailGroup | undefined)[] = [];
   #head = 0;
@@ -39,6 +42,7 @@ export class MemoryTail {
 
   constructor(bounds: TailBounds = {}) {
     this.#unflushed = new Budget(bounds.unflushedBytesMax ?? 128 * 1024 * 1024);
+    this.#onWait = bounds.onWait ?? (() => undefined);
     this.#heldBytesMax = bounds.heldBytesMax ?? 64 * 1024 * 1024;
   }
 
@@ -63,7 +67,10 @@ export class MemoryTail {
    * resolves when there is room, in order of arrival. What was admitted must be handed to `begin`.
    */
   admit(bytes: number): Promise<void> | undefined {
-    return this.#unflushed.tryTake(bytes) ? undefined : this.#unflushed.take(bytes);
+    if (this.#unflushed.tryTake(bytes)) return undefined;
+    const entered = this.#unflushed.take(bytes);
+    this.#onWait();
+    return entered;
   }
 
   /** Gives back what was admitted for a request that appends nothing. */

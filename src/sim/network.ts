@@ -39,7 +39,9 @@ class SimSocket implements Socket {
 
   open(events: Events): void {
     this.#events = events;
-    this.#deliver();
+    // The peer may have come and gone before it was accepted.
+    if (this.#closed) this.#network.scheduler.schedule(0, () => events.onClose());
+    else this.#deliver();
   }
 
   get pendingBytes(): number {

@@ -240,6 +240,7 @@ class Life {
       publishFold: (fold) => this.#publishFold(fold),
       unflushedBytes: () => 0,
       unflushedBytesTrigger: 1,
+      isAwaited: () => false,
       ageMs: 1 << 30,
     });
     const publishTrim = (trim: TrimRequest) => this.#publishTrim(trim);

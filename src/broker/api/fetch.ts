@@ -137,7 +137,10 @@ async function readAll(
   context: RequestContext,
 ): Promise<Reading> {
   const served: Served[] = [];
-  const bytesMax = Math.min(request.maxBytes, context.services.config.get("fetch.max.bytes"));
+  const { config, answers } = context.services;
+  // When slow readers hold much, each fetch still gets its first batch, and nobody more.
+  const allowed = Math.max(0, answers.limit - answers.used);
+  const bytesMax = Math.min(request.maxBytes, config.get("fetch.max.bytes"), allowed);
   let left = bytesMax;
   let bytes = 0;
   let urgent = false;
