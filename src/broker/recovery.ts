@@ -8,7 +8,7 @@ import { type BrokerEpoch, type WalPosition, walPosition } from "../base/ids.ts"
 import type { Disk, Env } from "../base/ports.ts";
 import type { Partitions } from "../log/partitions.ts";
 import type { SegmentIndex } from "../log/segment-index.ts";
-import { type RecoveredEntry, type RecoveryReport, recoverEpoch } from "../log/wal-recovery.ts";
+import { type RecoveredWal, type RecoveryReport, recoverEpoch } from "../log/wal-recovery.ts";
 import type { Journal } from "../metadata/journal.ts";
 import type { BrokerState, PartitionState, TopicState } from "../metadata/state.ts";
 import type { Topics } from "./topics.ts";
@@ -37,21 +37,21 @@ export interface RecoverySummary {
 /** Rejects with `RefusedError`, `DiskError`, `DamageError`; the data directory is then as it was. */
 export async function recover(options: RecoveryOptions): Promise<RecoverySummary> {
   const { journal } = options;
-  const entriesByEpoch = new Map<BrokerEpoch, readonly RecoveredEntry[]>();
+  const wals = new Map<BrokerEpoch, RecoveredWal>();
   const reports: RecoveryReport[] = [];
   // In the order of the journal, not of directory names.
-  for (const broker of [...journal.state.brokers.values()]) {
+  for (const broker of Array.from(journal.state.brokers.values())) {
     if (broker.epoch === journal.epoch) continue;
     const recovered = broker.status === "sealed" ? await reread(broker, options) : await end(broker, options);
     if (recovered === null) continue;
-    entriesByEpoch.set(broker.epoch, recovered.entries);
+    wals.set(broker.epoch, recovered);
     reports.push(...recovered.reports);
   }
   for (const report of reports) options.env.log.warn("recovery.report", { ...report });
-  await openPartitions(options);
-  const entries = loadEntries(entriesByEpoch, options);
+  await openPartitions(options, wals);
+  const entries = loadEntries(wals, options);
   for (const partition of options.partitions) partition.serve();
-  return { epochs: entriesByEpoch.size, entries, reports };
+  return { epochs: wals.size, entries, reports };
 }
 
 /** Ends the WAL of a process that is gone: our lock says so, and FENCE makes it true in the journal. */
@@ -113,7 +113,9 @@ export function neededFrom(
   return needed;
 }
 
-async function openPartitions(options: RecoveryOptions): Promise<void> {
+type Wals = ReadonlyMap<BrokerEpoch, RecoveredWal>;
+
+async function openPartitions(options: RecoveryOptions, wals: Wals): Promise<void> {
   const { journal, topics } = options;
   const owned: { topic: TopicState; partition: PartitionState }[] = [];
   for (const topic of topics.all()) {
@@ -123,7 +125,7 @@ async function openPartitions(options: RecoveryOptions): Promise<void> {
   }
   let next = 0;
   const openSome = async (): Promise<void> => {
-    for (let one = owned[next++]; one !== undefined; one = owned[next++]) await openOne(one, options);
+    for (let one = owned[next++]; one !== undefined; one = owned[next++]) await openOne(one, options, wals);
   };
   await Promise.all(Array.from({ length: openingMax }, openSome));
 }
@@ -131,9 +133,10 @@ async function openPartitions(options: RecoveryOptions): Promise<void> {
 async function openOne(
   { topic, partition }: { readonly topic: TopicState; readonly partition: PartitionState },
   options: RecoveryOptions,
+  wals: Wals,
 ): Promise<void> {
   const { topics, index, env } = options;
-  const holes = holesOf(topic, partition, options);
+  const holes = holesOf(topic, partition, options, wals);
   const source = { topicId: topic.id, partition: partition.index, segments: () => partition };
   try {
     const newest = await index.newest(source);
@@ -150,11 +153,12 @@ async function openOne(
   }
 }
 
-/** Damaged ranges of all older WALs, ascending. */
-function holesOf(topic: TopicState, partition: PartitionState, { journal }: RecoveryOptions) {
+/** Damaged ranges of all older WALs, ascending: as the journal has them, or as this start read them. */
+function holesOf(topic: TopicState, partition: PartitionState, { journal }: RecoveryOptions, wals: Wals) {
   const found: { from: (typeof partition)["start"]; to: (typeof partition)["start"] }[] = [];
   for (const broker of journal.state.brokers.values()) {
-    for (const hole of broker.holes) {
+    // What this start found begins with what was recorded.
+    for (const hole of wals.get(broker.epoch)?.holes ?? broker.holes) {
       if (hole.topicId === topic.id && hole.partition === partition.index) found.push(hole);
     }
   }
@@ -162,25 +166,29 @@ function holesOf(topic: TopicState, partition: PartitionState, { journal }: Reco
 }
 
 /** Gives each partition what its dependencies name, in WAL order, epoch by epoch. */
-function loadEntries(
-  byEpoch: ReadonlyMap<BrokerEpoch, readonly RecoveredEntry[]>,
-  { journal, partitions }: RecoveryOptions,
-): number {
+function loadEntries(wals: Wals, { journal, partitions }: RecoveryOptions): number {
   let loaded = 0;
-  for (const [epoch, recovered] of byEpoch) {
-    const needed = recovered.filter(({ entry, position }) => {
+  let gaps = false;
+  const isRecordedJump = (epoch: BrokerEpoch) => journal.state.brokers.get(epoch)?.jumped === true;
+  for (const [epoch, wal] of wals) {
+    const needed = wal.entries.filter(({ entry, position }) => {
       const partition = journal.state.topics.get(entry.topicId)?.partitions[entry.partition];
       return partition?.dependencies.some(
         (dependency) => dependency.epoch === epoch && dependency.from <= position && position < dependency.to,
       );
     });
-    const jumped = journal.state.brokers.get(epoch)?.jumped === true;
+    // Entries that nothing names are gone: how many, the next one tells, in this WAL or in a later one.
+    gaps ||= wal.jumped || isRecordedJump(epoch);
     partitions.load(
       needed.map(({ entry }) => entry),
-      { jumped },
+      { jumped: gaps },
     );
     loaded += needed.length;
-    if (jumped) jumpAll(epoch, { journal, partitions });
+    if (isRecordedJump(epoch)) jumpAll(epoch, { journal, partitions });
+  }
+  // Damage that came after RECOVER: later WALs went on without a gap, so it is left behind all of them.
+  for (const [epoch, wal] of wals) {
+    if (wal.jumped && !isRecordedJump(epoch)) jumpAll(epoch, { journal, partitions });
   }
   return loaded;
 }
