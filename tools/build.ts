@@ -6,18 +6,21 @@
  * rest of the program, since it turns on Node's compile cache, which only holds what is loaded after it.
  */
 import { spawnSync } from "node:child_process";
-import { chmodSync, rmSync } from "node:fs";
+import { chmodSync, renameSync, rmSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { build } from "esbuild";
 
 const root = resolve(import.meta.dirname, "..");
-const out = join(root, "dist");
+const dist = join(root, "dist");
+/** Takes its name when it is whole, so that nobody starts half a build. */
+const out = join(root, `dist.${process.pid}`);
+process.on("exit", () => rmSync(out, { recursive: true, force: true }));
 
-rmSync(out, { recursive: true, force: true });
-const { status } = spawnSync(join(root, "node_modules", ".bin", "tsc"), ["-p", "tsconfig.build.json"], {
-  cwd: root,
-  stdio: "inherit",
-});
+const { status } = spawnSync(
+  join(root, "node_modules", ".bin", "tsc"),
+  ["-p", "tsconfig.build.json", "--outDir", out],
+  { cwd: root, stdio: "inherit" },
+);
 if (status !== 0) process.exit(1);
 
 const program = join(out, "cli");
@@ -34,9 +37,10 @@ await build({
   platform: "node",
   target: "node22.15",
   // Whoever reads a stack trace of a broker should find the names of our code in it.
-  keepNames: false,
   minify: false,
   legalComments: "none",
   logLevel: "warning",
 });
 chmodSync(join(program, "main.js"), 0o755);
+rmSync(dist, { recursive: true, force: true });
+renameSync(out, dist);
