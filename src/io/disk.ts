@@ -1,9 +1,9 @@
 /**
  * The `Disk` port over a real directory. Node runs file operations on a small pool of threads, so the one
  * thing that must never happen is a WAL write queued behind others: operations of the bulk lane and on
- * names take turns for all threads but two, and bulk writes go out in synced chunks, so that neither the pool nor the
- * device's queue holds more than one chunk per turn ahead of an acknowledgement. What was reported as
- * durable is: a file whose sync failed once never reports a success again (I9).
+ * names take turns for all threads but two, and bulk writes are synced as they go, so that neither the
+ * pool nor the device's queue holds much ahead of an acknowledgement. What was reported as durable is: a
+ * file whose sync failed once never reports a success again (I9).
  */
 import fs from "node:fs";
 import { assert } from "../base/assert.ts";
@@ -13,8 +13,13 @@ import { join } from "node:path";
 
 /** Limit of one writev system call on Linux (IOV_MAX); libuv splits a longer list into several calls. */
 const chunksPerWriteMax = 1024;
-/** A bulk write is cut at this size, and synced each time so much was written since. */
+/** A bulk write is cut at this size: so long at most a thread is held by one call. */
 const bulkChunkBytes = 1024 * 1024;
+/**
+ * Bulk writes are synced each time so much was written: little enough for the WAL to wait behind, and not
+ * less, because each sync of a file that grows costs the file system a commit of its own.
+ */
+const bulkSyncBytes = 8 * 1024 * 1024;
 /** Threads of Node's pool that neither bulk nor name operations ever take: one for the WAL, one for the rest of the process. */
 const reservedThreads = 2;
 
@@ -233,7 +238,7 @@ class DirectoryFile implements DiskFile {
       at += piece.bytes;
       this.#unsyncedBytes += piece.bytes;
       // Without this the kernel collects dirty pages and writes them in one burst that the WAL's sync must sit out.
-      if (this.#turns !== null && this.#unsyncedBytes >= bulkChunkBytes) await this.sync();
+      if (this.#turns !== null && this.#unsyncedBytes >= bulkSyncBytes) await this.sync();
     }
   }
 
