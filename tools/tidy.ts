@@ -1,12 +1,13 @@
 /**
  * What no compiler checks: the layer table, the length of files, ambient clocks and randomness, links in
- * documents, and words that do not belong here. Prints one line per finding; exits with 1 if there is any.
+ * documents, and a README in each folder. Prints one line per finding; exits with 1 if there is any.
  */
 import { execFileSync } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
 import { dirname, join, normalize } from "node:path";
 import { layers, sourceLinesMax, tables } from "./layers.ts";
 
+const readmeLinesMax = 30;
 const findings: string[] = [];
 const tracked = execFileSync("git", ["ls-files", "--cached", "--others", "--exclude-standard"], {
   encoding: "utf8",
@@ -70,6 +71,14 @@ function checkLinks(path: string): void {
     const target = match[1] as string;
     if (/^[a-z]+:/.test(target)) continue;
     if (!existsSync(join(dirname(path), target))) findings.push(`${path}: the link ${target} leads nowhere`);
+  }
+}
+
+for (const folder of Object.keys(layers)) {
+  const path = `src/${folder}/README.md`;
+  const lines = existsSync(path) ? readFileSync(path, "utf8").trimEnd().split("\n").length : 0;
+  if (lines === 0 || lines > readmeLinesMax) {
+    findings.push(`${path}: says in at most ${readmeLinesMax} lines what the folder is for`);
   }
 }
 
