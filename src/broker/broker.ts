@@ -7,12 +7,11 @@
 import { Budget } from "../base/budget.ts";
 import { RefusedError } from "../base/errors.ts";
 import { nodeId } from "../base/ids.ts";
-import type { Disk, Env, Listener, Network, ObjectStore, Sha256 } from "../base/ports.ts";
+import type { Disk, Env, Listener, Network, ObjectStore, Sha256, Socket } from "../base/ports.ts";
 import { Flusher } from "../log/flush.ts";
 import { ObjectNames } from "../log/object-names.ts";
 import { Partitions } from "../log/partitions.ts";
 import { SegmentReader } from "../log/segment-reader.ts";
-import type { Flush } from "../log/segment-ref.ts";
 import { FileWal } from "../log/wal-file.ts";
 import { Journal } from "../metadata/journal.ts";
 import { DirectoryStore } from "../store/directory-store.ts";
@@ -87,12 +86,23 @@ export class Broker {
 
   /** Resolves when clients are served. Rejects with `RefusedError` (a sentence for people), `DiskError`, `DamageError`. */
   static async start(options: BrokerOptions): Promise<Broker> {
-    const rooms = await openRooms(options);
-    const connections = new Connections(rooms.services, {
-      onBug: (failure) => rooms.failure.report(failure),
-    });
-    const listener = await options.network.listen(options.listen, (socket) => connections.accept(socket));
-    return new Broker(rooms, connections, listener);
+    // First, so that a port that is taken changes nothing; who connects early waits until all is loaded.
+    const early: Socket[] = [];
+    let accept = (socket: Socket): void => void early.push(socket);
+    const listener = await options.network.listen(options.listen, (socket) => accept(socket));
+    try {
+      const rooms = await openRooms(options, listener);
+      const connections = new Connections(rooms.services, {
+        onBug: (failure) => rooms.failure.report(failure),
+      });
+      accept = (socket) => connections.accept(socket);
+      for (const socket of early) accept(socket);
+      return new Broker(rooms, connections, listener);
+    } catch (cause) {
+      for (const socket of early) socket.destroy();
+      await listener.close();
+      throw cause;
+    }
   }
 
   get address(): { readonly host: string; readonly port: number } {
@@ -167,7 +177,7 @@ interface Rooms {
   readonly failure: Failure;
 }
 
-async function openRooms(options: BrokerOptions): Promise<Rooms> {
+async function openRooms(options: BrokerOptions, listener: Listener): Promise<Rooms> {
   const { env, disk, config } = options;
   const failure = new Failure(options.onFailure);
 
@@ -185,7 +195,9 @@ async function openRooms(options: BrokerOptions): Promise<Rooms> {
   const epoch = await journal.register({
     nodeId: nodeId(config.get("node.id")),
     rack: config.get("broker.rack"),
-    listeners: [{ name: "PLAINTEXT", ...(options.advertised ?? options.listen) }],
+    listeners: [
+      { name: "PLAINTEXT", ...(options.advertised ?? { host: listener.host, port: listener.port }) },
+    ],
     window: 0,
     software: options.software,
   });
@@ -238,7 +250,7 @@ async function openRooms(options: BrokerOptions): Promise<Rooms> {
       },
     },
     sources: () => partitions,
-    publishFlush: (flush) => published(journal, { kind: "flush", ...withPlainRows(flush) }),
+    publishFlush: (flush) => published(journal, { kind: "flush", ...flush }),
     publishFold: (fold) => published(journal, { kind: "fold", ...fold }),
     unflushedBytes: () => partitions.tail.unflushedBytes,
     unflushedBytesTrigger: unflushedBytesMax / 2,
@@ -319,5 +331,3 @@ async function published(
   const outcome = await journal.append(command);
   return outcome.kind === "applied" ? "published" : "void";
 }
-
-const withPlainRows = ({ rows, release, below }: Flush): Flush => ({ rows, release, below });

@@ -104,6 +104,10 @@ export class Partition implements FlushSource, SegmentSource {
   get flushedEnd(): Offset {
     return this.#flush.flushedEnd;
   }
+  /** Bytes that are in no segment yet. */
+  get unflushedBytes(): number {
+    return this.#tail.bytesBetween(this.flushedEnd, this.#durableEnd);
+  }
   get isServing(): boolean {
     return this.#state === "serving";
   }

@@ -123,6 +123,7 @@ async function aWorld(segmentCount: number) {
     leaderEpoch: leaderEpoch(2),
     logStart: offset(0),
     flushedEnd: offset(segmentCount * 2),
+    unflushedBytes: 0,
     config: { deletes: true, retentionMs: 100, retentionBytes: -1 },
     startPublished(start: number) {
       source.logStart = offset(start);

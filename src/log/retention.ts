@@ -76,7 +76,7 @@ export interface RetentionSource extends SegmentSource {
   readonly flushedEnd: Offset;
   readonly config: Pick<LogConfig, "deletes" | keyof RetentionLimits>;
   /** Bytes that are not in segments yet. */
-  readonly unflushedBytes?: number;
+  readonly unflushedBytes: number;
   /** The journal has this log start now. */
   startPublished(start: Offset): void;
 }
@@ -161,7 +161,7 @@ export async function retain(
   const start = source.logStart;
   const refs = await tools.index.from(source, start);
   const wallMs = tools.env.clock.wallMs();
-  const now = { wallMs, start, unflushedBytes: source.unflushedBytes ?? 0 };
+  const now = { wallMs, start, unflushedBytes: source.unflushedBytes };
   const plan = planRetention(refs, { retentionMs, retentionBytes }, now);
   if (plan === null) return null;
   const newest = refs.at(-1);

@@ -3,6 +3,7 @@ import { createHash } from "node:crypto";
 import type { Env, Facts, Sha256 } from "../base/ports.ts";
 import type { SimClock } from "./clock.ts";
 import type { SimRandom } from "./random.ts";
+import { silentMeter } from "./silence.ts";
 import type { Trace } from "./trace.ts";
 
 export function simEnv(parts: {
@@ -19,11 +20,7 @@ export function simEnv(parts: {
     clock,
     random,
     log: { debug: line("debug"), info: line("info"), warn: line("warn"), error: line("error") },
-    meter: {
-      counter: () => ({ add: () => undefined }),
-      gauge: () => undefined,
-      histogram: () => ({ observe: () => undefined }),
-    },
+    meter: silentMeter,
   };
 }
 

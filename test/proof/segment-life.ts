@@ -395,6 +395,10 @@ class LivePartition implements FlushSource, RetentionSource {
   logStart: Offset;
   readonly #loadedEnd: Offset;
 
+  get unflushedBytes(): number {
+    return this.entries.reduce((sum, entry) => sum + entry.batch.payload.byteLength, 0);
+  }
+
   constructor(world: World, index: number) {
     this.#world = world;
     this.#index = index;
