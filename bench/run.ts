@@ -3,7 +3,9 @@
  *
  *   node bench/run.ts [--cells go-1k-*,java-1k-p1 | all] [--pairs 7] [--quick] [--probes idle-rss,reopen,sync | all | none]
  *
- * For each cell both brokers are started afresh and stay up; each gets one unmeasured run, then the pairs
+ * `--quick` takes a fifth of the records and one run to warm up: it shows that the bench works, not who is ahead.
+ *
+ * For each cell both brokers are started afresh and stay up; each gets three unmeasured runs, then the pairs
  * follow in the order A B, B A, A B, … Before each run the disk is synced and both brokers are quiet, so
  * that one does not pay for the other's unwritten pages. Every run is one line of bench/results/*.jsonl; the
  * summary gives the median ratio with its quartiles and says reached, missed or open.
@@ -45,6 +47,8 @@ const { values: options } = parseArgs({
 });
 const pairCount = Number(options.pairs);
 const share = options.quick ? 0.2 : 1;
+// A virtual machine that compiles while it runs is slow at first; both sides get the same runs to warm up.
+const warmUps = options.quick ? 1 : 3;
 const commit =
   git("rev-parse", "--short", "HEAD") + (git("status", "--porcelain", "--", "src") === "" ? "" : "+changes");
 const startedAt = new Date().toISOString();
@@ -72,6 +76,7 @@ for (const probe of chooseProbes(options.probes)) {
 console.log(`runs: ${resultsPath}`);
 
 async function runCell(cell: Cell): Promise<CellOutcome> {
+  const begun = performance.now();
   mkdirSync(join(cacheDirectory, "bench"), { recursive: true });
   const directory = mkdtempSync(join(cacheDirectory, "bench", "cell-"));
   const subject = await startBroker(options.subject as BrokerKind, {
@@ -88,7 +93,9 @@ async function runCell(cell: Cell): Promise<CellOutcome> {
     return measure(broker, cell, name, count);
   };
   try {
-    for (const side of ["subject", "rival"] as const) await runOnce(side, "warm-up", recordCount);
+    for (let time = 0; time < warmUps; time += 1) {
+      for (const side of ["subject", "rival"] as const) await runOnce(side, `warm-up-${time}`, recordCount);
+    }
     for (let pair = 0; pair < pairCount; pair += 1) {
       const order = pair % 2 === 0 ? (["subject", "rival"] as const) : (["rival", "subject"] as const);
       for (const side of order) {
@@ -114,7 +121,8 @@ async function runCell(cell: Cell): Promise<CellOutcome> {
   }
   const ratio = spreadOf(ratios);
   const verdict = cell.goal === undefined ? undefined : verdictAtLeast(ratio, cell.goal);
-  record({ cell: cell.name, summary: ratio, goal: cell.goal, verdict });
+  const tookSeconds = Math.round((performance.now() - begun) / 1000);
+  record({ cell: cell.name, summary: ratio, goal: cell.goal, verdict, tookSeconds });
   printCell(cell, ratio, verdict, runs);
   return { cell, ratio, verdict };
 }
