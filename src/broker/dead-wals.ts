@@ -30,7 +30,7 @@ export class DeadWals {
         .filter((name) => /^\d+$/.test(name))
         .map((name) => brokerEpoch(Number(name))),
     );
-    for (const epoch of [...this.#left]) {
+    for (const epoch of Array.from(this.#left)) {
       const broker = state.brokers.get(epoch);
       // An epoch that the journal forgot is no evidence that its records are elsewhere (I11).
       if (epoch === own || broker?.status !== "sealed") continue;

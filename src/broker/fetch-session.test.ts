@@ -83,9 +83,9 @@ describe("fetch sessions (KIP-227)", () => {
 
   it("a partition that was served moves behind the others", () => {
     const sessions = sessionsWith(2);
-    const { sessionId, omits } = served(sessions.plan(request(0, 0, [wish(0), wish(1)])));
-    omits(wish(0), news({ recordBytes: 10 }));
-    const next = served(sessions.plan(request(sessionId, 1)));
+    const first = served(sessions.plan(request(0, 0, [wish(0), wish(1)])));
+    first.omits(wish(0), news({ recordBytes: 10 }));
+    const next = served(sessions.plan(request(first.sessionId, 1)));
     assert.deepEqual(
       next.wishes.map((each) => each.partition),
       [1, 0],

@@ -191,7 +191,7 @@ export class SimNetwork implements Network {
   /** The process behind `port` died: nothing listens there, and each of its connections is reset. */
   kill(port: number): void {
     this.#listeners.delete(port);
-    for (const socket of [...this.#sockets]) if (socket.localPort === port) socket.destroy();
+    for (const socket of Array.from(this.#sockets)) if (socket.localPort === port) socket.destroy();
   }
 
   /** Cuts one connection, drawn by chance; false when there is none. */

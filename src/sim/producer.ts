@@ -80,7 +80,7 @@ export class SimProducer {
         inFlight.add(one);
         void one.finally(() => inFlight.delete(one));
       };
-      for (const sent of [...this.#unacked]) send(sent);
+      for (const sent of this.#unacked.slice()) send(sent);
       while (broken === null && (!isOver() || this.#unacked.length > 0)) {
         if (inFlight.size >= inFlightMax || isOver()) await Promise.race(inFlight);
         else send(this.#make());

@@ -26,7 +26,7 @@ export const listOffsets = handle(ListOffsets, {
       request.topics.map(async (topic) => ({
         name: topic.name,
         partitions: await Promise.all(
-          topic.partitions.map((wanted) => {
+          topic.partitions.map(async (wanted) => {
             if (twice.has(`${topic.name}/${wanted.partitionIndex}`)) {
               return refuse(wanted, ErrorCode.INVALID_REQUEST);
             }
