@@ -180,7 +180,9 @@ class DirectoryFile implements DiskFile {
   readonly #synced: boolean;
   readonly #writable: boolean;
   /** Written by the bulk lane and not yet synced. */
+  /** Written since the newest sync began. */
   #unsyncedBytes = 0;
+  #pacing: Promise<void> = Promise.resolve();
   /** Linux reports a lost write to one sync only; the next would succeed. Whoever asks again gets the same error. */
   #syncFailure: DiskError | null = null;
 
@@ -238,8 +240,20 @@ class DirectoryFile implements DiskFile {
       at += piece.bytes;
       this.#unsyncedBytes += piece.bytes;
       // Without this the kernel collects dirty pages and writes them in one burst that the WAL's sync must sit out.
-      if (this.#turns !== null && this.#unsyncedBytes >= bulkSyncBytes) await this.sync();
+      if (this.#turns !== null && this.#unsyncedBytes >= bulkSyncBytes) await this.#paceSync();
     }
+  }
+
+  /**
+   * Begins a sync and waits for the one before it, so that the next pieces are copied while the disk is
+   * busy. Rejects with what failed earlier; a failure of the one that begins stays with the file.
+   */
+  async #paceSync(): Promise<void> {
+    const before = this.#pacing;
+    this.#unsyncedBytes = 0;
+    this.#pacing = before.then(() => this.#syncOnce());
+    this.#pacing.catch(() => undefined);
+    await before;
   }
 
   /** Goes on after a short write, so that the error which cut it becomes visible (ENOSPC most of the time). */
@@ -282,8 +296,13 @@ class DirectoryFile implements DiskFile {
   }
 
   async sync(): Promise<void> {
+    // The kernel tells a failure to one caller only: a sync that ran beside the failed one would succeed.
+    await this.#pacing;
+    await this.#syncOnce();
+  }
+
+  async #syncOnce(): Promise<void> {
     if (this.#syncFailure !== null) throw this.#syncFailure;
-    const covered = this.#unsyncedBytes;
     try {
       // fdatasync also makes a new size durable; on macOS libuv asks for F_FULLFSYNC.
       await this.#run(() =>
@@ -295,7 +314,6 @@ class DirectoryFile implements DiskFile {
       this.#syncFailure = error as DiskError;
       throw error;
     }
-    this.#unsyncedBytes = Math.max(0, this.#unsyncedBytes - covered);
   }
 
   async truncate(size: number): Promise<void> {
@@ -308,6 +326,8 @@ class DirectoryFile implements DiskFile {
   }
 
   async close(): Promise<void> {
+    // The number of a closed file may be another file's a moment later.
+    await this.#pacing.catch(() => undefined);
     await this.#run(() =>
       call("close", this.#fullPath, (done) =>
         fs.close(this.#descriptor, (error) => done(error ?? null, undefined)),

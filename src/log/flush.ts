@@ -44,6 +44,8 @@ export interface FlusherOptions {
 const voidsMax = 3;
 const backoffMsMin = 100;
 const backoffMsMax = 10_000;
+/** Objects that are written at a time: their syncs share the file system's commits. */
+const objectsAtOnce = 4;
 /** Partitions that are asked without a pause for the event loop. */
 const sourcesPerSlice = 64;
 
@@ -222,23 +224,39 @@ export class Flusher {
   /** All objects, known durable; or an error, and none is left. */
   async #store(drafts: readonly SectionDraft[]): Promise<Stored> {
     const { store, names } = this.#options;
-    const objects: StoredObject<BuiltObject>[] = [];
-    const refs = new Map<SectionDraft, SegmentRef>();
-    try {
-      for (const sections of planObjects(drafts)) {
-        const object = await storeObject(store, names, (origin) =>
-          buildObject(origin, sections, () => this.#pause()),
-        );
-        objects.push(object);
-        for (const [i, section] of sections.entries())
-          refs.set(section, object.content.refs[i] as SegmentRef);
-        this.#bytes.add(object.length);
+    const plans = planObjects(drafts);
+    const stored = new Map<number, StoredObject<BuiltObject>>();
+    let next = 0;
+    let failure: { readonly cause: unknown } | null = null;
+    const storeSome = async (): Promise<void> => {
+      while (next < plans.length && failure === null) {
+        const index = next++;
+        const sections = plans[index] as readonly SectionDraft[];
+        try {
+          const built = storeObject(store, names, (origin) =>
+            buildObject(origin, sections, () => this.#pause()),
+          );
+          stored.set(index, await built);
+        } catch (cause) {
+          failure ??= { cause };
+        }
       }
-      return { objects, refs };
-    } catch (cause) {
+    };
+    await Promise.all(Array.from({ length: objectsAtOnce }, storeSome));
+    const objects = plans.map((_, index) => stored.get(index)).filter((object) => object !== undefined);
+    // Assigned in callbacks only, which the compiler does not see.
+    const failed = failure as { readonly cause: unknown } | null;
+    if (failed !== null) {
       await this.#discard(objects);
-      throw cause;
+      throw failed.cause;
     }
+    const refs = new Map<SectionDraft, SegmentRef>();
+    for (const [index, sections] of plans.entries()) {
+      const object = objects[index] as StoredObject<BuiltObject>;
+      for (const [i, section] of sections.entries()) refs.set(section, object.content.refs[i] as SegmentRef);
+      this.#bytes.add(object.length);
+    }
+    return { objects, refs };
   }
 
   /** Objects of a command that certainly took no effect go at once; after an unknown outcome all stay. */
