@@ -123,8 +123,6 @@ func producer(address, topic string, more ...kgo.Opt) (*kgo.Client, error) {
 		kgo.RecordPartitioner(kgo.ManualPartitioner()),
 		kgo.RequiredAcks(kgo.AllISRAcks()),
 		kgo.ProducerBatchCompression(kgo.NoCompression()),
-		kgo.MaxBufferedRecords(100_000),
-		kgo.MaxBufferedBytes(128 << 20),
 	}, more...)...)
 }
 

@@ -63,7 +63,7 @@ export const brokerSettings = {
   "queued.max.request.bytes": long({
     default: -1,
     min: -1,
-    text: "Bytes of requests in memory, over all connections; at the bound reading pauses. −1: an eighth of holdfast.memory.bytes. Raise it for many producers of large batches.",
+    text: "Bytes of requests in memory, over all connections; at the bound reading pauses. −1: an eighth of holdfast.memory.bytes less 256 MiB. Raise it for many producers of large batches.",
   }),
   "holdfast.connection.requests.max": int({
     default: 128,
@@ -316,19 +316,19 @@ export const brokerSettings = {
 
   // Memory and disk.
   "holdfast.memory.bytes": long({
-    default: 512 * MiB,
-    min: 160 * MiB,
-    text: "What the process may take of memory. The bounds below it that are −1 are parts of it. Raise it for faster readers of recent records and longer bursts of producers.",
+    default: 768 * MiB,
+    min: 384 * MiB,
+    text: "What the process may take of memory: 256 MiB for the runtime, the rest for records. The bounds below it that are −1 are parts of that rest. Raise it for faster readers of recent records and longer bursts of producers.",
   }),
   "holdfast.tail.bytes": long({
     default: -1,
     min: -1,
-    text: "Newest records kept in memory for readers; −1: an eighth of holdfast.memory.bytes.",
+    text: "Newest records kept in memory for readers; −1: an eighth of holdfast.memory.bytes less 256 MiB.",
   }),
   "holdfast.unflushed.bytes.max": long({
     default: -1,
     min: -1,
-    text: "Bytes in the WAL that are not in segments yet; at the bound producing waits. It also bounds how long a start reads. −1: a quarter of holdfast.memory.bytes.",
+    text: "Bytes in the WAL that are not in segments yet; at the bound producing waits. It also bounds how long a start reads. −1: a quarter of holdfast.memory.bytes less 256 MiB.",
   }),
   "holdfast.flush.age.ms": long({
     default: 30_000,
@@ -338,7 +338,7 @@ export const brokerSettings = {
   "holdfast.cache.bytes": long({
     default: -1,
     min: -1,
-    text: "Blocks of segments kept in memory for readers of old records; −1: a sixteenth of holdfast.memory.bytes.",
+    text: "Blocks of segments kept in memory for readers of old records; −1: a sixteenth of holdfast.memory.bytes less 256 MiB.",
   }),
   "holdfast.wal.file.bytes": long({ default: 64 * MiB, min: MiB, text: "Size of one WAL file." }),
   "holdfast.disk.floor.bytes": long({
