@@ -1,13 +1,12 @@
 /**
- * `npm run prove`: the long proofs in full, one after another, with what each counted. Writes
- * `proofs/latest.json` with the commit that was proved. `npm run prove -- wal journal` runs those whose
- * name contains a word; only a full run is recorded. Stops at the first proof that fails.
+ * `npm run prove`: the long proofs in full, one after another. What each counted, and of which commit, is
+ * recorded in `proofs/latest.json` as soon as it has passed. `npm run prove -- wal journal` runs those whose
+ * name contains a word. Stops at the first proof that fails.
  *
  * The last three need other people's programs, which are installed into `.cache/` (tools/toolbox.ts).
  */
 import { execFileSync, spawnSync } from "node:child_process";
-import { writeFileSync } from "node:fs";
-import { availableParallelism } from "node:os";
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { delimiter, join } from "node:path";
 import { run as journalAgree } from "../test/proof/journal-agree.ts";
 import { run as journalCrash } from "../test/proof/journal-crash.ts";
@@ -78,26 +77,36 @@ function command(program: string, ...args: string[]): Promise<string> {
   return Promise.resolve(lines.filter((line) => /acknowledged|^ℹ (tests|pass|fail)/.test(line)).join("; "));
 }
 
+/** The newest result of each proof, and of which commit it is. */
+interface Record {
+  [name: string]: {
+    readonly commit: string;
+    readonly date: string;
+    readonly node: string;
+    readonly seconds: number;
+    readonly counts: Counts | string;
+  };
+}
+const recordPath = "proofs/latest.json";
+
+function record(name: string, seconds: number, counts: Counts | string): void {
+  const commit = execFileSync("git", ["describe", "--always", "--dirty"], { encoding: "utf8" }).trim();
+  const known = existsSync(recordPath) ? (JSON.parse(readFileSync(recordPath, "utf8")) as Record) : {};
+  known[name] = { commit, date: new Date().toISOString(), node: process.versions.node, seconds, counts };
+  const inOrder = Object.fromEntries(
+    proofs.flatMap((each) => (known[each.name] ? [[each.name, known[each.name]]] : [])),
+  );
+  mkdirSync("proofs", { recursive: true });
+  writeFileSync(recordPath, `${JSON.stringify(inOrder, null, 2)}\n`);
+}
+
 const wanted = process.argv.slice(2);
 const chosen = proofs.filter(({ name }) => wanted.length === 0 || wanted.some((word) => name.includes(word)));
-const results: { name: string; seconds: number; counts: Counts | string }[] = [];
 for (const { name, run } of chosen) {
   const begun = performance.now();
   const counts = await run();
   const seconds = Math.round((performance.now() - begun) / 1000);
+  record(name, seconds, counts);
   console.log(`✓ ${name} (${seconds} s) ${JSON.stringify(counts)}`);
-  results.push({ name, seconds, counts });
 }
-if (wanted.length === 0) {
-  const commit = execFileSync("git", ["describe", "--always", "--dirty"], { encoding: "utf8" }).trim();
-  const record = {
-    commit,
-    date: new Date().toISOString(),
-    node: process.versions.node,
-    cores: availableParallelism(),
-    results,
-  };
-  writeFileSync("proofs/latest.json", `${JSON.stringify(record, null, 2)}\n`);
-  console.log(`recorded in proofs/latest.json for ${commit}`);
-}
-console.log(`${chosen.length} passed, 0 failed`);
+console.log(`${chosen.length} passed, 0 failed; recorded in ${recordPath}`);
