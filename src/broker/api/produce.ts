@@ -5,11 +5,11 @@
  * a `compression.type` of its own, or keys on a compacted topic.
  */
 import { NO_TOPIC_ID, offset } from "../../base/ids.ts";
-import type { AppendSession } from "../../log/memory-tail.ts";
 import type { AppendOutcome, AppendRefusal } from "../../log/outcomes.ts";
 import type { Partition } from "../../log/partition.ts";
 import { ErrorCode } from "../../protocol/errors.ts";
 import { Produce, type ProduceRequest, type ProduceResponse } from "../../protocol/messages/produce.ts";
+import type { BatchView } from "../../record/batch.ts";
 import { type ProduceCheck, type ProduceRefusal, validateProduced } from "../../record/validate.ts";
 import type { RequestContext, Services } from "../context.ts";
 import { handle } from "../handle.ts";
@@ -35,13 +35,17 @@ export const produce = handle(Produce, {
   decide(request, context) {
     const { services } = context;
     const admitted = recordBytes(request);
+    const judged = judgeAll(request, admitted, context);
     const session = services.partitions.begin(admitted);
     let awaited = 0;
     let failed = false;
-    const responses = request.topicData.map((topic): TopicResponse => {
-      const id = context.apiVersion >= topicIdVersionMin ? topic.topicId : services.topics.idOf(topic.name);
-      const partitionResponses = topic.partitionData.map((wanted) => {
-        const outcome = append(request, wanted, id, session, context);
+    const responses = request.topicData.map((topic, at): TopicResponse => {
+      const partitionResponses = topic.partitionData.map((wanted, within) => {
+        const judgement = judged[at]?.[within] as Judgement;
+        const outcome =
+          "response" in judgement
+            ? judgement
+            : toResponse(wanted, judgement.partition.append(session, judgement.batch, judgement.nowMs));
         if (outcome.walNumber > awaited) awaited = outcome.walNumber;
         if (outcome.response.errorCode !== ErrorCode.NONE) failed = true;
         return outcome.response;
@@ -77,13 +81,38 @@ interface Appended {
   readonly walNumber: number;
 }
 
-function append(
+/** A refusal, or what may be appended. */
+type Judgement =
+  | Appended
+  | { readonly partition: Partition; readonly batch: BatchView; readonly nowMs: number };
+
+/**
+ * Looks at every batch before the first offset is given: what fails in here (a codec, memory) costs this
+ * request and nothing else, while a failure between two appends would leave offsets without records.
+ */
+function judgeAll(
+  request: ProduceRequest,
+  admitted: number,
+  context: RequestContext,
+): readonly (readonly Judgement[])[] {
+  const { services, apiVersion } = context;
+  try {
+    return request.topicData.map((topic) => {
+      const id = apiVersion >= topicIdVersionMin ? topic.topicId : services.topics.idOf(topic.name);
+      return topic.partitionData.map((wanted) => judge(request, wanted, id, context));
+    });
+  } catch (cause) {
+    services.tail.dismiss(admitted);
+    throw cause;
+  }
+}
+
+function judge(
   request: ProduceRequest,
   wanted: PartitionRequest,
   id: typeof NO_TOPIC_ID | undefined,
-  session: AppendSession,
   context: RequestContext,
-): Appended {
+): Judgement {
   const { services, apiVersion } = context;
   if (request.acks < -1 || request.acks > 1) {
     return refuse(wanted, ErrorCode.INVALID_REQUIRED_ACKS, "acks must be 0, 1 or -1 (all)");
@@ -108,7 +137,7 @@ function append(
   if (check.batch.isTransactional) {
     return refuse(wanted, ErrorCode.INVALID_REQUEST, "transactions are not served by this broker yet");
   }
-  return toResponse(wanted, partition.append(session, check.batch, nowMs));
+  return { partition, batch: check.batch, nowMs };
 }
 
 /**
