@@ -1,6 +1,7 @@
 /**
  * Other people's tools, fetched by name from the package registries into `.cache/` (git-ignored): Apache
- * Kafka's jars, kcat, and small Go and Java programs of this repository that use other people's clients.
+ * Kafka's jars, kcat, packages of Node and Python, and small Go and Java programs of this repository that use
+ * other people's clients.
  *
  * Each function installs what it names when it is missing, answers at once when it is there, and throws a
  * `ToolboxError` that says what is missing and how to get it. A test that needs a tool must never pass
@@ -8,7 +9,16 @@
  */
 import { execFile } from "node:child_process";
 import { createHash } from "node:crypto";
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { delimiter, join, resolve } from "node:path";
 import { promisify } from "node:util";
@@ -46,12 +56,59 @@ export async function kafkaClientsClasspath(version: KafkaClientVersion): Promis
 
 /** The path of kcat, installed by `apt-get` when this user may do so. */
 export async function kcat(): Promise<string> {
-  const found = await firstLine("which", ["kcat"]);
+  return debianProgram("kcat", "kcat");
+}
+
+/**
+ * Installs what `package.json` and `package-lock.json` in `directory` name; answers the directory that has
+ * `node_modules`. No install script runs.
+ */
+export async function nodePackages(directory: string): Promise<string> {
+  const files = ["package.json", "package-lock.json"];
+  const out = join(cacheDirectory, "npm", stampOf(directory, files));
+  if (existsSync(out)) return out;
+  const work = `${out}.${process.pid}`;
+  mkdirSync(work, { recursive: true });
+  for (const file of files) copyFileSync(join(directory, file), join(work, file));
+  await orFail(`npm could not install ${join(directory, "package-lock.json")}`, async () => {
+    await run("npm", ["ci", "--ignore-scripts", "--no-audit", "--no-fund"], { cwd: work });
+    publish(work, out);
+  });
+  return out;
+}
+
+/** Installs what a `requirements.txt` names; answers the directory for `PYTHONPATH`. */
+export async function pythonPackages(requirements: string): Promise<string> {
+  const out = join(cacheDirectory, "python", digestOf(readFileSync(requirements)));
+  if (existsSync(out)) return out;
+  const python = await debianProgram("python3", "python3");
+  if ((await firstLine(python, ["-m", "pip", "--version"])) === undefined) await aptInstall("python3-pip");
+  const work = `${out}.${process.pid}`;
+  await orFail(`pip could not install ${requirements}`, async () => {
+    const options = ["--quiet", "--disable-pip-version-check", "--only-binary", ":all:", "--target", work];
+    await run(python, ["-m", "pip", "install", ...options, "-r", requirements]);
+    publish(work, out);
+  });
+  return out;
+}
+
+async function debianProgram(program: string, packageName: string): Promise<string> {
+  const found = await firstLine("which", [program]);
   if (found !== undefined) return found;
+  const failures = await aptInstall(packageName);
+  const installed = await firstLine("which", [program]);
+  if (installed !== undefined) return installed;
+  throw new ToolboxError(
+    `${program} is missing and could not be installed; try: apt-get install ${packageName}\n${failures.join("\n")}`,
+  );
+}
+
+/** Installs a Debian package when this user may do so; answers what went wrong. */
+async function aptInstall(packageName: string): Promise<string[]> {
   const failures: string[] = [];
   for (const args of [
     ["update", "-qq"],
-    ["install", "-y", "-qq", "kcat"],
+    ["install", "-y", "-qq", packageName],
   ]) {
     try {
       await run("apt-get", args, { env: { ...process.env, DEBIAN_FRONTEND: "noninteractive" } });
@@ -59,23 +116,20 @@ export async function kcat(): Promise<string> {
       failures.push(`apt-get ${args.join(" ")}: ${messageOf(error)}`);
     }
   }
-  const installed = await firstLine("which", ["kcat"]);
-  if (installed !== undefined) return installed;
-  throw new ToolboxError(
-    `kcat is missing and could not be installed; try: apt-get install kcat\n${failures.join("\n")}`,
-  );
+  return failures;
 }
 
 /**
- * Builds the Go program in `directory` (its go.mod and go.sum are committed) and answers the path of the
- * binary. It is built again when a source changes.
+ * Builds a Go program of the module in `directory` (its go.mod and go.sum are committed) and answers the path
+ * of the binary. It is built again when a source of the module changes.
  */
-export async function goProgram(directory: string): Promise<string> {
+export async function goProgram(directory: string, program = "."): Promise<string> {
   await required("go", ["version"], "Go 1.24 or newer");
-  const out = join(cacheDirectory, "go", stampOf(directory, [".go", "go.mod", "go.sum"]), "program");
+  const name = program === "." ? "program" : program;
+  const out = join(cacheDirectory, "go", stampOf(directory, [".go", "go.mod", "go.sum"]), name);
   if (existsSync(out)) return out;
   await orFail(`The Go program in ${directory} could not be built`, async () => {
-    await run("go", ["build", "-mod=readonly", "-trimpath", "-o", `${out}.${process.pid}`, "."], {
+    await run("go", ["build", "-mod=readonly", "-trimpath", "-o", `${out}.${process.pid}`, `./${program}`], {
       cwd: directory,
     });
     renameSync(`${out}.${process.pid}`, out);
@@ -180,7 +234,7 @@ function publish(work: string, directory: string): void {
 
 function stampOf(directory: string, endings: readonly string[]): string {
   const hash = createHash("sha256");
-  for (const file of readdirSync(directory).toSorted()) {
+  for (const file of readdirSync(directory, { recursive: true, encoding: "utf8" }).toSorted()) {
     if (endings.some((ending) => file.endsWith(ending)))
       hash.update(file).update(readFileSync(join(directory, file)));
   }
