@@ -7,6 +7,7 @@
  *     keyLength varint (−1: null) · key · valueLength varint (−1: null) · value
  *     headerCount varint, then each: keyLength varint · key (UTF-8) · valueLength varint (−1: null) · value
  */
+import { Reader } from "../base/bytes.ts";
 import { MalformedError } from "../base/errors.ts";
 import { offset, type Offset } from "../base/ids.ts";
 import { type BatchView, Codec, isKnownCodec } from "./batch.ts";
@@ -95,6 +96,25 @@ export class RecordCursor {
   get hasKey(): boolean {
     return this.#keyLength >= 0;
   }
+  /** Where the current record's fields lie in the payload, for whoever slices later; a length of −1 is null. */
+  get keyStart(): number {
+    return this.#keyStart;
+  }
+  get keyLength(): number {
+    return this.#keyLength;
+  }
+  get valueStart(): number {
+    return this.#valueStart;
+  }
+  get valueLength(): number {
+    return this.#valueLength;
+  }
+  get headersStart(): number {
+    return this.#headersStart;
+  }
+  get headerCount(): number {
+    return this.#headerCount;
+  }
   get key(): Uint8Array | null {
     return this.#slice(this.#keyStart, this.#keyLength);
   }
@@ -102,17 +122,7 @@ export class RecordCursor {
     return this.#slice(this.#valueStart, this.#valueLength);
   }
   get headers(): RecordHeader[] {
-    const headers: RecordHeader[] = [];
-    this.#at = this.#headersStart;
-    for (let left = this.#headerCount; left > 0; left--) {
-      const keyLength = this.#varint();
-      const key = this.#bytes.subarray(this.#at, this.#at + keyLength);
-      this.#at += keyLength;
-      const valueLength = this.#varint();
-      headers.push({ key: textOf(key), value: this.#slice(this.#at, valueLength) });
-      if (valueLength > 0) this.#at += valueLength;
-    }
-    return headers;
+    return headersAt(this.#bytes, this.#headersStart, this.#headerCount);
   }
 
   #skipHeaders(): void {
@@ -171,6 +181,19 @@ export class RecordCursor {
   #malformed(what: string): MalformedError {
     return new MalformedError(`record ${this.#index} at ${this.#at} ${what}`);
   }
+}
+
+/** The headers of a record that a cursor has passed over; `at` and `count` are what it said of them. */
+export function headersAt(payload: Uint8Array, at: number, count: number): RecordHeader[] {
+  const headers: RecordHeader[] = [];
+  if (count === 0) return headers;
+  const reader = new Reader(payload, at);
+  for (let left = count; left > 0; left--) {
+    const key = reader.utf8(reader.varint());
+    const valueLength = reader.varint();
+    headers.push({ key, value: valueLength < 0 ? null : reader.take(valueLength) });
+  }
+  return headers;
 }
 
 /**
@@ -293,8 +316,4 @@ function putUnsigned(into: Uint8Array, at: number, value: number): number {
   for (; rest > 0x7f; rest = Math.floor(rest / 128)) into[end++] = (rest % 128) | 0x80;
   into[end++] = rest;
   return end;
-}
-
-function textOf(bytes: Uint8Array): string {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("utf8");
 }
