@@ -47,3 +47,15 @@ export class RefusedError extends HoldfastError {
   readonly code = "REFUSED";
   override readonly name = "RefusedError";
 }
+
+/** Nobody could be reached at an address; nothing was sent. `reason` is the system's name for it, for example `ECONNREFUSED`. */
+export class UnreachableError extends HoldfastError {
+  readonly code = "UNREACHABLE";
+  override readonly name = "UnreachableError";
+  override readonly retriable = true;
+  readonly reason: string;
+  constructor(message: string, facts: { readonly reason: string; readonly cause?: unknown }) {
+    super(message, { cause: facts.cause });
+    this.reason = facts.reason;
+  }
+}

@@ -100,6 +100,17 @@ export interface Network {
   ): Promise<Listener>;
 }
 
+/** The other side of `Network`: who wants to speak to a broker. */
+export interface Dialer {
+  /**
+   * A connected socket. Rejects with `UnreachableError`, whose message says why, at the latest after `timeoutMs`.
+   */
+  dial(
+    address: { readonly host: string; readonly port: number },
+    options: { readonly timeoutMs: number },
+  ): Promise<Socket>;
+}
+
 export interface Listener {
   readonly host: string;
   readonly port: number;

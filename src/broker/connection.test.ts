@@ -13,7 +13,7 @@ import { BrokerConfig } from "./config.ts";
 import { Connections } from "./connections.ts";
 import type { RequestContext, Services } from "./context.ts";
 import type { Guards } from "./dispatch.ts";
-import { FrameReader } from "./frame-reader.ts";
+import { FrameReader } from "../protocol/frame-reader.ts";
 import { type AnyHandler, handle, type Stages } from "./handle.ts";
 
 /** An API of the test's own: a number and a load go in, a number, a time and a load come out. */

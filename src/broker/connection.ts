@@ -9,7 +9,7 @@ import type { Budget } from "../base/budget.ts";
 import type { Socket } from "../base/ports.ts";
 import type { ConnectionFacts } from "./context.ts";
 import { bytesOf, type Call, type Dispatch, isPeerFault } from "./dispatch.ts";
-import { type FrameFault, FrameReader } from "./frame-reader.ts";
+import { type FrameFault, FrameReader } from "../protocol/frame-reader.ts";
 import type { BudgetedReader, RequestBudget } from "./request-budget.ts";
 
 export interface ConnectionLimits {

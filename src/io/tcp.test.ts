@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import net from "node:net";
 import { describe, it } from "node:test";
-import { RefusedError } from "../base/errors.ts";
+import { RefusedError, UnreachableError } from "../base/errors.ts";
 import type { Socket } from "../base/ports.ts";
 import { tcp } from "./tcp.ts";
 
@@ -111,6 +111,32 @@ describe("a TCP socket", () => {
     await assert.rejects(
       tcp.listen({ host: "192.0.2.1", port: 0 }, () => {}),
       /192\.0\.2\.1 is not an address of this machine/,
+    );
+  });
+});
+
+describe("dialling", () => {
+  it("gives a socket that speaks with whoever listens there", async () => {
+    const listener = await tcp.listen({ host: "127.0.0.1", port: 0 }, (socket) =>
+      socket.open({ ...silent, onData: (bytes) => socket.write([bytes]) }),
+    );
+    const socket = await tcp.dial({ host: "127.0.0.1", port: listener.port }, { timeoutMs: 5_000 });
+    const echo = new Promise<Uint8Array>((resolve) => socket.open({ ...silent, onData: resolve }));
+    socket.write([Buffer.from("hello")]);
+    assert.equal(Buffer.from(await echo).toString(), "hello");
+    socket.destroy();
+    await listener.close();
+  });
+
+  it("says that nothing listens there", async () => {
+    const listener = await tcp.listen({ host: "127.0.0.1", port: 0 }, () => {});
+    await listener.close();
+    await assert.rejects(
+      tcp.dial({ host: "127.0.0.1", port: listener.port }, { timeoutMs: 5_000 }),
+      (cause: unknown) =>
+        cause instanceof UnreachableError &&
+        cause.reason === "ECONNREFUSED" &&
+        cause.message === "nothing listens there",
     );
   });
 });

@@ -1,16 +1,16 @@
 /**
- * The `Network` port over node:net. A socket here only moves bytes: what they mean, how many may wait and
+ * The `Network` and `Dialer` ports over node:net. A socket here only moves bytes: what they mean, how many may wait and
  * when a peer is refused is decided by `broker/connection.ts`.
  */
 import { readFile, readdir, readlink } from "node:fs/promises";
 import net from "node:net";
-import { RefusedError } from "../base/errors.ts";
-import type { Listener, Network, Socket } from "../base/ports.ts";
+import { RefusedError, UnreachableError } from "../base/errors.ts";
+import type { Dialer, Listener, Network, Socket } from "../base/ports.ts";
 
 /** How long a peer may take to close its side after we have closed ours. */
 const lingerMs = 2_000;
 
-export const tcp: Network = {
+export const tcp: Network & Dialer = {
   listen(address, onConnection): Promise<Listener> {
     // Half open: a peer that has said all it has to say still gets its answers.
     const server = net.createServer({ noDelay: true, keepAlive: true, allowHalfOpen: true }, (socket) =>
@@ -29,7 +29,45 @@ export const tcp: Network = {
       });
     });
   },
+
+  dial({ host, port }, { timeoutMs }): Promise<Socket> {
+    const socket = net.connect({ host, port, noDelay: true, keepAlive: true });
+    return new Promise((resolve, reject) => {
+      const timer = setTimeout(() => {
+        socket.destroy();
+        const cause = `no answer within ${timeoutMs} ms`;
+        reject(new UnreachableError(cause, { reason: "ETIMEDOUT" }));
+      }, timeoutMs);
+      const onError = (cause: NodeJS.ErrnoException): void => {
+        clearTimeout(timer);
+        reject(new UnreachableError(dialRefusal(host, cause), { reason: cause.code ?? "ERROR", cause }));
+      };
+      socket.once("error", onError);
+      socket.once("connect", () => {
+        clearTimeout(timer);
+        socket.removeListener("error", onError);
+        resolve(new TcpSocket(socket));
+      });
+    });
+  },
 };
+
+/** Why nobody could be reached, as the end of a sentence. */
+function dialRefusal(host: string, cause: NodeJS.ErrnoException): string {
+  switch (cause.code) {
+    case "ECONNREFUSED":
+      return "nothing listens there";
+    case "ENOTFOUND":
+    case "EAI_AGAIN":
+      return `the host name ${host} cannot be resolved`;
+    case "ETIMEDOUT":
+    case "EHOSTUNREACH":
+    case "ENETUNREACH":
+      return "the host cannot be reached";
+    default:
+      return cause.code ?? cause.message;
+  }
+}
 
 /** Resolves when nothing is accepted any more; sockets that are open stay, and are not waited for. */
 function closeServer(server: net.Server): Promise<void> {

@@ -4,8 +4,8 @@
  */
 import { assert } from "../base/assert.ts";
 import { concatBytes } from "../base/bytes.ts";
-import { RefusedError } from "../base/errors.ts";
-import type { Listener, Network, Socket } from "../base/ports.ts";
+import { RefusedError, UnreachableError } from "../base/errors.ts";
+import type { Dialer, Listener, Network, Socket } from "../base/ports.ts";
 import type { SimRandom } from "./random.ts";
 import type { Scheduler } from "./scheduler.ts";
 
@@ -130,7 +130,7 @@ class SimSocket implements Socket {
   }
 }
 
-export class SimNetwork implements Network {
+export class SimNetwork implements Network, Dialer {
   readonly scheduler: Scheduler;
   readonly #random: SimRandom;
   readonly #listeners = new Map<number, (socket: Socket) => void>();
@@ -182,6 +182,17 @@ export class SimNetwork implements Network {
     this.#sockets.add(server);
     this.scheduler.schedule(this.latencyMs(), () => listener(server));
     return client;
+  }
+
+  /** As real programs connect: it takes a moment, and then somebody listens there or not. Hosts are all the same. */
+  dial(address: { readonly host: string; readonly port: number }): Promise<Socket> {
+    return new Promise((resolve, reject) => {
+      this.scheduler.schedule(this.latencyMs(), () => {
+        const socket = this.connect(address.port);
+        if (socket !== null) resolve(socket);
+        else reject(new UnreachableError("nothing listens there", { reason: "ECONNREFUSED" }));
+      });
+    });
   }
 
   forget(socket: SimSocket): void {
