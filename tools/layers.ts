@@ -42,6 +42,12 @@ export const layers: { readonly [folder: string]: Layer } = {
     node: "all",
     ambient: true,
   },
+  // The real broker with ports that die on command, for tests of programs that use it.
+  testing: {
+    imports: ["base", "schema", "protocol", "record", "store", "log", "metadata", "broker", "io", "sim"],
+    node: "all",
+    ambient: true,
+  },
   // What users import: each file joins rooms with the real (or simulated) ports, and holds nothing else.
   entry: {
     imports: [
@@ -57,6 +63,7 @@ export const layers: { readonly [folder: string]: Layer } = {
       "io",
       "http",
       "sim",
+      "testing",
     ],
     node: "all",
     ambient: true,
@@ -75,6 +82,7 @@ export const layers: { readonly [folder: string]: Layer } = {
       "io",
       "http",
       "sim",
+      "testing",
       "entry",
     ],
     node: "all",

@@ -57,8 +57,9 @@ export type DiskFault =
   | { readonly kind: "lie" };
 
 export interface SimDiskOptions {
-  readonly scheduler?: Scheduler;
-  /** Needed with a scheduler: latencies are drawn from it. */
+  /** Lets time pass; `holdfast/testing` gives one over real time. */
+  readonly scheduler?: Pick<Scheduler, "schedule">;
+  /** With a scheduler and no `latencyMs`, latencies are drawn from it. */
   readonly random?: SimRandom;
   /** What is torn apart at a power cut: 4,096 or 512. */
   readonly blockBytes?: number;
