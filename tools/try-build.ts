@@ -1,18 +1,23 @@
 /**
- * Starts the built program as a user would and says how long that took: from the process being made to the
- * line that begins with `Ready`, in a fresh data directory and again in the same one, and what it cost. Then it
- * must say that it can acknowledge, show metrics, and end with 0 when it is asked to; it fails otherwise.
+ * Packs and installs what `npm run build` made, and uses it as somebody would: imports each entry, compiles a
+ * program against its declarations, asks for help, and starts a broker. Says how long each takes: a start from
+ * the process being made to the line that begins with `Ready`, in a fresh data directory and again in the same
+ * one, and what it costs. The broker must then say that it can acknowledge, show metrics, and end with 0 when
+ * it is asked to. Fails when something does not work; times are for people to judge.
  *
  *   node tools/try-build.ts [--runs 7] [--node 22.15.0] [--sources]
  *
- * `--node` takes that version of Node from the package registry; `--sources` runs `src/`, for comparison.
+ * `--node` takes that version of Node from the package registry; `--sources` starts `src/` and tries nothing
+ * else, for comparison.
  */
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { availableParallelism, loadavg, tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { parseArgs } from "node:util";
+import { compileAgainst, entryNames, importMs, installPacked, median, roomsIn } from "./packed.ts";
 import { start, useOf } from "./processes.ts";
 import { loopback, repositoryRoot } from "./toolbox.ts";
 
@@ -24,18 +29,22 @@ const { values: given } = parseArgs({
   },
 });
 const readyMsMax = 30_000;
+/** What the client may be made of. */
+const roomsOfClient = ["base", "client", "entry", "io", "protocol", "record", "schema"];
 const node = given.node === undefined ? process.execPath : nodeOfVersion(given.node);
-const program = join(repositoryRoot, given.sources ? "src/cli/main.ts" : "dist/cli/main.js");
 const scratch = mkdtempSync(join(tmpdir(), "holdfast-try-build-"));
+const compileCache = join(scratch, "compile-cache");
+const runs = Number(given.runs);
 
 try {
+  const program = given.sources ? join(repositoryRoot, "src/cli/main.ts") : tryPackage();
   // The first run of a build fills the compile cache; everybody's second start is what is measured.
-  const first = await startUp(join(scratch, "first"));
+  const first = await startUp(program, join(scratch, "first"));
   const fresh: StartUp[] = [];
   const existing: StartUp[] = [];
-  for (let run = 0; run < Number(given.runs); run++) {
-    fresh.push(await startUp(join(scratch, `data-${run}`)));
-    existing.push(await startUp(join(scratch, `data-${run}`)));
+  for (let run = 0; run < runs; run++) {
+    fresh.push(await startUp(program, join(scratch, `data-${run}`)));
+    existing.push(await startUp(program, join(scratch, `data-${run}`)));
   }
   const version = execFileSync(node, ["-v"], { encoding: "utf8" }).trim();
   console.log(
@@ -46,25 +55,57 @@ try {
   rmSync(scratch, { recursive: true, force: true });
 }
 
+/** Everything but the broker. Returns the installed program. */
+function tryPackage(): string {
+  const installed = installPacked(scratch);
+  const entries = entryNames(installed);
+  for (const entry of entries.filter((name) => name === "holdfast/client")) {
+    const foreign = roomsIn(installed, entry).filter((room) => !roomsOfClient.includes(room));
+    assert.deepEqual(foreign, [], "the client has nothing of the broker in it");
+  }
+  const times = entries.map((entry) => `${entry} ${importMs(node, installed, entry, runs).toFixed(0)} ms`);
+  console.log(`import of ${times.join(", ")} (medians of ${runs})`);
+  compileAgainst(installed, userProgram(entries));
+  console.log("a program in TypeScript compiles against it, without skipLibCheck");
+  const program = join(installed.holdfast, "dist/cli/main.js");
+  const bin = join(installed.directory, "node_modules/.bin/holdfast");
+  assert.match(execFileSync(bin, ["--help"], { encoding: "utf8" }), /^Usage: holdfast/);
+  const helpMs = Array.from({ length: runs }, () => {
+    const begun = performance.now();
+    execFileSync(node, [program, "--help"], { env: { ...process.env, NODE_COMPILE_CACHE: compileCache } });
+    return performance.now() - begun;
+  });
+  console.log(`holdfast --help takes ${median(helpMs).toFixed(0)} ms (median of ${runs})`);
+  return program;
+}
+
+function userProgram(entries: readonly string[]): string {
+  const imports = entries.map((entry, index) => `import * as entry${index} from "${entry}";`);
+  return `${imports.join("\n")}\nexport const all = [${entries.map((_entry, index) => `entry${index}`).join()}];\n`;
+}
+
 interface StartUp {
   readonly readyMs: number;
   readonly cpuMs: number;
+  /** When it was ready. */
   readonly rssMiB: number;
+  /** A second after its metrics were read. */
+  readonly idleRssMiB: number;
 }
 
 function say(starts: readonly StartUp[]): string {
-  const median = (of: (one: StartUp) => number): number => {
-    const sorted = starts.map((one) => of(one)).toSorted((a, b) => a - b);
-    return Math.round(sorted[Math.floor(sorted.length / 2)] as number);
-  };
-  return `Ready after ${median((one) => one.readyMs)} ms, ${median((one) => one.cpuMs)} ms of CPU, ${median((one) => one.rssMiB)} MiB`;
+  const of = (what: keyof StartUp): string => median(starts.map((one) => one[what])).toFixed(0);
+  return (
+    `Ready after ${of("readyMs")} ms, ${of("cpuMs")} ms of CPU, ${of("rssMiB")} MiB, ` +
+    `${of("idleRssMiB")} MiB after its metrics were read`
+  );
 }
 
-async function startUp(data: string): Promise<StartUp> {
+async function startUp(program: string, data: string): Promise<StartUp> {
   const begun = performance.now();
   const ready = Promise.withResolvers<{ readonly readyMs: number; readonly http: string }>();
   const broker = start(node, [program, "start", "--listen", `${loopback}:0`, "--data", data], {
-    env: { NODE_COMPILE_CACHE: join(scratch, "compile-cache") },
+    env: { NODE_COMPILE_CACHE: compileCache },
     timeoutMs: readyMsMax,
     onLine: (line) => {
       const http = /^Ready .*metrics and health on (http:\S+)\)/.exec(line)?.[1];
@@ -79,10 +120,18 @@ async function startUp(data: string): Promise<StartUp> {
   const { cpuSeconds, rssBytes } = useOf(broker.pid);
   assert.equal((await fetch(`${http}/health`)).status, 200, "it can acknowledge");
   assert.match(await (await fetch(`${http}/metrics`)).text(), /^holdfast_/m);
+  await sleep(1000);
+  const idle = useOf(broker.pid);
   broker.signal("SIGTERM");
   const { code, stderr } = await broker.ended;
   assert.equal(code, 0, `It ended with ${code}\n${stderr}`);
-  return { readyMs, cpuMs: cpuSeconds * 1000, rssMiB: rssBytes / 1024 / 1024 };
+  const mebibytes = 1024 * 1024;
+  return {
+    readyMs,
+    cpuMs: cpuSeconds * 1000,
+    rssMiB: rssBytes / mebibytes,
+    idleRssMiB: idle.rssBytes / mebibytes,
+  };
 }
 
 function nodeOfVersion(version: string): string {

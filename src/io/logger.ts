@@ -107,8 +107,9 @@ function jsonLines(): { readonly write: Write; readonly flush: () => void } {
   let write: Write = (level, event, facts) => {
     if (early.length < earlyLinesMax) early.push([level, event, jsonFacts(facts)]);
   };
-  void import("pino").then(({ pino, destination, stdTimeFunctions }) => {
-    const output = destination({ fd: 1, sync: false, maxLength: unwrittenBytesMax });
+  // Its default export is what the package gives in every form, also bundled.
+  void import("pino").then(({ default: pino }) => {
+    const output = pino.destination({ fd: 1, sync: false, maxLength: unwrittenBytesMax });
     // A log that nobody reads any more (EPIPE) is no reason to stop serving.
     output.on("error", () => {});
     const target = pino(
@@ -116,7 +117,7 @@ function jsonLines(): { readonly write: Write; readonly flush: () => void } {
         base: null,
         level: "debug",
         messageKey: "event",
-        timestamp: stdTimeFunctions.isoTime,
+        timestamp: pino.stdTimeFunctions.isoTime,
         formatters: { level: (level) => ({ level }) },
       },
       output,

@@ -69,7 +69,7 @@ export function openMeter(): MeterReader {
       };
     },
     async expose() {
-      exposed ??= import("prom-client").then(({ Registry, collectDefaultMetrics }) => {
+      exposed ??= import("prom-client").then(({ default: { Registry, collectDefaultMetrics } }) => {
         const registry = new Registry();
         collectDefaultMetrics({ register: registry });
         return registry;
