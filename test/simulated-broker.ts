@@ -2,6 +2,7 @@
 import type { TestContext } from "node:test";
 import { Broker } from "../src/broker/broker.ts";
 import { BrokerConfig } from "../src/broker/config.ts";
+import type { ClientPorts } from "../src/client/settings.ts";
 import { sha256 } from "../src/io/sha256.ts";
 import type { Api } from "../src/protocol/api.ts";
 import { CreateTopics } from "../src/protocol/messages/create-topics.ts";
@@ -24,14 +25,23 @@ interface World {
 /** Small, so that a test is quick. */
 const smallSettings = { "holdfast.wal.file.bytes": "1048576", "holdfast.disk.reserve.bytes": "0" };
 
+const port = 9092;
+
+interface Life {
+  readonly broker: Broker;
+  /** Dies with the broker's process. */
+  readonly clock: SimClock;
+}
+
 export class SimulatedBroker {
   readonly #world: World;
-  #broker: Broker;
+  #life: Life;
   #client: SimClient;
+  #clients = 0;
 
-  private constructor(world: World, broker: Broker) {
+  private constructor(world: World, life: Life) {
     this.#world = world;
-    this.#broker = broker;
+    this.#life = life;
     this.#client = this.connect();
   }
 
@@ -46,11 +56,11 @@ export class SimulatedBroker {
       network: new SimNetwork(scheduler, random),
       settings: new Map(Object.entries({ ...smallSettings, ...settings })),
     };
-    return new SimulatedBroker(world, await startBroker(world));
+    return new SimulatedBroker(world, await scheduler.runUntil(startBroker(world)));
   }
 
   get broker(): Broker {
-    return this.#broker;
+    return this.#life.broker;
   }
   get scheduler(): Scheduler {
     return this.#world.scheduler;
@@ -59,14 +69,47 @@ export class SimulatedBroker {
     return this.#world.disk;
   }
 
+  get network(): SimNetwork {
+    return this.#world.network;
+  }
+
   async restart(): Promise<void> {
     await this.stop();
-    this.#broker = await startBroker(this.#world);
+    await this.boot();
+  }
+
+  /** The power fails: what was not synced is gone, and nobody listens until `boot`. */
+  crash(): void {
+    this.#life.clock.stop();
+    this.#world.network.kill(port);
+    this.#world.disk.crash(() => false);
+  }
+
+  /** Starts the broker again on what its disk holds. */
+  async boot(): Promise<void> {
+    this.#life = await this.scheduler.runUntil(startBroker(this.#world));
+  }
+
+  /** The ports of one more client in this world, whose time goes on when the broker dies. */
+  clientPorts(): ClientPorts {
+    const { random, scheduler, network } = this.#world;
+    return {
+      clock: new SimClock(scheduler),
+      random: random.fork(`client-${this.#clients++}`),
+      dialer: network,
+      log: silentLogger,
+      software: { name: "test", version: "1" },
+    };
+  }
+
+  /** For `bootstrap`. */
+  get address(): string {
+    return `127.0.0.1:${port}`;
   }
 
   /** A further connection. */
   connect(): SimClient {
-    const client = SimClient.connect(this.#world.network, this.broker.address.port, "test");
+    const client = SimClient.connect(this.#world.network, port, "test");
     if (client === null) throw new Error("the broker does not listen");
     return client;
   }
@@ -103,23 +146,22 @@ export class SimulatedBroker {
   }
 }
 
-function startBroker({ random, scheduler, disk, network, settings }: World): Promise<Broker> {
+async function startBroker({ random, scheduler, disk, network, settings }: World): Promise<Life> {
   const clock = new SimClock(scheduler);
-  return scheduler.runUntil(
-    Broker.start({
-      env: { clock, random, log: silentLogger, meter: silentMeter },
-      disk,
-      network,
-      sha256,
-      config: new BrokerConfig(settings),
-      listen: { host: "127.0.0.1", port: 9092 },
-      advertised: null,
-      software: "test",
-      onFailure: (cause) => {
-        throw cause;
-      },
-    }),
-  );
+  const broker = await Broker.start({
+    env: { clock, random, log: silentLogger, meter: silentMeter },
+    disk,
+    network,
+    sha256,
+    config: new BrokerConfig(settings),
+    listen: { host: "127.0.0.1", port },
+    advertised: null,
+    software: "test",
+    onFailure: (cause) => {
+      throw cause;
+    },
+  });
+  return { broker, clock };
 }
 
 /** A broker that is stopped when the test ends. */
