@@ -1,13 +1,14 @@
 /**
  * Holdfast beside Apache Kafka 4.3.0 on this machine, in alternated pairs.
  *
- *   node bench/run.ts [--cells go-1k-*,java-1k-p1 | all] [--pairs 7] [--quick] [--probes idle-rss,reopen,sync | all | none]
+ *   node bench/run.ts [--cells go-1k-*,java-1k-p1 | all] [--pairs 7] [--quick] [--prime auto | off | BYTES]
+ *                    [--probes idle-rss,reopen,sync | all | none]
  *
  * `--quick` takes a fifth of the records and one run to warm up: it shows that the bench works, not who is ahead.
  *
  * For each cell both brokers are started afresh and stay up; each gets three unmeasured runs, then the pairs
- * follow in the order A B, B A, A B, … Before each run the disk is synced and both brokers are quiet, so
- * that one does not pay for the other's unwritten pages. Every run is one line of bench/results/*.jsonl; the
+ * follow in the order A B, B A, A B, … Before each run the disk is synced, both brokers are quiet, so
+ * that one does not pay for the other's unwritten pages, and memory is primed (prime.ts). Every run is one line of bench/results/*.jsonl; the
  * summary gives the median ratio with its quartiles and says reached, missed or open.
  */
 import { execFileSync } from "node:child_process";
@@ -21,6 +22,7 @@ import { finish, useOf } from "../tools/processes.ts";
 import { cacheDirectory, repositoryRoot } from "../tools/toolbox.ts";
 import { type Cell, chooseCells, isInMatrix, matrixMedianGoal } from "./cells.ts";
 import { type Measured, measure } from "./loads.ts";
+import { prime, primeRuleOf } from "./prime.ts";
 import { chooseProbes } from "./probes.ts";
 import { type Spread, spreadOf, type Verdict, verdictAtLeast } from "./stats.ts";
 
@@ -41,11 +43,13 @@ const { values: options } = parseArgs({
     pairs: { type: "string", default: "7" },
     probes: { type: "string", default: "none" },
     quick: { type: "boolean", default: false },
+    prime: { type: "string", default: "auto" },
     /** The side that is compared; another Kafka here measures the bench itself (all ratios should be 1). */
     subject: { type: "string", default: "holdfast" },
   },
 });
 const pairCount = Number(options.pairs);
+const primeRule = primeRuleOf(options.prime);
 const share = options.quick ? 0.2 : 1;
 // A virtual machine that compiles while it runs is slow at first; both sides get the same runs to warm up.
 const warmUps = options.quick ? 1 : 3;
@@ -87,10 +91,15 @@ async function runCell(cell: Cell): Promise<CellOutcome> {
   const recordCount = Math.max(1000, Math.round(cell.recordCount * share));
   const ratios: number[] = [];
   const runs: Record<"subject" | "rival", Measured[]> = { subject: [], rival: [] };
-  const runOnce = async (side: "subject" | "rival", name: string, count: number): Promise<Measured> => {
+  const runOnce = async (
+    side: "subject" | "rival",
+    name: string,
+    count: number,
+  ): Promise<Measured & { primedBytes: number }> => {
     const broker = side === "subject" ? subject : rival;
     await settle([subject, rival]);
-    return measure(broker, cell, name, count);
+    const primedBytes = await prime(primeRule, count * cell.recordBytes);
+    return { ...(await measure(broker, cell, name, count)), primedBytes };
   };
   try {
     for (let time = 0; time < warmUps; time += 1) {
