@@ -7,8 +7,7 @@ import { readFileSync } from "node:fs";
 import { handlers } from "../src/broker/handlers.ts";
 
 /** One run of `test/interop`, as `docs/compatibility-results.json` keeps it. */
-export interface InteropResults {
-  readonly target: string;
+export interface InteropRun {
   /** sample or full. */
   readonly scale: string;
   /** When it ended. */
@@ -17,18 +16,34 @@ export interface InteropResults {
   readonly results: readonly InteropResult[];
 }
 
-interface InteropResult {
+export interface InteropResult {
   readonly client: string;
   readonly version: string;
-  readonly action: string;
+  readonly language: string;
+  /** What the reader of the table must know beside it, as a sentence. */
+  readonly remark?: string;
+  /** The broker: holdfast or kafka. */
+  readonly target: string;
+  /** An exchange of the data set, or what an operator does with Kafka's own tools. */
+  readonly kind: "write" | "read" | "admin";
+  /** Of an exchange, the client that wrote; of an operator's case, what the tool did. */
+  readonly what: string;
+  /** The broker got `kill -9` half-way and was started again. */
+  readonly killed: boolean;
   readonly passed: boolean;
-  readonly detail: string;
+  readonly seconds: number;
+  /** Why it did not pass. */
+  readonly failure?: string;
+  /** Of what was written. */
+  readonly recordCount?: number;
+  readonly valueBytes?: number;
+  readonly codecs?: readonly string[];
 }
 
 export const resultsPath = "docs/compatibility-results.json";
 
 export function compatibilityPage(): string {
-  const results = JSON.parse(readFileSync(resultsPath, "utf8")) as InteropResults;
+  const results = JSON.parse(readFileSync(resultsPath, "utf8")) as InteropRun;
   return `# Compatibility
 
 Made by \`npm run pages\` from [the handlers](../src/broker/handlers.ts) and from [the results](compatibility-results.json) of [test/interop](../test/interop/interop.test.ts); do not edit.
@@ -56,19 +71,72 @@ function apiTable(): string {
   return ["| key | API | versions | tagged fields from |", "|---|---|---|---|", ...rows].join("\n");
 }
 
-function clientTables({ scale, at, commit, results }: InteropResults): string {
-  const failed = results.filter(({ passed }) => !passed).length;
+function clientTables({ scale, at, commit, results }: InteropRun): string {
+  const failures = results.filter(({ passed }) => !passed);
   const verdict =
-    failed === 0 ? `All ${results.length} passed` : `${failed} of ${results.length} did not pass`;
-  const rows = results.map(
-    ({ client, version, action, passed, detail }) =>
-      `| ${client} ${version} | ${action} | ${passed ? "yes" : "**no**"} | ${passed ? detail : firstLine(detail)} |`,
-  );
-  return `Run of ${at.slice(0, 10)} at commit \`${commit.slice(0, 12)}\`, scale "${scale}". ${verdict}. "Read" means every record byte for byte and in order, with keys, headers and null values as far as the client shows them; "killed in the middle" means that the broker got \`kill -9\` half-way and was started again.
-
-| client | what it did | passed | with |
-|---|---|---|---|
-${rows.join("\n")}`;
+    failures.length === 0
+      ? `All ${results.length} cases passed.`
+      : `${failures.length} of ${results.length} cases did not pass:\n\n${failures.map(failureLine).join("\n")}`;
+  const exchanges = results.filter(({ kind }) => kind !== "admin");
+  const ours = exchanges.filter(({ target }) => target === "holdfast");
+  const kafkas = exchanges.filter(({ target }) => target !== "holdfast");
+  const remarks = unique(exchanges.flatMap(({ client, remark }) => (remark ? [`${client}: ${remark}`] : [])));
+  return [
+    `Run of ${at.slice(0, 10)} at commit \`${commit.slice(0, 12)}\`, scale "${scale}". ${verdict}`,
+    'Every client writes records of 0 B to 2 KB and some of 100 to 900 KB with keys, headers and null values as far as it goes, in all five compressions, with idempotence and `acks=all`. "Reads" means: each record of that writer byte for byte, in order, at dense offsets. "kill -9" means that the broker got it half-way, while this client wrote or read, and was started again.',
+    exchangeTable(ours),
+    ...remarks.map((remark) => `- ${remark}`),
+    ...(kafkas.length === 0 ? [] : ["### Against Apache Kafka 4.3.0", exchangeTable(kafkas)]),
+    "### Kafka's own tools",
+    adminTable(results.filter(({ kind }) => kind === "admin")),
+  ].join("\n\n");
 }
+
+function exchangeTable(results: readonly InteropResult[]): string {
+  const rows = unique(results.map(nameOf)).map((name) => {
+    const mine = results.filter((result) => nameOf(result) === name);
+    const [{ client, version, language } = { client: "", version: "", language: "" }] = mine;
+    const written = mine.filter(({ kind }) => kind === "write");
+    const read = mine.filter(({ kind }) => kind === "read");
+    const killed = mine
+      .filter((result) => result.killed)
+      .map(({ kind }) => (kind === "write" ? "writing" : "reading"));
+    const cells = [
+      client,
+      version,
+      language,
+      written.map(amountOf).join(", ") || "–",
+      unique(read.map(({ what }) => (what === name ? "its own" : what))).join(", ") || "–",
+      written.length > 0 ? "on" : "–",
+      unique(written.flatMap(({ codecs }) => codecs ?? [])).join(" ") || "–",
+      unique(killed).join(", ") || "–",
+      mine.every(({ passed }) => passed) ? "passed" : "**failed**",
+    ];
+    return `| ${cells.join(" | ")} |`;
+  });
+  return [
+    "| client | version | language | writes | reads what wrote | idempotence | compressions | kill -9 | result |",
+    "|---|---|---|---|---|---|---|---|---|",
+    ...rows,
+  ].join("\n");
+}
+
+function adminTable(results: readonly InteropResult[]): string {
+  const rows = results.map(
+    ({ client, version, what, passed }) =>
+      `| ${client} | ${version} | ${what} | ${passed ? "passed" : "**failed**"} |`,
+  );
+  return ["| tool | version | what it did | result |", "|---|---|---|---|", ...rows].join("\n");
+}
+
+const nameOf = ({ client, version }: InteropResult): string => `${client} ${version}`;
+
+const amountOf = ({ recordCount = 0, valueBytes = 0 }: InteropResult): string =>
+  `${recordCount.toLocaleString("en-US")} records, ${Math.round(valueBytes / 1e6).toLocaleString("en-US")} MB`;
+
+const failureLine = (result: InteropResult): string =>
+  `- ${nameOf(result)}, ${result.kind} (${result.what}): ${firstLine(result.failure ?? "")}`;
+
+const unique = <Item>(items: readonly Item[]): Item[] => [...new Set(items)];
 
 const firstLine = (text: string): string => (text.split("\n")[0] ?? "").replaceAll("|", "\\|");

@@ -6,7 +6,7 @@ import assert from "node:assert/strict";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { cacheDirectory } from "../../tools/toolbox.ts";
-import { kafkaTool } from "./clients.ts";
+import { kafkaTool } from "./console-tools.ts";
 
 export interface AdminCase {
   readonly tool: string;

@@ -32,6 +32,8 @@ export type Codec = (typeof codecs)[number];
 export type Dress =
   /** Any bytes, null and empty keys and values, binary, null and repeated headers. */
   | "rich"
+  /** As rich, but each name of a header once, no header with null, and no record without key and value. */
+  | "map"
   /** Printable keys and values, null values, printable headers of each record. */
   | "console"
   /** Printable keys (some null) and values, null values, the same two headers on every record. */
@@ -126,8 +128,8 @@ export class Digests {
   }
 }
 
-/** Streams the records of a data set; their bytes are valid until the next one is asked for. */
-export async function* recordsOf(set: DataSet): AsyncGenerator<DataRecord> {
+/** Streams the records of a data set; whoever keeps one keeps the chunk of 4 MiB that it was read with. */
+export async function* recordsOf(set: Pick<DataSet, "path">): AsyncGenerator<DataRecord> {
   let rest: Buffer = Buffer.alloc(0);
   for await (const chunk of createReadStream(set.path, { highWaterMark: 4 << 20 }) as AsyncIterable<Buffer>) {
     const bytes: Buffer = rest.length === 0 ? chunk : Buffer.concat([rest, chunk]);
@@ -205,7 +207,7 @@ function int32Of(value: number): Buffer {
 async function generate(options: DataSetOptions, path: string): Promise<DataSet> {
   const { dress, partitionCount, smallCount, largeCount } = options;
   const random = xorshift(0x5eed_0001 + partitionCount);
-  const pool = dress === "rich" ? binaryPool(random) : printablePool(random);
+  const pool = isBinary(dress) ? binaryPool(random) : printablePool(random);
   const recordCount = smallCount + largeCount;
   const largeEvery = largeCount === 0 ? Infinity : Math.floor(recordCount / largeCount);
   const whole = new Digests(partitionCount, { withHeaders: true });
@@ -219,8 +221,8 @@ async function generate(options: DataSetOptions, path: string): Promise<DataSet>
     const isLarge = index % largeEvery === largeEvery - 1 && index / largeEvery < largeCount;
     const length = isLarge ? 100_000 + (random() % 800_000) : random() % 2049;
     const key = keyOf(dress, index, random);
-    // kcat reads a message without key and value as no message at all.
-    const mayBeNull = !isLarge && (dress !== "kcat" || key !== null);
+    // kcat reads a message without key and value as no message at all, and kafka-python does not write one.
+    const mayBeNull = !isLarge && (dress === "rich" || key !== null);
     const record = {
       key,
       value: random() % 50 === 0 && mayBeNull ? null : valueOf(dress, pool, index, length, random),
@@ -245,6 +247,8 @@ async function generate(options: DataSetOptions, path: string): Promise<DataSet>
   };
 }
 
+const isBinary = (dress: Dress): boolean => dress === "rich" || dress === "map";
+
 function keyOf(dress: Dress, index: number, random: () => number): Buffer | null {
   const shape = random() % 10;
   if (dress === "console") return Buffer.from(`key-${random() % 1000}`);
@@ -263,7 +267,7 @@ function valueOf(dress: Dress, pool: Buffer, index: number, length: number, rand
   const label = `${index};`;
   if (length >= label.length) value.write(label, "latin1");
   // Line readers and kcat -Z cannot tell an empty value from null or from the end.
-  return length === 0 && dress !== "rich" ? Buffer.from(label) : value;
+  return length === 0 && !isBinary(dress) ? Buffer.from(label) : value;
 }
 
 function headersOf(dress: Dress, index: number, random: () => number): HeaderBytes[] {
@@ -272,6 +276,13 @@ function headersOf(dress: Dress, index: number, random: () => number): HeaderByt
   return Array.from({ length: count }, (_, place) => {
     if (dress === "console")
       return { name: Buffer.from(`h${place}`), value: Buffer.from(`v${index}-${random() % 100}`) };
+    if (dress === "map") {
+      const length = random() % 3;
+      return {
+        name: Buffer.from(`h${place}`),
+        value: Buffer.from([0, random() % 256, 0xff]).subarray(0, length),
+      };
+    }
     // The same name may come twice: headers are a list, not a map.
     const name = Buffer.from(`h${random() % 3}`);
     const shape = random() % 4;

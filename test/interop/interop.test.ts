@@ -15,9 +15,21 @@ import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { type Broker, type BrokerKind, startBroker } from "../../tools/brokers.ts";
 import { cacheDirectory } from "../../tools/toolbox.ts";
+import type { InteropResult } from "../../tools/compatibility.ts";
 import { adminCases, createTopic, deleteTopic } from "./admin.ts";
-import { consoleTools, franzGo, javaClient, kcatClient, type Reader, type Writer } from "./clients.ts";
+import {
+  confluentPython,
+  franzGo,
+  javaClient,
+  kafkaJs,
+  kafkaPython,
+  platformatic,
+  sarama,
+} from "./clients.ts";
+import { consoleTools } from "./console-tools.ts";
 import { codecs, type DataSet, dataSet } from "./data-set.ts";
+import type { Client, Reader, Writer } from "./exchange.ts";
+import { kcatClient } from "./kcat.ts";
 
 const scale = process.env["HOLDFAST_INTEROP"];
 const target = (process.env["HOLDFAST_TARGET"] ?? "holdfast") as BrokerKind;
@@ -27,31 +39,35 @@ const sizes =
     : { smallCount: 12_000, largeCount: 12, timeoutMs: 180_000 };
 const skip = scale === undefined ? "set HOLDFAST_INTEROP to sample or full" : false;
 
-interface Result {
-  readonly client: string;
-  readonly version: string;
-  readonly action: string;
-  readonly passed: boolean;
-  readonly seconds: number;
-  readonly detail: string;
-}
-
 const java43 = javaClient("4.3.0");
 const java44 = javaClient("4.4.0");
 const go = franzGo();
 const kcat = kcatClient();
 const tools = consoleTools();
+const librdkafka = confluentPython();
+const python = kafkaPython();
+const js = kafkaJs();
+const platform = platformatic();
+const saramaGo = sarama();
 
-/** Who reads what whom wrote: everybody's data by at least one other. */
+/**
+ * Who reads what whom wrote: each writer itself when it can read without a group, and Java and franz-go. The
+ * first reader of each set reads over a kill as well.
+ */
 const exchanges: readonly { readonly writer: Writer; readonly readers: readonly Reader[] }[] = [
   { writer: java43, readers: [go, java44] },
-  { writer: java44, readers: [kcat, java43] },
-  { writer: go, readers: [java44, go, kcat] },
-  { writer: kcat, readers: [java43, go, kcat] },
+  { writer: java44, readers: [java44, kcat, java43] },
+  { writer: go, readers: [go, java44, librdkafka] },
+  { writer: kcat, readers: [kcat, java43, go] },
   { writer: tools, readers: [tools, kcat, java44] },
+  { writer: js, readers: [java44, go] },
+  { writer: platform, readers: [platform, java44, go] },
+  { writer: librdkafka, readers: [librdkafka, java44, go] },
+  { writer: python, readers: [python, java44, go] },
+  { writer: saramaGo, readers: [saramaGo, java44, go] },
 ];
 
-const results: Result[] = [];
+const results: InteropResult[] = [];
 let broker: Broker;
 let directory = "";
 
@@ -69,7 +85,7 @@ after(async () => {
   if (skip !== false) return;
   writeFileSync(
     join(cacheDirectory, "interop", "results.json"),
-    `${JSON.stringify({ target, scale, at: new Date().toISOString(), commit: commit(), results }, undefined, 2)}\n`,
+    `${JSON.stringify({ scale, at: new Date().toISOString(), commit: commit(), results }, undefined, 2)}\n`,
   );
   const ended = await broker.stop();
   rmSync(directory, { recursive: true, force: true });
@@ -84,7 +100,8 @@ for (const adminCase of adminCases) {
   const { tool, name } = adminCase;
   test(`kafka-tools ${tool} ${name}`, { skip, timeout: 300_000 }, async () => {
     const topic = `admin-${adminCases.indexOf(adminCase)}`;
-    await recorded({ client: `kafka-tools ${tool}`, version: "4.3.0", action: name, detail: "" }, () =>
+    const client: Client = { client: tool, version: "4.3.0", language: "Java" };
+    await recorded(client, { kind: "admin", what: name, killed: false }, () =>
       adminCase.run(broker.address, topic),
     );
   });
@@ -105,18 +122,21 @@ for (const { writer, readers } of exchanges) {
     });
     const topic = `by-${exchanges.findIndex((exchange) => exchange.writer === writer)}`;
     await createTopic(broker.address, topic, set.partitionCount);
-    const detail = `${set.recordCount} records, ${Math.round(set.valueBytes / 1e6)} MB, ${codecs.join("/")}, killed in the middle`;
-    const { client, version } = writer;
-    await recorded({ client, version, action: "write, idempotent, acks=all", detail }, async () => {
-      const half = killAtHalf(set);
-      await writer.write({ address: broker.address, topic, set, timeoutMs, onProgress: half.onProgress });
-      await half.happened();
-    });
+    const what = `${writer.client} ${writer.version}`;
+    const { recordCount, valueBytes } = set;
+    await recorded(
+      writer,
+      { kind: "write", what, killed: true, recordCount, valueBytes, codecs },
+      async () => {
+        const half = killAtHalf(set);
+        await writer.write({ address: broker.address, topic, set, timeoutMs, onProgress: half.onProgress });
+        await half.happened();
+      },
+    );
     for (const [index, reader] of readers.entries()) {
-      const action = `read what ${writer.client} ${writer.version} wrote`;
-      await recorded({ client: reader.client, version: reader.version, action, detail }, async () => {
-        // One reader of each set goes through a kill as well.
-        const half = index === 0 ? killAtHalf(set) : undefined;
+      const killed = index === 0;
+      await recorded(reader, { kind: "read", what, killed }, async () => {
+        const half = killed ? killAtHalf(set) : undefined;
         const back = await reader.read({
           address: broker.address,
           topic,
@@ -162,21 +182,19 @@ function killAtHalf(set: DataSet): { onProgress: (count: number) => void; happen
 }
 
 async function recorded(
-  facts: Pick<Result, "client" | "version" | "action" | "detail">,
+  { client, version, language, remark }: Client,
+  done: Pick<InteropResult, "kind" | "what" | "killed" | "recordCount" | "valueBytes" | "codecs">,
   work: () => Promise<void>,
 ): Promise<void> {
   const begun = performance.now();
+  const facts = { client, version, language, ...(remark === undefined ? {} : { remark }), target, ...done };
   const seconds = (): number => Math.round(performance.now() - begun) / 1000;
   try {
     await work();
     results.push({ ...facts, passed: true, seconds: seconds() });
   } catch (error) {
-    results.push({
-      ...facts,
-      passed: false,
-      seconds: seconds(),
-      detail: error instanceof Error ? error.message.slice(0, 2000) : String(error),
-    });
+    const failure = error instanceof Error ? error.message.slice(0, 2000) : String(error);
+    results.push({ ...facts, passed: false, seconds: seconds(), failure });
     throw error;
   }
 }

@@ -1,0 +1,152 @@
+// Writes a data set with sarama, or reads a topic back: see ../wire.
+package main
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/IBM/sarama"
+	"holdfast.test/interop/wire"
+)
+
+func main() {
+	wire.Main(wire.Program{Produce: produce, Consume: consume})
+}
+
+func codecs() []sarama.CompressionCodec {
+	return []sarama.CompressionCodec{
+		sarama.CompressionNone, sarama.CompressionGZIP, sarama.CompressionSnappy, sarama.CompressionLZ4, sarama.CompressionZSTD,
+	}
+}
+
+// config has what both need; without a version sarama would speak as to a broker of 2019.
+func config() *sarama.Config {
+	config := sarama.NewConfig()
+	config.ClientID = "interop"
+	config.Version = sarama.MaxVersion
+	config.Metadata.Retry.Max = 200
+	config.Metadata.Retry.Backoff = 100 * time.Millisecond
+	return config
+}
+
+func produce(address, topic, path string, acks *wire.Acks) error {
+	producers := make([]sarama.AsyncProducer, 0, 5)
+	var outstanding, listening sync.WaitGroup
+	for _, codec := range codecs() {
+		config := config()
+		config.Producer.Idempotent = true
+		config.Net.MaxOpenRequests = 1
+		config.Producer.RequiredAcks = sarama.WaitForAll
+		config.Producer.Partitioner = sarama.NewManualPartitioner
+		config.Producer.Compression = codec
+		config.Producer.Return.Successes = true
+		// sarama keeps a slot for each retry that it may make, so the number is not a huge one.
+		config.Producer.Retry.Max = 3_000
+		config.Producer.Retry.Backoff = 100 * time.Millisecond
+		config.Producer.Flush.Frequency = 5 * time.Millisecond
+		producer, err := sarama.NewAsyncProducer([]string{address}, config)
+		if err != nil {
+			return err
+		}
+		listening.Go(func() {
+			for message := range producer.Successes() {
+				acks.Add(message.Partition, message.Offset, nil)
+				outstanding.Done()
+			}
+		})
+		listening.Go(func() {
+			for fault := range producer.Errors() {
+				acks.Add(fault.Msg.Partition, fault.Msg.Offset, fault.Err)
+				outstanding.Done()
+			}
+		})
+		producers = append(producers, producer)
+	}
+	err := wire.Write(path, acks, wire.Writer{
+		Send: func(record wire.Record) {
+			outstanding.Add(1)
+			producers[record.Codec].Input() <- message(topic, record)
+		},
+		Flush: func() error {
+			outstanding.Wait()
+			return nil
+		},
+	})
+	for _, producer := range producers {
+		producer.AsyncClose()
+	}
+	listening.Wait()
+	return err
+}
+
+func message(topic string, record wire.Record) *sarama.ProducerMessage {
+	message := &sarama.ProducerMessage{Topic: topic, Partition: record.Partition}
+	if record.Key != nil {
+		message.Key = sarama.ByteEncoder(record.Key)
+	}
+	if record.Value != nil {
+		message.Value = sarama.ByteEncoder(record.Value)
+	}
+	for _, header := range record.Headers {
+		message.Headers = append(message.Headers, sarama.RecordHeader{Key: []byte(header.Name), Value: header.Value})
+	}
+	return message
+}
+
+func consume(address, topic string, gathered *wire.Gathered) error {
+	config := config()
+	config.Consumer.Return.Errors = true
+	config.Consumer.Retry.Backoff = 200 * time.Millisecond
+	client, err := sarama.NewClient([]string{address}, config)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	consumer, err := sarama.NewConsumerFromClient(client)
+	if err != nil {
+		return err
+	}
+	defer consumer.Close()
+	failures := make(chan error, gathered.Partitions)
+	for i := range gathered.Partitions {
+		go func() { failures <- consumePartition(client, consumer, topic, int32(i), gathered) }()
+	}
+	for range gathered.Partitions {
+		err = errors.Join(err, <-failures)
+	}
+	return err
+}
+
+func consumePartition(client sarama.Client, consumer sarama.Consumer, topic string, partition int32, gathered *wire.Gathered) error {
+	end, err := client.GetOffset(topic, partition, sarama.OffsetNewest)
+	if err != nil || end == 0 {
+		return err
+	}
+	messages, err := consumer.ConsumePartition(topic, partition, 0)
+	if err != nil {
+		return err
+	}
+	defer messages.AsyncClose()
+	for {
+		select {
+		case message := <-messages.Messages():
+			headers := make([]wire.Header, 0, len(message.Headers))
+			for _, header := range message.Headers {
+				headers = append(headers, wire.Header{Name: string(header.Key), Value: header.Value})
+			}
+			if _, err := gathered.Add(partition, message.Offset, message.Key, message.Value, headers); err != nil {
+				return err
+			}
+			if message.Offset == end-1 {
+				return nil
+			}
+		case fault := <-messages.Errors():
+			// A connection that broke is dialled again by sarama itself; an offset that is gone is not.
+			if errors.Is(fault.Err, sarama.ErrOffsetOutOfRange) {
+				return fmt.Errorf("partition %d: %w", partition, fault.Err)
+			}
+		}
+	}
+}

@@ -1,0 +1,84 @@
+/**
+ * KafkaJS as writer. By itself it has gzip only: the other codecs are added as its documentation shows, with
+ * its snappy package, lz4-napi and Node's zstd. An idempotent KafkaJS producer is safe with one send per
+ * partition at a time: it takes its sequence numbers back when a send fails.
+ */
+import { promisify } from "node:util";
+import { zstdCompress, zstdDecompress } from "node:zlib";
+import type { DataRecord } from "../data-set.ts";
+import { packageNamed, runWireProgram, writeInLots } from "./wire.ts";
+
+interface Codec {
+  compress(encoder: { readonly buffer: Buffer }): Promise<Buffer>;
+  decompress(buffer: Buffer): Promise<Buffer>;
+}
+
+interface Message {
+  readonly partition: number;
+  readonly key: Buffer | null;
+  readonly value: Buffer | null;
+  readonly headers: Readonly<Record<string, Buffer>>;
+}
+
+interface Producer {
+  connect(): Promise<void>;
+  send(options: {
+    readonly topic: string;
+    readonly acks: -1;
+    readonly compression: number;
+    readonly messages: readonly Message[];
+  }): Promise<readonly { readonly partition: number; readonly baseOffset: string }[]>;
+  disconnect(): Promise<void>;
+}
+
+const kafkajs = packageNamed("kafkajs") as {
+  readonly Kafka: new (options: {
+    readonly clientId: string;
+    readonly brokers: readonly string[];
+    readonly logLevel: number;
+    readonly retry: { readonly retries: number; readonly maxRetryTime: number };
+  }) => {
+    producer(options: { readonly idempotent: true; readonly maxInFlightRequests: number }): Producer;
+  };
+  readonly CompressionTypes: Readonly<Record<"None" | "GZIP" | "Snappy" | "LZ4" | "ZSTD", number>>;
+  readonly CompressionCodecs: Record<number, () => Codec>;
+};
+const lz4 = packageNamed("lz4-napi") as Readonly<
+  Record<"compressFrame" | "decompressFrame", (bytes: Buffer) => Promise<Buffer>>
+>;
+
+const { CompressionTypes: types } = kafkajs;
+const typeOf = { none: types.None, gzip: types.GZIP, snappy: types.Snappy, lz4: types.LZ4, zstd: types.ZSTD };
+kafkajs.CompressionCodecs[types.Snappy] = packageNamed("kafkajs-snappy") as () => Codec;
+kafkajs.CompressionCodecs[types.LZ4] = () => ({
+  compress: ({ buffer }) => lz4.compressFrame(buffer),
+  decompress: (buffer) => lz4.decompressFrame(buffer),
+});
+kafkajs.CompressionCodecs[types.ZSTD] = () => ({
+  compress: ({ buffer }) => promisify(zstdCompress)(buffer),
+  decompress: (buffer) => promisify(zstdDecompress)(buffer),
+});
+
+await runWireProgram({
+  produce: async (address, topic, path, acknowledged) => {
+    const kafka = new kafkajs.Kafka({
+      clientId: "interop",
+      brokers: [address],
+      logLevel: 0,
+      retry: { retries: 100, maxRetryTime: 1_000 },
+    });
+    const producer = kafka.producer({ idempotent: true, maxInFlightRequests: 1 });
+    await producer.connect();
+    await writeInLots(path, acknowledged, async (partition, codec, records) => {
+      const messages = records.map((record) => messageOf(partition, record));
+      const sent = await producer.send({ topic, acks: -1, compression: typeOf[codec], messages });
+      return Number(sent[0]?.baseOffset ?? -1);
+    });
+    await producer.disconnect();
+  },
+});
+
+function messageOf(partition: number, { key, value, headers }: DataRecord): Message {
+  const byName = headers.map((header) => [header.name.toString(), header.value ?? Buffer.alloc(0)] as const);
+  return { partition, key, value, headers: Object.fromEntries(byName) };
+}

@@ -1,0 +1,157 @@
+/**
+ * @platformatic/kafka as writer and reader. Its consumer streams belong to a group; `Consumer.fetch` asks for
+ * given partitions and offsets without one, and the package decodes what comes back.
+ */
+import { packageNamed, runWireProgram, writeInLots } from "./wire.ts";
+
+interface BaseOptions {
+  readonly clientId: string;
+  readonly bootstrapBrokers: readonly string[];
+  readonly retries: number;
+  readonly retryDelay: number;
+  readonly timeout: number;
+}
+
+interface Message {
+  readonly topic: string;
+  readonly partition: number;
+  readonly key: Buffer | null;
+  readonly value: Buffer | null;
+  readonly headers: ReadonlyMap<Buffer, Buffer>;
+}
+
+interface Producer {
+  send(options: {
+    readonly compression: string;
+    readonly messages: readonly Message[];
+  }): Promise<{ readonly offsets?: readonly { readonly partition: number; readonly offset: bigint }[] }>;
+  close(): Promise<void>;
+}
+
+interface FetchedBatch {
+  readonly firstOffset: bigint;
+  readonly records: readonly {
+    readonly offsetDelta: number;
+    readonly key: Buffer | null | undefined;
+    readonly value: Buffer | null | undefined;
+    readonly headers: readonly (readonly [Buffer, Buffer | null | undefined])[];
+  }[];
+}
+
+interface Consumer {
+  readonly topics: { track(topic: string): void };
+  metadata(options: { readonly topics: readonly string[] }): Promise<{
+    readonly topics: ReadonlyMap<
+      string,
+      { readonly id: string; readonly partitions: readonly { readonly leader: number }[] }
+    >;
+  }>;
+  listOffsets(options: {
+    readonly topics: readonly string[];
+  }): Promise<ReadonlyMap<string, readonly bigint[]>>;
+  fetch(options: {
+    readonly node: number;
+    readonly maxWaitTime: number;
+    readonly minBytes: number;
+    readonly maxBytes: number;
+    readonly topics: readonly {
+      readonly topicId: string;
+      readonly partitions: readonly {
+        readonly partition: number;
+        readonly currentLeaderEpoch: number;
+        readonly fetchOffset: bigint;
+        readonly lastFetchedEpoch: number;
+        readonly partitionMaxBytes: number;
+      }[];
+    }[];
+  }): Promise<{
+    readonly responses: readonly {
+      readonly partitions: readonly {
+        readonly partitionIndex: number;
+        readonly records?: readonly FetchedBatch[] | null;
+      }[];
+    }[];
+  }>;
+  close(): Promise<void>;
+}
+
+const { Producer, Consumer } = packageNamed("@platformatic/kafka") as {
+  readonly Producer: new (options: BaseOptions & { readonly idempotent: true }) => Producer;
+  readonly Consumer: new (options: BaseOptions & { readonly groupId: string }) => Consumer;
+};
+
+const baseOptions = (address: string): BaseOptions => ({
+  clientId: "interop",
+  bootstrapBrokers: [address],
+  retries: 100,
+  retryDelay: 300,
+  timeout: 30_000,
+});
+
+await runWireProgram({
+  produce: async (address, topic, path, acknowledged) => {
+    const producer = new Producer({ ...baseOptions(address), idempotent: true });
+    await writeInLots(path, acknowledged, async (partition, compression, records) => {
+      const messages = records.map(({ key, value, headers }) => ({
+        topic,
+        partition,
+        key,
+        value,
+        headers: new Map(headers.map((header) => [header.name, header.value ?? Buffer.alloc(0)])),
+      }));
+      const { offsets } = await producer.send({ compression, messages });
+      return Number(offsets?.[0]?.offset ?? -1);
+    });
+    await producer.close();
+  },
+
+  consume: async (address, topic, gathered) => {
+    const consumer = new Consumer({ ...baseOptions(address), groupId: "never-joined" });
+    consumer.topics.track(topic);
+    const { topics } = await consumer.metadata({ topics: [topic] });
+    const { id: topicId = "", partitions: known = [] } = topics.get(topic) ?? {};
+    const ends = (await consumer.listOffsets({ topics: [topic] })).get(topic) ?? [];
+    const partitions = Array.from({ length: gathered.partitionCount }, (_, partition) => partition);
+    for (;;) {
+      const open = partitions.filter((partition) => gathered.nextOffset(partition) < Number(ends[partition]));
+      if (open.length === 0) break;
+      const { responses } = await consumer.fetch({
+        node: known[0]?.leader ?? -1,
+        maxWaitTime: 500,
+        minBytes: 1,
+        maxBytes: 16 << 20,
+        topics: [
+          {
+            topicId,
+            partitions: open.map((partition) => ({
+              partition,
+              currentLeaderEpoch: -1,
+              fetchOffset: BigInt(gathered.nextOffset(partition)),
+              lastFetchedEpoch: -1,
+              partitionMaxBytes: 4 << 20,
+            })),
+          },
+        ],
+      });
+      for (const { partitions: fetched } of responses) {
+        for (const { partitionIndex, records } of fetched) {
+          for (const batch of records ?? []) add(partitionIndex, batch);
+        }
+      }
+    }
+    await consumer.close();
+
+    function add(partition: number, { firstOffset, records }: FetchedBatch): void {
+      for (const { offsetDelta, key, value, headers } of records) {
+        const offset = Number(firstOffset) + offsetDelta;
+        // A batch is given whole, also when it begins before the offset that was asked for.
+        if (offset < gathered.nextOffset(partition)) continue;
+        gathered.add(partition, offset, {
+          key: key ?? null,
+          value: value ?? null,
+          headers: headers.map(([name, headerValue]) => ({ name, value: headerValue ?? null })),
+        });
+      }
+    }
+  },
+});

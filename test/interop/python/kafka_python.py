@@ -1,0 +1,81 @@
+"""Writes a data set with kafka-python, or reads a topic back: see wire.py."""
+
+import threading
+
+from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+
+import wire
+
+# kafka-python has no bound on what waits to be sent, so this program keeps one.
+WAITING_RECORDS_MAX = 10_000
+RECONNECT = {"reconnect_backoff_max_ms": 500}
+
+
+def produce(address: str, topic: str, path: str, acks: wire.Acks) -> None:
+    producers = [
+        KafkaProducer(
+            bootstrap_servers=address,
+            enable_idempotence=True,
+            acks="all",
+            compression_type=None if codec == "none" else codec,
+            linger_ms=5,
+            batch_size=65_536,
+            **RECONNECT,
+        )
+        for codec in wire.CODECS
+    ]
+    waiting = threading.Semaphore(WAITING_RECORDS_MAX)
+    lock = threading.Lock()
+
+    def acknowledged(metadata: object) -> None:
+        with lock:
+            acks.add(metadata.partition, metadata.offset)
+        waiting.release()
+
+    def failed(error: BaseException) -> None:
+        acks.fail(repr(error))
+        waiting.release()
+
+    def send(record: wire.Record) -> None:
+        waiting.acquire()
+        future = producers[record.codec].send(
+            topic,
+            key=record.key,
+            value=record.value,
+            partition=record.partition,
+            headers=record.headers,
+        )
+        future.add_callback(acknowledged)
+        future.add_errback(failed)
+
+    def flush() -> None:
+        for producer in producers:
+            producer.flush()
+
+    wire.write(path, acks, send, flush)
+    for producer in producers:
+        producer.close()
+
+
+def consume(address: str, topic: str, gathered: wire.Gathered) -> None:
+    consumer = KafkaConsumer(
+        bootstrap_servers=address,
+        group_id=None,
+        enable_auto_commit=False,
+        auto_offset_reset="none",
+        check_crcs=True,
+        **RECONNECT,
+    )
+    partitions = [TopicPartition(topic, partition) for partition in range(gathered.partitions)]
+    consumer.assign(partitions)
+    total = sum(consumer.end_offsets(partitions).values())
+    for partition in partitions:
+        consumer.seek(partition, 0)
+    while gathered.read < total:
+        for records in consumer.poll(timeout_ms=1000, max_records=2000).values():
+            for record in records:
+                gathered.add(record.partition, record.offset, record.key, record.value, record.headers)
+    consumer.close()
+
+
+wire.run(produce, consume)
