@@ -12,8 +12,10 @@ export class Reader {
   readonly bytes: Uint8Array;
   readonly #view: DataView;
   position: number;
-  /** How many array elements may still be read. A byte on the wire can become an object of a hundred: this bounds the sum. */
+  /** How many array elements and unknown tags may still be read. A byte on the wire can become an object of a hundred: this bounds the sum. */
   elementsLeft = Infinity;
+  /** How many bytes of strings may still be read: text is copied, checked and echoed, where bytes are passed on. */
+  textBytesLeft = Infinity;
 
   constructor(bytes: Uint8Array, position = 0) {
     this.bytes = bytes;
@@ -38,7 +40,7 @@ export class Reader {
   /** Takes `count` from what `elementsLeft` allows. */
   countElements(count: number): void {
     this.elementsLeft -= count;
-    if (this.elementsLeft < 0) throw new MalformedError(`too many array elements before ${this.position}`);
+    if (this.elementsLeft < 0) throw new MalformedError(`too many elements before byte ${this.position}`);
   }
 
   int8(): number {
@@ -114,6 +116,8 @@ export class Reader {
   }
   utf8(length: number): string {
     const at = this.skip(length);
+    this.textBytesLeft -= length;
+    if (this.textBytesLeft < 0) throw new MalformedError(`too much text before byte ${this.position}`);
     return Buffer.from(this.bytes.buffer, this.bytes.byteOffset + at, length).toString("utf8");
   }
 }

@@ -179,6 +179,29 @@ describe("random bytes", () => {
     assert.ok(after - before < 10_000_000);
   });
 
+  test("that are many unknown tags, or much text, are refused", () => {
+    const versions = (tags: number): Uint8Array => {
+      const w = new Writer();
+      w.int16(ApiVersions.key);
+      w.int16(3);
+      w.int32(1);
+      w.int16(-1);
+      w.uvarint(tags);
+      for (let tag = 0; tag < tags; tag++) {
+        w.uvarint(tag);
+        w.uvarint(0);
+      }
+      w.raw(Buffer.from([1, 1, 0]));
+      return w.finishFlat();
+    };
+    assert.doesNotThrow(() => decodeAnyRequest(versions(1_000)));
+    assert.throws(() => decodeAnyRequest(versions(50_001)), /too many elements/);
+    const produce = (transactionalId: string): Uint8Array =>
+      requestFrame(Produce as AnyApi, 9, { transactionalId, acks: 1, timeoutMs: 0, topicData: [] });
+    assert.doesNotThrow(() => decodeAnyRequest(produce("x".repeat(8 * 1024 * 1024))));
+    assert.throws(() => decodeAnyRequest(produce("x".repeat(8 * 1024 * 1024 + 1))), /too much text/);
+  });
+
   test("that are many tiny elements are refused before they become many objects", () => {
     const w = new Writer();
     w.int16(Metadata.key);
@@ -188,7 +211,7 @@ describe("random bytes", () => {
     w.uvarint(0);
     w.uvarint(2_000_001);
     w.raw(new Uint8Array(2_000_100));
-    assert.throws(() => decodeAnyRequest(w.finishFlat()), /too many array elements/);
+    assert.throws(() => decodeAnyRequest(w.finishFlat()), /too many elements/);
   });
 });
 

@@ -21,8 +21,13 @@ export interface RequestHeader {
   readonly end: number;
 }
 
-/** More than that in one request is refused, since decoded elements take far more room than their bytes. */
-const requestElementsMax = 1_000_000;
+/**
+ * More array elements and unknown tags than that in one request are refused: each becomes an object, and is
+ * looked up and answered by itself. So many cost some 50 ms, during which nobody else is served.
+ */
+const requestElementsMax = 50_000;
+/** More bytes of strings than that are refused; records and other byte strings are passed on as they lie. */
+const requestTextBytesMax = 8 * 1024 * 1024;
 
 /** What every version of every API begins with, also of unknown ones. Throws `MalformedError`. */
 export function decodeRequestHeader(frame: Uint8Array): RequestHeader {
@@ -40,6 +45,7 @@ export function decodeRequestHeader(frame: Uint8Array): RequestHeader {
 export function decodeRequest<Req, Res>(api: Api<Req, Res>, header: RequestHeader, frame: Uint8Array): Req {
   const r = new Reader(frame, header.end);
   r.elementsLeft = requestElementsMax;
+  r.textBytesLeft = requestTextBytesMax;
   if (api.requestHeaderVersion(header.apiVersion) === 2) skipTags(r);
   const request = api.requestCodec(header.apiVersion).read(r);
   refuseRemainder(r, api.name);

@@ -192,7 +192,10 @@ function readTags(r: Reader, known: readonly TaggedField[], value: { [name: stri
     const begin = r.position;
     r.skip(length);
     const field = known.find((candidate) => candidate.tag === tag);
-    if (field === undefined) continue;
+    if (field === undefined) {
+      r.countElements(1);
+      continue;
+    }
     r.position = begin;
     value[field.name] = field.codec.read(r);
     if (r.position !== begin + length) {

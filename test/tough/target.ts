@@ -78,7 +78,8 @@ export class Target {
     this.#gauges = facts.gauges;
   }
 
-  static async start(seed: number): Promise<Target> {
+  /** `more`: settings as they would be on the command line. */
+  static async start(seed: number, more: { readonly [name: string]: string } = {}): Promise<Target> {
     const random = new SimRandom(seed).fork("broker");
     const scheduler = new Scheduler(random);
     const network = new MemoryNetwork();
@@ -91,7 +92,7 @@ export class Target {
         disk: new SimDisk(),
         network,
         sha256,
-        config: new BrokerConfig(new Map(Object.entries(settings))),
+        config: new BrokerConfig(new Map(Object.entries({ ...settings, ...more }))),
         listen: { host: "127.0.0.1", port },
         advertised: null,
         software: "tough",

@@ -144,14 +144,18 @@ export class WildRequests {
   draw(
     api: AnyApi,
     correlationId: number,
-    options: { readonly sound?: boolean; readonly version?: number } = {},
+    options: {
+      readonly sound?: boolean;
+      readonly version?: number /** Elements of its first array; absent: by chance. */;
+      readonly huge?: number;
+    } = {},
   ): WildFrame {
     const random = this.#random;
     this.#faults = options.sound === true ? 0 : random.pick([0, 0, 1, 1, 1, 2, 4]);
     this.#done = 0;
     this.#bomb = false;
-    const isHuge = random.below(2_000) === 0;
-    this.#huge = isHuge ? random.pick([1_000, 10_000, 50_000, 200_000, 1_000_000]) : 0;
+    const isHuge = options.huge !== undefined || random.below(2_000) === 0;
+    this.#huge = options.huge ?? (isHuge ? random.pick([1_000, 10_000, 50_000, 200_000, 1_000_000]) : 0);
     let version = options.version ?? random.between(api.versions[0], api.versions[1]);
     this.#flexible = api.isFlexible(version);
     const plan = requestPlan(api, version);
@@ -229,7 +233,7 @@ export class WildRequests {
   #array(plan: Extract<Plan, { kind: "array" }>): void {
     const random = this.#random;
     if (this.#null(plan.orNull, false)) return;
-    if (this.#huge > 0) {
+    if (this.#huge > 0 && (random.below(2) === 0 || !holdsArrays(plan.of))) {
       const count = this.#huge;
       this.#huge = 0;
       return this.#manyTimes(plan.of, count);
@@ -367,4 +371,9 @@ export class WildRequests {
     if (/timeout|wait/i.test(field)) return random.pick([0, 0, 5, 500]);
     return random.between(-1, 3);
   }
+}
+
+function holdsArrays(plan: Plan): boolean {
+  if (plan.kind === "array") return true;
+  return plan.kind === "struct" && plan.plain.some(holdsArrays);
 }
