@@ -35,7 +35,7 @@ export type DiskLane = "wal" | "bulk";
 export interface Disk {
   /**
    * "existing" fails with ENOENT; "create" makes an empty file and fails with EEXIST; "read" forbids writing.
-   * `synced` opens for `writeSynced` (O_DSYNC).
+   * `synced` opens for `writeSynced` (O_DSYNC). `bytes`: about how many will be written to a file that is made, a hint.
    */
   open(
     path: string,
@@ -43,6 +43,7 @@ export interface Disk {
       readonly mode: "read" | "existing" | "create";
       readonly lane: DiskLane;
       readonly synced?: boolean;
+      readonly bytes?: number;
     },
   ): Promise<DiskFile>;
   /** Names (not paths) in a directory, sorted; an absent directory is empty. */

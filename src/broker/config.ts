@@ -341,6 +341,10 @@ export const brokerSettings = {
     text: "Blocks of segments kept in memory for readers of old records; −1: a sixteenth of holdfast.memory.bytes less 256 MiB.",
   }),
   "holdfast.wal.file.bytes": long({ default: 64 * MiB, min: MiB, text: "Size of one WAL file." }),
+  "holdfast.disk.direct": boolean({
+    default: true,
+    text: "Whether the WAL and segments are written past the operating system's page cache. With false, readers that lag by more than holdfast.tail.bytes may find records in spare memory instead of reading them from the disk; writing costs several times the CPU where a hypervisor lends the memory.",
+  }),
   "holdfast.disk.floor.bytes": long({
     default: 512 * MiB,
     min: 0,

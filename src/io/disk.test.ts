@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, describe, it, mock } from "node:test";
 import { DiskError } from "../base/errors.ts";
+import type { Disk } from "../base/ports.ts";
 import { describeDisk } from "../base/disk.contract.ts";
 import { openDisk } from "./disk.ts";
 
@@ -17,6 +18,97 @@ async function emptyDirectory(): Promise<string> {
 after(() => Promise.all(directories.map((path) => rm(path, { recursive: true, force: true }))));
 
 describeDisk("a directory", async () => openDisk(await emptyDirectory()));
+describeDisk("a directory through the page cache", async () =>
+  openDisk(await emptyDirectory(), { direct: false }),
+);
+
+describe("large files that are made", () => {
+  const chunksOf = (length: number, seed: number): Uint8Array[] => {
+    const chunks: Uint8Array[] = [];
+    for (let at = 0, step = 1; at < length; step = (step * 7 + seed) % 300_000) {
+      const chunk = new Uint8Array(Math.min(step, length - at));
+      for (let i = 0; i < chunk.byteLength; i++) chunk[i] = (at + i) * 31 + seed;
+      chunks.push(chunk);
+      at += chunk.byteLength;
+    }
+    return chunks;
+  };
+  const contentOf = async (disk: Disk, path: string): Promise<Uint8Array> => {
+    const file = await disk.open(path, { mode: "read", lane: "bulk" });
+    const bytes = await file.read(0, await file.size());
+    await file.close();
+    return bytes;
+  };
+  /** Counts what leaves past the page cache; `fail` ends the first such writes. */
+  const watchWrites = (fail?: string): { readonly lengths: number[]; restore: () => void } => {
+    const lengths: number[] = [];
+    const original = fs.write;
+    const replaced = mock.method(fs, "write", (...args: unknown[]) => {
+      const done = args.at(-1) as (error: Error | null, count?: number) => void;
+      if (fail !== undefined) setImmediate(() => done(Object.assign(new Error(fail), { code: fail })));
+      else {
+        lengths.push(args[3] as number);
+        (original as (...args: unknown[]) => void)(...args);
+      }
+    });
+    return { lengths, restore: () => replaced.mock.restore() };
+  };
+
+  it("have every byte, whatever the chunks were, several at a time", async () => {
+    const disk = openDisk(await emptyDirectory());
+    const lengths = [300_000, 1 << 20, (3 << 20) + 1, (2 << 20) + 4095, 5_000_001];
+    await Promise.all(
+      lengths.map(async (length, i) => {
+        const chunks = chunksOf(length, i);
+        const file = await disk.open(`f${i}`, { mode: "create", lane: "bulk", bytes: length });
+        await file.write(0, chunks);
+        await file.write(length, [new Uint8Array([1, 2, 3])]);
+        await file.sync();
+        await file.close();
+        const expected = Buffer.concat([...chunks, new Uint8Array([1, 2, 3])]);
+        assert.ok(expected.equals(await contentOf(disk, `f${i}`)));
+      }),
+    );
+  });
+
+  const linux = process.platform === "linux";
+  it("go past the page cache in whole blocks, but for what is left at the end", {
+    skip: !linux,
+  }, async () => {
+    const disk = openDisk(await emptyDirectory());
+    const { lengths, restore } = watchWrites();
+    const file = await disk.open("f", { mode: "create", lane: "bulk", bytes: 1 << 21 });
+    await file.write(0, chunksOf((1 << 21) + 5000, 1));
+    restore();
+    await file.close();
+    assert.deepEqual(lengths, [1 << 20, 1 << 20, 4096]);
+  });
+
+  it("are written as usual where the file system refuses", async () => {
+    const disk = openDisk(await emptyDirectory());
+    const { restore } = watchWrites("EINVAL");
+    const chunks = chunksOf(3 << 20, 5);
+    const file = await disk.open("f", { mode: "create", lane: "bulk", bytes: 3 << 20 });
+    await file.write(0, chunks);
+    restore();
+    await file.close();
+    assert.ok(Buffer.concat(chunks).equals(await contentOf(disk, "f")));
+  });
+
+  it("report what the device says", async () => {
+    for (const errno of ["EIO", "ENOSPC"]) {
+      const disk = openDisk(await emptyDirectory());
+      const { restore } = watchWrites(errno);
+      const file = await disk.open("f", { mode: "create", lane: "bulk", bytes: 3 << 20 });
+      await assert.rejects(
+        file.write(0, chunksOf(3 << 20, 5)),
+        (error: unknown) => error instanceof DiskError && error.errno === errno,
+      );
+      restore();
+      await file.close();
+    }
+  });
+});
 
 /** Holds back every write until it is let go, and counts. */
 function holdWrites(): { readonly held: (() => void)[]; restore: () => void } {

@@ -9,6 +9,7 @@ import fs from "node:fs";
 import { assert } from "../base/assert.ts";
 import { DiskError } from "../base/errors.ts";
 import type { Disk, DiskFile, DiskLane } from "../base/ports.ts";
+import { directBytesMin, type DirectFile, DirectWrites } from "./direct-writes.ts";
 import { join } from "node:path";
 
 /** Limit of one writev system call on Linux (IOV_MAX); libuv splits a longer list into several calls. */
@@ -29,12 +30,18 @@ const windows = process.platform === "win32";
 export interface DiskOptions {
   /** Threads of Node's pool; default UV_THREADPOOL_SIZE, else 4. */
   readonly poolThreads?: number;
+  /** Whether large files that are written once go past the page cache. Default true. */
+  readonly direct?: boolean;
 }
 
 /** Opens a directory that exists. */
 export function openDisk(root: string, options: DiskOptions = {}): Disk {
   const threads = options.poolThreads ?? (Number(process.env["UV_THREADPOOL_SIZE"]) || 4);
-  return new DirectoryDisk(root, new Turns(Math.max(1, threads - reservedThreads)));
+  return new DirectoryDisk(
+    root,
+    new Turns(Math.max(1, threads - reservedThreads)),
+    options.direct === false ? null : new DirectWrites(),
+  );
 }
 
 /** Who may use the pool: `limit` at once, operations on names before those on bytes. Bounded by its callers, who each wait. */
@@ -77,10 +84,12 @@ function call<T = void>(operation: string, path: string, start: (done: Done<T>) 
 class DirectoryDisk implements Disk {
   readonly #root: string;
   readonly #turns: Turns;
+  readonly #direct: DirectWrites | null;
 
-  constructor(root: string, turns: Turns) {
+  constructor(root: string, turns: Turns, direct: DirectWrites | null) {
     this.#root = root;
     this.#turns = turns;
+    this.#direct = direct;
   }
 
   #path(relative: string): string {
@@ -98,6 +107,7 @@ class DirectoryDisk implements Disk {
       readonly mode: "read" | "existing" | "create";
       readonly lane: DiskLane;
       readonly synced?: boolean;
+      readonly bytes?: number;
     },
   ): Promise<DiskFile> {
     const path = this.#path(relative);
@@ -109,10 +119,12 @@ class DirectoryDisk implements Disk {
     if (synced && linux) flags |= O_DSYNC;
     const descriptor = await this.#onName<number>("open", path, (done) => fs.open(path, flags, 0o640, done));
     const turns = options.lane === "bulk" ? this.#turns : null;
+    const large = options.mode === "create" && turns !== null && (options.bytes ?? 0) >= directBytesMin;
     return new DirectoryFile(relative, path, descriptor, {
       turns,
       synced,
       writable: options.mode !== "read",
+      direct: large ? ((await this.#direct?.open(path)) ?? null) : null,
     });
   }
 
@@ -179,8 +191,9 @@ class DirectoryFile implements DiskFile {
   readonly #turns: Turns | null;
   readonly #synced: boolean;
   readonly #writable: boolean;
-  /** Written by the bulk lane and not yet synced. */
-  /** Written since the newest sync began. */
+  /** The way past the page cache, for a large file that is being made. */
+  readonly #direct: DirectFile | null;
+  /** Written through the page cache since the newest sync began. */
   #unsyncedBytes = 0;
   #pacing: Promise<void> = Promise.resolve();
   /** Linux reports a lost write to one sync only; the next would succeed. Whoever asks again gets the same error. */
@@ -190,7 +203,12 @@ class DirectoryFile implements DiskFile {
     path: string,
     fullPath: string,
     descriptor: number,
-    options: { readonly turns: Turns | null; readonly synced: boolean; readonly writable: boolean },
+    options: {
+      readonly turns: Turns | null;
+      readonly synced: boolean;
+      readonly writable: boolean;
+      readonly direct: DirectFile | null;
+    },
   ) {
     this.path = path;
     this.#fullPath = fullPath;
@@ -198,6 +216,7 @@ class DirectoryFile implements DiskFile {
     this.#turns = options.turns;
     this.#synced = options.synced;
     this.#writable = options.writable;
+    this.#direct = options.direct;
   }
 
   #run<T>(operation: () => Promise<T>): Promise<T> {
@@ -234,8 +253,9 @@ class DirectoryFile implements DiskFile {
 
   async write(position: number, chunks: readonly Uint8Array[]): Promise<void> {
     assert(this.#writable, "a file opened for reading is not written");
-    let at = position;
-    for (const piece of piecesOf(chunks)) {
+    const direct = (await this.#direct?.write(position, chunks, (operation) => this.#run(operation))) ?? 0;
+    let at = position + direct;
+    for (const piece of piecesOf(direct === 0 ? chunks : dropBytes(chunks, direct))) {
       await this.#run(() => this.#writeAll(at, piece));
       at += piece.bytes;
       this.#unsyncedBytes += piece.bytes;
@@ -328,6 +348,7 @@ class DirectoryFile implements DiskFile {
   async close(): Promise<void> {
     // The number of a closed file may be another file's a moment later.
     await this.#pacing.catch(() => undefined);
+    await this.#direct?.close();
     await this.#run(() =>
       call("close", this.#fullPath, (done) =>
         fs.close(this.#descriptor, (error) => done(error ?? null, undefined)),
@@ -364,9 +385,10 @@ function* piecesOf(chunks: readonly Uint8Array[]): Generator<Piece> {
 function dropBytes(chunks: readonly Uint8Array[], count: number): readonly Uint8Array[] {
   let index = 0;
   let left = count;
-  while (left >= (chunks[index] as Uint8Array).byteLength) {
+  while (index < chunks.length && left >= (chunks[index] as Uint8Array).byteLength) {
     left -= (chunks[index] as Uint8Array).byteLength;
     index++;
   }
+  if (index === chunks.length) return [];
   return [(chunks[index] as Uint8Array).subarray(left), ...chunks.slice(index + 1)];
 }

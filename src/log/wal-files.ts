@@ -173,7 +173,7 @@ export class WalFiles {
 
   async #fill(path: string): Promise<void> {
     const { disk, fileBytes } = this.#options;
-    const file = await disk.open(path, { mode: "create", lane: "bulk" });
+    const file = await disk.open(path, { mode: "create", lane: "bulk", bytes: fileBytes });
     try {
       const zeros = new Uint8Array(Math.min(pacedBytes, fileBytes));
       for (let at = 0; at < fileBytes && !this.#stopped; at += zeros.byteLength) {

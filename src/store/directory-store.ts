@@ -104,7 +104,7 @@ export class DirectoryStore implements ObjectStore {
       await other;
     }
     this.#mustWork();
-    const work = this.#put(path, chunks);
+    const work = this.#put(path, chunks, length);
     const settled = work.then(
       () => this.#creating.delete(key),
       () => this.#creating.delete(key),
@@ -159,13 +159,13 @@ export class DirectoryStore implements ObjectStore {
     }
   }
 
-  async #put(path: string, chunks: readonly Uint8Array[]): Promise<"created" | "exists"> {
+  async #put(path: string, chunks: readonly Uint8Array[], length: number): Promise<"created" | "exists"> {
     const directory = parentOf(path);
     await this.#directory(directory);
     const temporary = `${directory}/${temporaryPrefix}${this.#nonce}-${this.#temporaries++}`;
     let outcome: "created" | "exists" = "created";
     try {
-      await this.#writeWhole(temporary, chunks);
+      await this.#writeWhole(temporary, chunks, length);
       try {
         await this.#disk.link(temporary, path);
       } catch (error) {
@@ -183,8 +183,8 @@ export class DirectoryStore implements ObjectStore {
     return outcome;
   }
 
-  async #writeWhole(path: string, chunks: readonly Uint8Array[]): Promise<void> {
-    const file = await this.#disk.open(path, { mode: "create", lane: "bulk" });
+  async #writeWhole(path: string, chunks: readonly Uint8Array[], bytes: number): Promise<void> {
+    const file = await this.#disk.open(path, { mode: "create", lane: "bulk", bytes });
     try {
       // The bulk lane writes and syncs in pieces, so that the WAL's sync never waits for much.
       await file.write(0, chunks);
