@@ -5,6 +5,9 @@ import { BrokerConfig } from "../src/broker/config.ts";
 import type { ClientPorts } from "../src/client/settings.ts";
 import { sha256 } from "../src/io/sha256.ts";
 import type { Api } from "../src/protocol/api.ts";
+import { NO_TOPIC_ID } from "../src/base/ids.ts";
+import { CreatePartitions } from "../src/protocol/messages/create-partitions.ts";
+import { DeleteTopics } from "../src/protocol/messages/delete-topics.ts";
 import { CreateTopics } from "../src/protocol/messages/create-topics.ts";
 import { SimClient } from "../src/sim/client.ts";
 import { SimClock } from "../src/sim/clock.ts";
@@ -139,6 +142,19 @@ export class SimulatedBroker {
       validateOnly: false,
     });
     if (topics[0]?.errorCode !== 0) throw new Error(`${name}: ${topics[0]?.errorMessage}`);
+  }
+
+  async deleteTopic(name: string): Promise<void> {
+    const topics = [{ name, topicId: NO_TOPIC_ID }];
+    const answer = await this.ask(DeleteTopics, { topics, topicNames: [], timeoutMs: 1000 });
+    if (answer.responses[0]?.errorCode !== 0) throw new Error(`${name} is not deleted`);
+  }
+
+  /** `count`: how many there shall be. */
+  async addPartitions(name: string, count: number): Promise<void> {
+    const topics = [{ name, count, assignments: null }];
+    const answer = await this.ask(CreatePartitions, { topics, timeoutMs: 1000, validateOnly: false });
+    if (answer.results[0]?.errorCode !== 0) throw new Error(`${name} gets no partitions`);
   }
 
   async stop(): Promise<void> {

@@ -3,6 +3,8 @@
  * closes them all.
  */
 import { Cluster } from "./cluster.ts";
+import { Consumer } from "./consumer.ts";
+import type { ConsumerOptions } from "./consumer-options.ts";
 import type { ClientOptions } from "./options.ts";
 import { type ClientPorts, clientSettings } from "./settings.ts";
 
@@ -13,6 +15,8 @@ export function createClient(options: ClientOptions, ports: ClientPorts): Client
 
 export class Client implements AsyncDisposable {
   readonly #cluster: Cluster;
+  /** What was made here and is not closed. */
+  readonly #open = new Set<{ close(): Promise<void> }>();
 
   constructor(cluster: Cluster) {
     this.#cluster = cluster;
@@ -26,9 +30,16 @@ export class Client implements AsyncDisposable {
     return this.#cluster.connect();
   }
 
-  close(): Promise<void> {
+  /** Throws `OptionError`. Reads from when its first record is asked for. */
+  consumer(options: ConsumerOptions): Consumer {
+    const consumer = new Consumer(this.#cluster, options, () => this.#open.delete(consumer));
+    this.#open.add(consumer);
+    return consumer;
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([...this.#open].map((each) => each.close()));
     this.#cluster.close();
-    return Promise.resolve();
   }
 
   [Symbol.asyncDispose](): Promise<void> {

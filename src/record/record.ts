@@ -55,6 +55,10 @@ export class RecordCursor {
     this.#count = count;
   }
 
+  /** How many records the batch promised. */
+  get count(): number {
+    return this.#count;
+  }
   /** 0 for the first record. */
   get index(): number {
     return this.#index;
