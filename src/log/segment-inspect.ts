@@ -21,9 +21,15 @@ import {
 
 export interface ObjectInspection {
   /** In the order in which they lie. */
-  readonly sections: readonly { readonly start: number; readonly footer: SegmentFooter }[];
+  readonly sections: readonly InspectedSection[];
   /** One sentence for everything that is wrong; empty: the object is whole. */
   readonly damage: readonly string[];
+}
+
+export interface InspectedSection {
+  readonly start: number;
+  readonly footerBytes: number;
+  readonly footer: SegmentFooter;
 }
 
 /** `key`: under which name the object was found. */
@@ -61,9 +67,7 @@ function reasonOf(cause: unknown): string {
   throw cause;
 }
 
-interface Section {
-  readonly start: number;
-  readonly footer: SegmentFooter;
+interface Section extends InspectedSection {
   readonly damage: readonly string[];
 }
 
@@ -90,7 +94,7 @@ function readSection(bytes: Uint8Array, end: number): Section {
   }
   if (footer === null) throw why;
   const blocks = damagedBlocks(bytes, { sectionStart: start, footerBytes }, footer);
-  return { start, footer, damage: [...damage, ...blocks] };
+  return { start, footerBytes, footer, damage: [...damage, ...blocks] };
 }
 
 function damagedBlocks(
