@@ -44,6 +44,11 @@ export class SimClient {
     return socket === null ? null : new SimClient(socket, clientId);
   }
 
+  /** Over a connection of any network. */
+  static over(socket: Socket, clientId: string): SimClient {
+    return new SimClient(socket, clientId);
+  }
+
   get closed(): boolean {
     return this.#closed;
   }

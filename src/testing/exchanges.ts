@@ -3,6 +3,7 @@
  * that tells whether the program under test asked at all, and what it was told. Messages are decoded only
  * when somebody wants to read them, and kept only when they are small.
  */
+import { NO_TOPIC_ID } from "../base/ids.ts";
 import type { AnyApi } from "../protocol/api.ts";
 import { errorFacts } from "../protocol/errors.ts";
 import { decodeRequest, decodeRequestHeader, decodeResponse } from "../protocol/frame.ts";
@@ -89,8 +90,8 @@ function topicsOf({ apiKey, apiVersion, request }: Exchange, topicName: (id: str
       : read(apiKey, apiVersion, (api) => decodeRequest(api, decodeRequestHeader(request), request));
   visit(message, (key, value) => {
     if (typeof value !== "string" || value === "") return;
-    if (key === "topicId") found.add(topicName(value));
-    else if (key === "topic" || key === "name" || key === "topicName") found.add(value);
+    if (key === "topicId" && value !== NO_TOPIC_ID) found.add(topicName(value));
+    if (key === "topic" || key === "name" || key === "topicName") found.add(value);
   });
   const named = [...found].slice(0, topicsNamedMax).join(" ");
   return found.size > topicsNamedMax ? `${named} and ${found.size - topicsNamedMax} more` : named;
