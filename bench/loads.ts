@@ -1,158 +1,261 @@
 /** Drives one broker with one cell's load and tells what came out: rates, latencies, and what the broker used. */
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Broker } from "../tools/brokers.ts";
-import { finish, useOf } from "../tools/processes.ts";
+import { finish, start, useOf } from "../tools/processes.ts";
 import { goProgram, javaProgram, kafkaClasspath } from "../tools/toolbox.ts";
-import type { Cell } from "./cells.ts";
+import type { Cell, EndToEndCell, LatencyCell, ProduceCell, ReadCell } from "./cells.ts";
+import { type ClientSaid, runTimed, type TimedRun } from "./timed.ts";
 
 export interface Measured {
   readonly mbPerSecond: number;
   readonly p50Ms: number;
   readonly p99Ms: number;
-  /** Of the broker, over the whole run with its warm-up, per 10^9 bytes of payload. */
+  readonly batchKb: number;
+  /** Of the broker, within the measured window, per 10^9 bytes of payload. */
   readonly cpuSecondsPerGb: number;
   readonly rssMb: number;
   readonly rssPeakMb: number;
+  /** The broker acknowledged nothing for so long that the run was ended; the rate is of what it did acknowledge. */
+  readonly wasCut: boolean;
 }
 
-interface ClientSaid {
-  readonly mbPerSecond: number;
-  readonly p50Ms: number;
-  readonly p99Ms: number;
+/** How long a run of each kind lasts. */
+export interface Lengths {
+  /** A client's first records, which start its own machinery, before its clock starts. */
+  readonly goWarmupMs: number;
+  readonly javaWarmupMs: number;
+  readonly measureMs: number;
+  /** A share of the records where a run is bounded by number. */
+  readonly recordShare: number;
 }
+
+export const fullLengths: Lengths = {
+  goWarmupMs: 700,
+  javaWarmupMs: 2000,
+  measureMs: 3200,
+  recordShare: 1,
+};
+export const quickLengths: Lengths = {
+  goWarmupMs: 300,
+  javaWarmupMs: 800,
+  measureMs: 1000,
+  recordShare: 0.2,
+};
 
 const runMs = 200_000;
-const latencyPerSecond = 1000;
+/** A run that gives nothing for so long after its window is over is cut. */
+const stallMs = 12_000;
+const latencySeconds = 5;
 
-/** Runs a cell once on a topic of its own, which is made before and deleted afterwards. */
+export async function benchProgram(): Promise<string> {
+  return goProgram(join(import.meta.dirname, "go"));
+}
+
+/** What a run will write or read, as far as that is known before. */
+export function payloadBytesOf(cell: Cell, lengths: Lengths, lastMbPerSecond: number): number {
+  switch (cell.load) {
+    case "produce":
+      return (lastMbPerSecond * 1e6 * (lengths.measureMs + lengths.javaWarmupMs)) / 1000;
+    case "read":
+      return cell.recordCount * lengths.recordShare * cell.recordBytes;
+    case "latency":
+      return cell.perSecond * latencySeconds * cell.recordBytes;
+    case "end-to-end":
+      return cell.recordCount * cell.recordBytes;
+  }
+}
+
+export async function createTopic(broker: Pick<Broker, "address">, topic: string, partitions: number) {
+  await finish(await benchProgram(), ["create", broker.address, topic, String(partitions)], {
+    timeoutMs: runMs,
+  });
+}
+
+export async function deleteTopic(broker: Pick<Broker, "address">, topic: string) {
+  await finish(await benchProgram(), ["delete", broker.address, topic], { timeoutMs: runMs });
+}
+
+/** Writes what the runs of a reading cell read. */
+export async function fill(
+  broker: Pick<Broker, "address">,
+  topic: string,
+  partitions: number,
+  records: number,
+  recordBytes: number,
+): Promise<ClientSaid> {
+  const args = ["fill", broker.address, topic, ...[partitions, records, recordBytes].map(String)];
+  return lastJson(await benchProgram(), args);
+}
+
+/** Runs a cell once on a topic that is there. */
 export async function measure(
   broker: Broker,
   cell: Cell,
   topic: string,
-  recordCount: number,
+  lengths: Lengths,
 ): Promise<Measured> {
-  const go = await goProgram(join(import.meta.dirname, "go"));
-  const { address } = broker;
-  const { partitionCount, recordBytes } = cell;
-  await finish(go, ["create", address, topic, String(partitionCount)], { timeoutMs: runMs });
-  if (cell.load === "read") {
-    // "produce" writes a tenth more for its own warm-up; only what it timed is read.
-    await finish(
-      go,
-      ["produce", address, topic, String(partitionCount), String(recordCount), String(recordBytes)],
-      { timeoutMs: runMs },
-    );
-  }
-  const before = useOf(broker.pid());
-  const said = await runClient(cell, go, address, topic, recordCount);
-  const after = useOf(broker.pid());
-  await finish(go, ["delete", address, topic], { timeoutMs: runMs });
-  const payloadGb = (recordCount * (1 + warmupShare(cell)) * recordBytes) / 1e9;
+  // Writing "5" makes the kernel count the greatest resident size anew.
+  writeFileSync(`/proc/${broker.pid()}/clear_refs`, "5");
+  const run = await runClients(broker, cell, topic, lengths);
+  const { rssBytes, rssPeakBytes } = useOf(broker.pid());
+  const sum = (what: "records" | "mbPerSecond"): number =>
+    run.said.reduce((total, said) => total + said[what], 0);
+  const most = (what: "p50Ms" | "p99Ms" | "batchKb"): number =>
+    Math.max(...run.said.map((said) => said[what]));
   return {
-    ...said,
-    cpuSecondsPerGb: (after.cpuSeconds - before.cpuSeconds) / payloadGb,
-    rssMb: after.rssBytes / 1e6,
-    rssPeakMb: after.rssPeakBytes / 1e6,
+    mbPerSecond: sum("mbPerSecond"),
+    p50Ms: most("p50Ms"),
+    p99Ms: most("p99Ms"),
+    batchKb: most("batchKb"),
+    cpuSecondsPerGb: run.cpuSeconds / ((Math.max(1, sum("records")) * cell.recordBytes) / 1e9),
+    rssMb: rssBytes / 1e6,
+    rssPeakMb: rssPeakBytes / 1e6,
+    wasCut: run.wasCut,
   };
 }
 
-/** What the client sends before its clock starts, as a share of what it sends after. */
-function warmupShare(cell: Cell): number {
-  if (cell.load !== "produce") return 0;
-  return cell.client === "go" ? 0.1 : 0.2;
+/** What a server that only answers gives to the same client: what no broker can be faster than. */
+export async function measureEcho(address: string, cell: LatencyCell): Promise<ClientSaid> {
+  return lastJson(await benchProgram(), pacedArgs(address, "echo", cell));
 }
 
-async function runClient(
-  cell: Cell,
-  go: string,
-  address: string,
-  topic: string,
-  recordCount: number,
-): Promise<ClientSaid> {
-  const { client, load } = cell;
-  const numbers = [cell.partitionCount, recordCount, cell.recordBytes].map(String);
-  if (client === "go") {
-    if (load === "latency")
-      return lastJson(go, ["paced", address, topic, ...numbers, String(latencyPerSecond)]);
-    return lastJson(go, [load === "read" ? "consume" : "produce", address, topic, ...numbers]);
+async function runClients(broker: Broker, cell: Cell, topic: string, lengths: Lengths): Promise<TimedRun> {
+  const { address } = broker;
+  switch (cell.load) {
+    case "produce":
+      if (cell.client === "java") return producerPerformance(broker, cell, topic, lengths);
+      return runTimed(
+        {
+          command: await benchProgram(),
+          args: [
+            "produce",
+            address,
+            topic,
+            ...[cell.partitionCount, cell.recordBytes, lengths.goWarmupMs, lengths.measureMs].map(String),
+          ],
+        },
+        cell.clientCount,
+        broker.pid(),
+        lengths.goWarmupMs + lengths.measureMs + stallMs,
+      );
+    case "read":
+      return wholeRun(broker, () => read(address, cell, topic, lengths));
+    case "latency":
+      return wholeRun(broker, async () => lastJson(await benchProgram(), pacedArgs(address, topic, cell)));
+    case "end-to-end":
+      return wholeRun(broker, () => endToEnd(address, cell, topic));
   }
-  if (load === "read") {
-    const classpath = await javaProgram(join(import.meta.dirname, "java"), await kafkaClasspath());
-    return lastJson("java", [...javaOptions, "-cp", classpath, "AssignReader", address, topic, ...numbers]);
-  }
-  return load === "latency"
-    ? endToEnd(cell, address, topic, recordCount)
-    : producerPerformance(cell, address, topic, recordCount);
+}
+
+/** For clients whose clock starts with their first request. */
+async function wholeRun(broker: Broker, work: () => Promise<ClientSaid>): Promise<TimedRun> {
+  const before = useOf(broker.pid()).cpuSeconds;
+  const said = await work();
+  return { said: [said], cpuSeconds: useOf(broker.pid()).cpuSeconds - before, wasCut: false };
+}
+
+function pacedArgs(address: string, topic: string, cell: LatencyCell): readonly string[] {
+  const numbers = [cell.partitionCount, cell.perSecond * latencySeconds, cell.recordBytes, cell.perSecond];
+  return ["paced", address, topic, ...numbers.map(String)];
 }
 
 const javaOptions = ["-Xmx512m", "-Dorg.slf4j.simpleLogger.defaultLogLevel=error"];
 
-async function lastJson(program: string, args: readonly string[]): Promise<ClientSaid> {
-  const { stdout } = await finish(program, args, { timeoutMs: runMs });
+async function lastJson(command: string, args: readonly string[]): Promise<ClientSaid> {
+  const { stdout } = await finish(command, args, { timeoutMs: runMs });
   return JSON.parse(stdout.trim().split("\n").at(-1) ?? "") as ClientSaid;
 }
 
-async function producerPerformance(
-  cell: Cell,
-  address: string,
-  topic: string,
-  recordCount: number,
-): Promise<ClientSaid> {
-  const warmup = Math.round(recordCount * warmupShare(cell));
-  const what = [
-    "--topic",
-    topic,
-    "--num-records",
-    String(recordCount + warmup),
-    "--warmup-records",
-    String(warmup),
-  ];
-  const how = ["--record-size", String(cell.recordBytes), "--throughput", "-1"];
-  const settings = [
-    "--command-property",
-    `bootstrap.servers=${address}`,
-    "acks=all",
-    "enable.idempotence=true",
-  ];
-  const command = [
-    ...javaOptions,
-    "-cp",
-    await kafkaClasspath(),
-    "org.apache.kafka.tools.ProducerPerformance",
-  ];
-  const { stdout } = await finish("java", [...command, ...what, ...how, ...settings], { timeoutMs: runMs });
-  // The last summary leaves out the warm-up.
-  const summaries = [
-    ...stdout.matchAll(/records sent, ([\d.]+) records\/sec .* (\d+) ms 50th, \d+ ms 95th, (\d+) ms 99th/g),
-  ];
-  const last = summaries.at(-1);
-  if (last === undefined) throw new Error(`ProducerPerformance gave no summary:\n${stdout}`);
-  return {
-    mbPerSecond: (Number(last[1]) * cell.recordBytes) / 1e6,
-    p50Ms: Number(last[2]),
-    p99Ms: Number(last[3]),
-  };
+async function read(address: string, cell: ReadCell, topic: string, lengths: Lengths): Promise<ClientSaid> {
+  const records = Math.round(cell.recordCount * lengths.recordShare);
+  const numbers = [cell.partitionCount, records, cell.recordBytes].map(String);
+  if (cell.client === "go") return lastJson(await benchProgram(), ["consume", address, topic, ...numbers]);
+  const classpath = await javaProgram(join(import.meta.dirname, "java"), await kafkaClasspath());
+  return lastJson("java", [...javaOptions, "-cp", classpath, "AssignReader", address, topic, ...numbers]);
 }
 
-async function endToEnd(
-  cell: Cell,
-  address: string,
+const reportingMs = 200;
+
+/**
+ * ProducerPerformance ends after a number of records, which is not how long a run shall last: it gets more
+ * than it can send, and is ended when the windows that it prints cover the time. A window's records are those
+ * acknowledged in it.
+ */
+async function producerPerformance(
+  broker: Broker,
+  cell: ProduceCell,
   topic: string,
-  recordCount: number,
-): Promise<ClientSaid> {
-  const args = [address, topic, String(recordCount), "all", String(cell.recordBytes)];
-  const command = [
-    ...javaOptions,
-    "-cp",
-    await kafkaClasspath(),
-    "org.apache.kafka.tools.EndToEndLatency",
-    ...args,
-  ];
-  const { stdout } = await finish("java", command, { timeoutMs: runMs });
+  lengths: Lengths,
+): Promise<TimedRun> {
+  const what = ["--topic", topic, "--num-records", "1000000000", "--record-size", String(cell.recordBytes)];
+  const how = ["--throughput", "-1", "--reporting-interval", String(reportingMs)];
+  const settings = [`bootstrap.servers=${broker.address}`, "acks=all", "enable.idempotence=true"];
+  const program = ["-cp", await kafkaClasspath(), "org.apache.kafka.tools.ProducerPerformance"];
+  let firstAt: number | undefined;
+  let windowAt: number | undefined;
+  let cpuBegun = useOf(broker.pid()).cpuSeconds;
+  let cpuEnded = cpuBegun;
+  let [records, endedAt] = [0, 0];
+  const client = start(
+    "java",
+    [...javaOptions, ...program, ...what, ...how, "--command-property", ...settings],
+    {
+      onLine: (line) => {
+        const match = /^(\d+) records sent, [\d.]+ records\/sec/.exec(line);
+        if (match === null || endedAt - (windowAt ?? 0) >= lengths.measureMs) return;
+        const now = performance.now();
+        firstAt ??= now;
+        if (windowAt === undefined) {
+          if (now - firstAt < lengths.javaWarmupMs) return;
+          windowAt = now;
+          endedAt = now;
+          cpuBegun = useOf(broker.pid()).cpuSeconds;
+          return;
+        }
+        records += Number(match[1]);
+        endedAt = now;
+        cpuEnded = useOf(broker.pid()).cpuSeconds;
+        if (endedAt - windowAt >= lengths.measureMs) client.signal("SIGKILL");
+      },
+    },
+  );
+  // A broker that acknowledges nothing lets the tool print nothing.
+  let wasCut = false;
+  const late = setTimeout(
+    () => {
+      wasCut = true;
+      endedAt = performance.now();
+      client.signal("SIGKILL");
+    },
+    lengths.javaWarmupMs + lengths.measureMs + stallMs,
+  );
+  const ended = await client.ended;
+  clearTimeout(late);
+  if (ended.signal !== "SIGKILL")
+    throw new Error(`ProducerPerformance ended:\n${ended.stdout}\n${ended.stderr}`);
+  const seconds = windowAt === undefined ? stallMs / 1000 : Math.max(0.001, (endedAt - windowAt) / 1000);
+  const mbPerSecond = (records * cell.recordBytes) / 1e6 / seconds;
+  const said = { records, seconds, mbPerSecond, p50Ms: 0, p99Ms: 0, batchKb: 0 };
+  return { said: [said], cpuSeconds: cpuEnded - cpuBegun, wasCut };
+}
+
+async function endToEnd(address: string, cell: EndToEndCell, topic: string): Promise<ClientSaid> {
+  const args = [address, topic, String(cell.recordCount), "all", String(cell.recordBytes)];
+  const program = ["-cp", await kafkaClasspath(), "org.apache.kafka.tools.EndToEndLatency"];
+  const { stdout } = await finish("java", [...javaOptions, ...program, ...args], { timeoutMs: runMs });
   const average = /Avg latency: ([\d.]+) ms/.exec(stdout)?.[1];
   const p99 = /99th = (\d+)/.exec(stdout)?.[1];
   if (average === undefined || p99 === undefined)
     throw new Error(`EndToEndLatency gave no summary:\n${stdout}`);
   // The tool prints whole milliseconds for its percentiles; only its mean is fine enough to compare.
-  return { mbPerSecond: 0, p50Ms: Number(average), p99Ms: Number(p99) };
+  const seconds = (cell.recordCount * Number(average)) / 1000;
+  return {
+    records: cell.recordCount,
+    seconds,
+    mbPerSecond: 0,
+    p50Ms: Number(average),
+    p99Ms: Number(p99),
+    batchKb: 0,
+  };
 }

@@ -14,9 +14,15 @@ export interface ProbeOutcome {
   readonly values: readonly number[];
 }
 
+export interface ProbeOptions {
+  readonly quick: boolean;
+  /** How long the sustained load lasts. */
+  readonly sustainedSeconds: number;
+}
+
 export interface Probe {
   readonly name: string;
-  run(options: { readonly quick: boolean }): Promise<ProbeOutcome>;
+  run(options: ProbeOptions): Promise<ProbeOutcome>;
 }
 
 const idleRssMbMax = 100;
@@ -56,7 +62,7 @@ const probes: readonly Probe[] = [
         for (let time = 0; time < (quick ? 3 : 9); time += 1) {
           await finish(
             go,
-            ["produce", broker.address, "reopen", "100", String(walBoundRecords), String(recordBytes)],
+            ["fill", broker.address, "reopen", "100", String(walBoundRecords), String(recordBytes)],
             { timeoutMs: loadMs },
           );
           await broker.kill();
