@@ -40,7 +40,7 @@ test("topics are made as they are asked for, and a wrong one is refused in a sen
   await using broker = await startBroker({ topics: ["a", { name: "b", partitions: 3 }] });
   await broker.createTopic("c", { configs: { "retention.ms": "60000" } });
   const client = await connect(broker);
-  assert.deepEqual((await topicNames(client)).toSorted(), ["a", "b", "c"]);
+  assert.deepEqual(new Set(await topicNames(client)), new Set(["a", "b", "c"]));
   await produce(client, "b", { value: "in two" }, { partition: 2 });
   assert.equal((await broker.records("b", { partition: 2 })).length, 1);
   assert.equal((await broker.records("b", { partition: 0 })).length, 0);
