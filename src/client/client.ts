@@ -5,7 +5,8 @@
 import { Cluster } from "./cluster.ts";
 import { Consumer } from "./consumer.ts";
 import type { ConsumerOptions } from "./consumer-options.ts";
-import type { ClientOptions } from "./options.ts";
+import type { ClientOptions, ProducerOptions } from "./options.ts";
+import { Producer } from "./producer.ts";
 import { type ClientPorts, clientSettings } from "./settings.ts";
 
 /** Throws `OptionError`. Connects when first needed, or with `connect`. */
@@ -28,6 +29,13 @@ export class Client implements AsyncDisposable {
    */
   connect(): Promise<void> {
     return this.#cluster.connect();
+  }
+
+  /** Throws `OptionError`. Connects when the first record is sent. */
+  producer(options: ProducerOptions = {}): Producer {
+    const producer = new Producer(this.#cluster, options, () => this.#open.delete(producer));
+    this.#open.add(producer);
+    return producer;
   }
 
   /** Throws `OptionError`. Reads from when its first record is asked for. */

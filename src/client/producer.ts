@@ -1,0 +1,228 @@
+/**
+ * What users hold of a producer. A record that `send` took is delivered once and in order within its
+ * partition, or its promise rejects with a `DeliveryError` that says what is known of its fate. Nobody has
+ * to look at that promise for a failure to be seen: it is a rejection, and one that is not handled ends
+ * the process unless the program decides otherwise.
+ */
+import { Accumulator, type Place, refused } from "./accumulator.ts";
+import type { Batch } from "./batch.ts";
+import type { Cluster } from "./cluster.ts";
+import { ClosedError, type DeliveryError } from "./errors.ts";
+import type { ProducerOptions } from "./options.ts";
+import { producerSettings } from "./producer-settings.ts";
+import type { Acknowledgement, OutgoingRecord, RecordMetadata } from "./records.ts";
+import { Sender } from "./sender.ts";
+
+export interface ProducerStats {
+  /** Records by what became of them; those that are neither are on their way or wait. */
+  readonly acknowledged: number;
+  readonly failed: number;
+  /** Batches that were sent again, and times that a partition's sequence was begun anew. */
+  readonly retries: number;
+  readonly epochs: number;
+  /** Memory of batches that are not settled, and bytes of records that wait for room. */
+  readonly bufferedBytes: number;
+  readonly waitingBytes: number;
+}
+
+/** Some records of a `sendMany` were not delivered; `acknowledged` has the others. */
+export class PartialDeliveryError extends AggregateError {
+  override readonly name = "PartialDeliveryError";
+  readonly code = "PARTIAL_DELIVERY";
+  readonly acknowledged: readonly Acknowledgement[];
+  declare readonly errors: DeliveryError[];
+  constructor(errors: readonly Error[], acknowledged: readonly Acknowledgement[]) {
+    const [first] = errors;
+    super(errors, first?.message ?? "", { cause: first });
+    this.acknowledged = acknowledged;
+  }
+}
+
+interface Run {
+  readonly batch: Batch;
+  readonly from: number;
+  count: number;
+}
+
+export class Producer implements AsyncDisposable {
+  readonly #cluster: Cluster;
+  readonly #sender: Sender;
+  readonly #accumulator: Accumulator;
+  readonly #counts = { acknowledged: 0, failed: 0, retries: 0, epochs: 0 };
+  readonly #stopWatching: () => void;
+  readonly #deliveryTimeoutMs: number;
+  readonly #onClosed: () => void;
+  /** Records in line, until they have a place. */
+  readonly #lines = new Set<Promise<unknown>>();
+  #closing: Promise<void> | null = null;
+
+  /** Throws `OptionError`. */
+  constructor(cluster: Cluster, options: ProducerOptions = {}, onClosed: () => void = () => undefined) {
+    const settings = producerSettings(options);
+    this.#cluster = cluster;
+    this.#onClosed = onClosed;
+    this.#deliveryTimeoutMs = settings.deliveryTimeoutMs;
+    this.#sender = new Sender(cluster, settings, {
+      charge: (bytes) => this.#accumulator.charge(bytes),
+      settled: (batch, outcome) => {
+        if (outcome.kind === "written") this.#counts.acknowledged += batch.recordCount;
+        else this.#counts.failed += batch.recordCount;
+      },
+      retried: () => this.#counts.retries++,
+      epochBegun: () => this.#counts.epochs++,
+      topicGone: (topic) => this.#accumulator.forget(topic),
+    });
+    this.#accumulator = new Accumulator(cluster, settings, this.#sender);
+    this.#stopWatching = cluster.onChange(() => this.#accumulator.grow());
+  }
+
+  /**
+   * Resolves when the broker acknowledged the record. When the buffer is full it waits for room, and when
+   * the line for that is full too, it rejects. Rejects with `DeliveryError`, or `OptionError` for
+   * what is no record.
+   */
+  send(record: OutgoingRecord): Promise<RecordMetadata> {
+    if (this.#closing !== null) return Promise.reject(closedError(record));
+    const timestampMs = record.timestampMs ?? this.#cluster.settings.clock.wallMs();
+    let batch: Batch | null;
+    try {
+      batch = this.#accumulator.append(record, timestampMs);
+    } catch (cause) {
+      this.#counts.failed++;
+      return Promise.reject(cause as Error);
+    }
+    if (batch === null) {
+      return this.#wait(record).then(({ batch: taker, index, timestampMs: ms }) =>
+        taker.outcome.then((outcome) => taker.metadataOf(outcome, index, ms)),
+      );
+    }
+    const taker = batch;
+    const index = taker.recordCount - 1;
+    return taker.outcome.then((outcome) => taker.metadataOf(outcome, index, timestampMs));
+  }
+
+  /**
+   * As `send` for each record in order, with one promise for all, which settles when all have. Rejects
+   * with `PartialDeliveryError` when any of them failed.
+   */
+  async sendMany(records: Iterable<OutgoingRecord>): Promise<readonly Acknowledgement[]> {
+    const runs: Run[] = [];
+    const errors: Error[] = [];
+    const newest = new Map<Batch, Run>();
+    const note = (batch: Batch, index: number): void => {
+      const run = newest.get(batch);
+      if (run !== undefined && run.from + run.count === index) run.count++;
+      else {
+        const made = { batch, from: index, count: 1 };
+        newest.set(batch, made);
+        runs.push(made);
+      }
+    };
+    for (const record of records) {
+      try {
+        if (this.#closing !== null) throw closedError(record);
+        const timestampMs = record.timestampMs ?? this.#cluster.settings.clock.wallMs();
+        const batch = this.#accumulator.append(record, timestampMs);
+        if (batch !== null) {
+          note(batch, batch.recordCount - 1);
+          continue;
+        }
+      } catch (cause) {
+        this.#counts.failed++;
+        errors.push(cause as Error);
+        continue;
+      }
+      try {
+        const place = await this.#wait(record);
+        note(place.batch, place.index);
+      } catch (cause) {
+        errors.push(cause as Error);
+      }
+    }
+    const acknowledged: Acknowledgement[] = [];
+    for (const { batch, from, count } of runs) {
+      const { written, failed } = batch.runsOf(await batch.outcome, from, count);
+      acknowledged.push(...written);
+      errors.push(...failed);
+    }
+    if (errors.length > 0) throw new PartialDeliveryError(errors, acknowledged);
+    return acknowledged;
+  }
+
+  /** False: the next record would have to wait; `await ready()` first to send at the broker's pace. */
+  get hasRoom(): boolean {
+    return this.#accumulator.hasRoom;
+  }
+
+  /** Resolves when there is room for a record. */
+  ready(): Promise<void> {
+    return this.#accumulator.room();
+  }
+
+  get stats(): ProducerStats {
+    const { usedBytes: bufferedBytes, waitingBytes } = this.#accumulator;
+    return { ...this.#counts, bufferedBytes, waitingBytes };
+  }
+
+  /**
+   * Resolves when every record that was given so far is acknowledged or has failed; failures are told by
+   * the records' own promises. Nothing lingers meanwhile.
+   */
+  async flush(): Promise<void> {
+    const endFlush = this.#accumulator.beginFlush();
+    try {
+      await Promise.allSettled([...this.#lines]);
+      await Promise.all(this.#sender.unsettled.map((batch) => batch.outcome));
+    } finally {
+      endFlush();
+    }
+  }
+
+  /**
+   * Takes no more records, delivers those it has, and ends its connections. What is not delivered within
+   * `timeoutMs` (default: the delivery deadline) fails.
+   */
+  close(options: { readonly timeoutMs?: number } = {}): Promise<void> {
+    this.#closing ??= this.#close(options.timeoutMs ?? this.#deliveryTimeoutMs);
+    return this.#closing;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  async #close(timeoutMs: number): Promise<void> {
+    const { clock } = this.#cluster.settings;
+    let end: () => void = () => undefined;
+    const late = new Promise<void>((resolve) => {
+      end = resolve;
+    });
+    const timer = clock.schedule(timeoutMs, end);
+    await Promise.race([this.flush(), late]);
+    timer.cancel();
+    this.#accumulator.close();
+    this.#sender.close();
+    this.#stopWatching();
+    this.#onClosed();
+  }
+
+  #wait(record: OutgoingRecord): Promise<Place> {
+    let place: Promise<Place>;
+    try {
+      place = this.#accumulator.wait(record);
+    } catch (cause) {
+      place = Promise.reject(cause as Error);
+    }
+    // Kept for `flush`; who is concerned by a rejection has the promise itself.
+    const line = place.then(
+      () => undefined,
+      () => void this.#counts.failed++,
+    );
+    this.#lines.add(line);
+    void line.then(() => this.#lines.delete(line));
+    return place;
+  }
+}
+
+const closedError = (record: OutgoingRecord): DeliveryError =>
+  refused(record, new ClosedError("The producer was closed."));

@@ -1,0 +1,70 @@
+/**
+ * `holdfast/client`: a client of Holdfast and of Apache Kafka 4, over the sockets and clocks of this
+ * machine. See docs/client.md.
+ */
+import { readFileSync } from "node:fs";
+import type { Logger } from "../base/ports.ts";
+import { type Client, createClient as createClientOn } from "../client/client.ts";
+import type { ClientOptions as Options } from "../client/options.ts";
+import { systemClock } from "../io/clock.ts";
+import { loadNativeCrc32c } from "../io/crc32c-native.ts";
+import { systemRandom } from "../io/random.ts";
+import { tcp } from "../io/tcp.ts";
+
+export interface ClientOptions extends Options {
+  /** Where the client tells what it meets; default: nowhere, since every failure also reaches whoever is concerned. */
+  readonly log?: Logger | undefined;
+}
+
+const silent: Logger = { debug() {}, info() {}, warn() {}, error() {} };
+
+/** Throws `OptionError`. Connects when first needed, or with `connect`. */
+export function createClient(options: ClientOptions): Client {
+  loadNativeCrc32c();
+  return createClientOn(options, {
+    clock: systemClock,
+    random: systemRandom(),
+    dialer: tcp,
+    log: options.log ?? silent,
+    software: { name: "holdfast", version: version() },
+  });
+}
+
+let known: string | undefined;
+
+function version(): string {
+  known ??= (
+    JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8")) as { version: string }
+  ).version;
+  return known;
+}
+
+export type { Logger } from "../base/ports.ts";
+export type { Client } from "../client/client.ts";
+export type { BrokerView, PartitionView, TopicView } from "../client/cluster.ts";
+export * from "../client/errors.ts";
+export type { Consumer } from "../client/consumer.ts";
+export * from "../client/consumer-errors.ts";
+export type { ConsumerOptions } from "../client/consumer-options.ts";
+export type { IncomingRecord } from "../client/incoming-record.ts";
+export type { CompressionName, Partitioner, ProducerOptions } from "../client/options.ts";
+export { PartialDeliveryError, type Producer, type ProducerStats } from "../client/producer.ts";
+export type {
+  Acknowledgement,
+  Bytes,
+  OutgoingHeaders,
+  OutgoingRecord,
+  RecordMetadata,
+} from "../client/records.ts";
+export type { PartitionPosition } from "../client/assigned-partition.ts";
+export type { BatchOptions, Consumer, RecordBatch } from "../client/consumer.ts";
+export * from "../client/consumer-errors.ts";
+export type {
+  Assignment,
+  ConsumerOptions,
+  PartitionRef,
+  RetryNotice,
+  SkipNotice,
+  StartingPoint,
+} from "../client/consumer-options.ts";
+export type { IncomingHeader, IncomingRecord } from "../client/incoming-record.ts";
