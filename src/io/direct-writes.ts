@@ -14,6 +14,8 @@ const blockBytes = 4096;
 /** One write: what the device needs to be busy, and little enough for the WAL to wait behind. */
 const slabBytes = 1024 * 1024;
 const slabsMax = 8;
+/** The longest synced write that goes this way; it has memory of its own, since it waits for nobody. */
+const syncedBytesMax = 10 * 1024 * 1024;
 const wasmPageBytes = 65_536;
 /** Below this the ordinary way is as quick. */
 export const directBytesMin = 256 * 1024;
@@ -26,17 +28,21 @@ declare const WebAssembly: {
 /** Runs an operation when the pool of threads has room for it. */
 export type Run = <T>(operation: () => Promise<T>) => Promise<T>;
 
-/** Aligned memory for all files of a disk. Only what was used once is memory of the process. */
+/** At the beginning of a page, which JavaScript can have in no other way. Only what was used once is memory of the process. */
+function alignedBytes(length: number): Uint8Array {
+  return new Uint8Array(new WebAssembly.Memory({ initial: length / wasmPageBytes }).buffer);
+}
+
+/** Aligned memory for all files of a disk. */
 class Slabs {
   readonly #free: Uint8Array[];
   readonly #waiting: ((slab: Uint8Array) => void)[] = [];
+  #forSynced: Uint8Array | null = alignedBytes(syncedBytesMax);
 
   constructor() {
-    // The only memory that JavaScript can have at the beginning of a page.
-    const { buffer } = new WebAssembly.Memory({ initial: (slabsMax * slabBytes) / wasmPageBytes });
-    this.#free = Array.from(
-      { length: slabsMax },
-      (_, index) => new Uint8Array(buffer, index * slabBytes, slabBytes),
+    const all = alignedBytes(slabsMax * slabBytes);
+    this.#free = Array.from({ length: slabsMax }, (_, index) =>
+      all.subarray(index * slabBytes, (index + 1) * slabBytes),
     );
   }
 
@@ -50,6 +56,17 @@ class Slabs {
     if (next === undefined) this.#free.push(slab);
     else next(slab);
   }
+
+  /** For one synced write at a time; null while there is another. */
+  takeForSynced(): Uint8Array | null {
+    const taken = this.#forSynced;
+    this.#forSynced = null;
+    return taken;
+  }
+
+  giveForSynced(slab: Uint8Array): void {
+    this.#forSynced = slab;
+  }
 }
 
 /** What the files of one disk share: the slabs, and whether its file system takes such writes. */
@@ -57,15 +74,15 @@ export class DirectWrites {
   #slabs: Slabs | null = null;
   #refused = fs.constants.O_DIRECT === undefined;
 
-  /** A second way into the file that was just made at `path`; null when there is none. */
-  async open(path: string): Promise<DirectFile | null> {
+  /** A second way into the file that was just opened at `path`; null when there is none. `synced`: for `writeSynced`. */
+  async open(path: string, synced: boolean): Promise<DirectFile | null> {
     if (this.#refused) return null;
     try {
       this.#slabs ??= new Slabs();
+      const { O_WRONLY, O_DIRECT, O_DSYNC } = fs.constants;
+      const flags = O_WRONLY | O_DIRECT | (synced ? O_DSYNC : 0);
       const descriptor = await new Promise<number>((resolve, reject) => {
-        fs.open(path, fs.constants.O_WRONLY | fs.constants.O_DIRECT, (cause, opened) =>
-          cause === null ? resolve(opened) : reject(cause),
-        );
+        fs.open(path, flags, (cause, opened) => (cause === null ? resolve(opened) : reject(cause)));
       });
       return new DirectFile(path, descriptor, this.#slabs, () => {
         this.#refused = true;
@@ -131,6 +148,34 @@ export class DirectFile {
       throw error;
     }
     return length;
+  }
+
+  /**
+   * One synced write of whole blocks, in one system call: the number of bytes written. Null, at once or in
+   * the end, when it has to go the ordinary way; nothing is written then. Rejects with `DiskError`.
+   */
+  writeSynced(
+    position: number,
+    chunks: readonly Uint8Array[],
+    length: number,
+  ): Promise<number | null> | null {
+    const aligned = position % blockBytes === 0 && length % blockBytes === 0;
+    if (this.#refused || !aligned || length > syncedBytesMax) return null;
+    const slab = this.#slabs.takeForSynced();
+    if (slab === null) return null;
+    let at = 0;
+    for (const chunk of chunks) {
+      slab.set(chunk, at);
+      at += chunk.byteLength;
+    }
+    return this.#call(slab, 0, length, position)
+      .catch((error: unknown) => {
+        if (!(error instanceof DiskError) || error.errno !== "EINVAL") throw error;
+        this.#refused = true;
+        this.#onRefused();
+        return null;
+      })
+      .finally(() => this.#slabs.giveForSynced(slab));
   }
 
   /** Goes on after a short write, so that the error which cut it becomes visible (ENOSPC most of the time). */

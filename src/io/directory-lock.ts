@@ -21,7 +21,7 @@ const lockName = "lock.db";
 const holderName = "lock.holder";
 
 /** File systems by the type that statfs tells on Linux, on which a lock is not ours alone or a sync may lie. */
-const refusedFileSystems: ReadonlyMap<number, string> = new Map([
+export const refusedFileSystems: ReadonlyMap<number, string> = new Map([
   [0x6969, "NFS"],
   [0x517b, "SMB"],
   [0xfe534d42, "SMB"],
@@ -32,7 +32,8 @@ const refusedFileSystems: ReadonlyMap<number, string> = new Map([
   [0x00c36400, "Ceph"],
   [0x0bd00bd0, "Lustre"],
 ]);
-const memoryFileSystems: ReadonlySet<number> = new Set([0x01021994, 0x858458f6]);
+/** On which nothing outlives a power cut. */
+export const memoryFileSystems: ReadonlySet<number> = new Set([0x01021994, 0x858458f6]);
 
 /**
  * Makes the directory if it is absent, and locks it. Throws `RefusedError` with one sentence: held by

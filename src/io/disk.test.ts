@@ -189,6 +189,58 @@ function nextCall(name: "writev" | "fdatasync", error: string | null, value?: nu
   return () => replaced.mock.restore();
 }
 
+describe("synced writes of whole blocks", () => {
+  it("hold what was written, one after the other and side by side", async () => {
+    const disk = openDisk(await emptyDirectory());
+    const file = await disk.open("wal", { mode: "create", lane: "wal", synced: true });
+    const parts = Array.from({ length: 6 }, (_, i) => new Uint8Array(4096 * (i + 1)).fill(i + 1));
+    let at = 0;
+    const positions = parts.map((part) => {
+      const position = at;
+      at += part.byteLength;
+      return position;
+    });
+    for (const i of [0, 1, 2]) {
+      const part = parts[i] as Uint8Array;
+      await file.writeSynced(positions[i] as number, [part.subarray(0, 5), part.subarray(5)]);
+    }
+    await Promise.all(
+      [3, 4, 5].map((i) => file.writeSynced(positions[i] as number, [parts[i] as Uint8Array])),
+    );
+    assert.ok(Buffer.concat(parts).equals(await file.read(0, at + 1)));
+    await file.close();
+  });
+
+  it("are longer than the memory for them, too", async () => {
+    const disk = openDisk(await emptyDirectory());
+    const file = await disk.open("wal", { mode: "create", lane: "wal", synced: true });
+    const long = new Uint8Array(12 << 20).fill(7);
+    await file.writeSynced(4096, [new Uint8Array(4096), long]);
+    assert.ok(Buffer.from(long).equals(await file.read(8192, long.byteLength)));
+    await file.close();
+  });
+
+  it("take the ordinary way where the file system refuses, and are an error where the device does", async () => {
+    for (const errno of ["EINVAL", "EIO"]) {
+      const disk = openDisk(await emptyDirectory());
+      const file = await disk.open("wal", { mode: "create", lane: "wal", synced: true });
+      const replaced = mock.method(fs, "write", (...args: unknown[]) => {
+        const done = args.at(-1) as (error: Error) => void;
+        setImmediate(() => done(Object.assign(new Error(errno), { code: errno })));
+      });
+      const written = file.writeSynced(0, [new Uint8Array(4096)]);
+      if (errno === "EINVAL") await written;
+      else {
+        await assert.rejects(written, (error) => error instanceof DiskError && error.errno === "EIO");
+        replaced.mock.restore();
+        await assert.rejects(file.writeSynced(0, [new Uint8Array(4096)]), DiskError);
+      }
+      replaced.mock.restore();
+      await file.close();
+    }
+  });
+});
+
 describe("errors of a disk", () => {
   const has = (errno: string) => (error: unknown) => error instanceof DiskError && error.errno === errno;
 

@@ -120,11 +120,12 @@ class DirectoryDisk implements Disk {
     const descriptor = await this.#onName<number>("open", path, (done) => fs.open(path, flags, 0o640, done));
     const turns = options.lane === "bulk" ? this.#turns : null;
     const large = options.mode === "create" && turns !== null && (options.bytes ?? 0) >= directBytesMin;
+    const throughCache = !large && !(synced && linux && turns === null);
     return new DirectoryFile(relative, path, descriptor, {
       turns,
       synced,
       writable: options.mode !== "read",
-      direct: large ? ((await this.#direct?.open(path)) ?? null) : null,
+      direct: throughCache ? null : ((await this.#direct?.open(path, synced)) ?? null),
     });
   }
 
@@ -191,7 +192,7 @@ class DirectoryFile implements DiskFile {
   readonly #turns: Turns | null;
   readonly #synced: boolean;
   readonly #writable: boolean;
-  /** The way past the page cache, for a large file that is being made. */
+  /** The way past the page cache, for the WAL and for a large file that is being made. */
   readonly #direct: DirectFile | null;
   /** Written through the page cache since the newest sync began. */
   #unsyncedBytes = 0;
@@ -253,7 +254,8 @@ class DirectoryFile implements DiskFile {
 
   async write(position: number, chunks: readonly Uint8Array[]): Promise<void> {
     assert(this.#writable, "a file opened for reading is not written");
-    const direct = (await this.#direct?.write(position, chunks, (operation) => this.#run(operation))) ?? 0;
+    const past = this.#synced ? null : this.#direct;
+    const direct = (await past?.write(position, chunks, (operation) => this.#run(operation))) ?? 0;
     let at = position + direct;
     for (const piece of piecesOf(direct === 0 ? chunks : dropBytes(chunks, direct))) {
       await this.#run(() => this.#writeAll(at, piece));
@@ -296,7 +298,9 @@ class DirectoryFile implements DiskFile {
     for (const chunk of chunks) length += chunk.byteLength;
     if (length === 0) return;
     try {
-      const count = await this.#run(() => this.#writev(chunks, position));
+      const past = this.#direct?.writeSynced(position, chunks, length) ?? null;
+      const count =
+        (past === null ? null : await past) ?? (await this.#run(() => this.#writev(chunks, position)));
       // The rest could be written, but then the frame would have been two writes: its fate is not ours to mend.
       if (count !== length) throw this.#shortWrite(count, length);
     } catch (error) {
