@@ -5,10 +5,13 @@ import { BrokerConfig } from "../src/broker/config.ts";
 import type { ClientPorts } from "../src/client/settings.ts";
 import { sha256 } from "../src/io/sha256.ts";
 import type { Api } from "../src/protocol/api.ts";
-import { NO_TOPIC_ID } from "../src/base/ids.ts";
+import { NO_TOPIC_ID, partitionIndex } from "../src/base/ids.ts";
 import { CreatePartitions } from "../src/protocol/messages/create-partitions.ts";
 import { DeleteTopics } from "../src/protocol/messages/delete-topics.ts";
 import { CreateTopics } from "../src/protocol/messages/create-topics.ts";
+import { Produce } from "../src/protocol/messages/produce.ts";
+import { Codec } from "../src/record/batch.ts";
+import { buildBatch } from "../src/record/builder.ts";
 import { SimClient } from "../src/sim/client.ts";
 import { SimClock } from "../src/sim/clock.ts";
 import { SimDisk } from "../src/sim/disk.ts";
@@ -155,6 +158,40 @@ export class SimulatedBroker {
     const topics = [{ name, count, assignments: null }];
     const answer = await this.ask(CreatePartitions, { topics, timeoutMs: 1000, validateOnly: false });
     if (answer.results[0]?.errorCode !== 0) throw new Error(`${name} gets no partitions`);
+  }
+
+  /** One batch, its records a second apart, every one with a header; returns the first offset. */
+  async write(
+    topic: string,
+    values: readonly string[],
+    options: {
+      readonly partition?: number;
+      readonly codec?: Codec;
+      readonly beginMs?: number;
+      readonly key?: string;
+    } = {},
+  ): Promise<number> {
+    const { partition = 0, codec = Codec.none, beginMs = 1_700_000_000_000, key } = options;
+    const batch = buildBatch(
+      values.map((value, index) => ({
+        key: key === undefined ? null : Buffer.from(key),
+        value: Buffer.from(value),
+        timestamp: beginMs + index * 1000,
+        headers: [{ key: "h", value: Buffer.from(value) }],
+      })),
+      { codec },
+    );
+    const partitionData = [{ index: partitionIndex(partition), records: [batch] }];
+    const request = {
+      transactionalId: null,
+      acks: -1,
+      timeoutMs: 1000,
+      topicData: [{ name: topic, topicId: NO_TOPIC_ID, partitionData }],
+    };
+    const { responses } = await this.ask(Produce, request, 12);
+    const result = responses[0]?.partitionResponses[0];
+    if (result?.errorCode !== 0) throw new Error(`${topic}/${partition}: ${result?.errorCode}`);
+    return result.baseOffset;
   }
 
   async stop(): Promise<void> {

@@ -2,6 +2,7 @@
  * The client: one view of a cluster, and the producers, consumers and admins that work with it. Closing it
  * closes them all.
  */
+import { Admin } from "./admin.ts";
 import { Cluster } from "./cluster.ts";
 import { Consumer } from "./consumer.ts";
 import type { ConsumerOptions } from "./consumer-options.ts";
@@ -43,6 +44,12 @@ export class Client implements AsyncDisposable {
     const consumer = new Consumer(this.#cluster, options, () => this.#open.delete(consumer));
     this.#open.add(consumer);
     return consumer;
+  }
+
+  admin(): Admin {
+    const admin = new Admin(this.#cluster, () => this.#open.delete(admin));
+    this.#open.add(admin);
+    return admin;
   }
 
   async close(): Promise<void> {

@@ -1,9 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it, type TestContext } from "node:test";
 import { aBroker, type SimulatedBroker } from "../../test/simulated-broker.ts";
-import { NO_TOPIC_ID, partitionIndex } from "../base/ids.ts";
-import { Produce } from "../protocol/messages/produce.ts";
-import { buildBatch } from "../record/builder.ts";
 import { Codec } from "../record/batch.ts";
 import { type Client, createClient } from "./client.ts";
 import type { Consumer } from "./consumer.ts";
@@ -15,43 +12,6 @@ function aClient(test: TestContext, broker: SimulatedBroker, options: object = {
   const client = createClient({ bootstrap: broker.address, ...options }, broker.clientPorts());
   test.after(() => client.close());
   return client;
-}
-
-/** Values "0", "1", … in one batch, timed 1,000 ms apart. */
-async function write(
-  broker: SimulatedBroker,
-  values: readonly string[],
-  where: { topic?: string; partition?: number; codec?: Codec; beginMs?: number; key?: string } = {},
-): Promise<number> {
-  const { topic = "t", partition = 0, codec = Codec.none, beginMs = 1_700_000_000_000 } = where;
-  const batch = buildBatch(
-    values.map((value, index) => ({
-      key: where.key === undefined ? null : Buffer.from(where.key),
-      value: Buffer.from(value),
-      timestamp: beginMs + index * 1_000,
-      headers: [{ key: "h", value: Buffer.from(value) }],
-    })),
-    { codec },
-  );
-  const answer = await broker.ask(
-    Produce,
-    {
-      transactionalId: null,
-      acks: -1,
-      timeoutMs: 1_000,
-      topicData: [
-        {
-          name: topic,
-          topicId: NO_TOPIC_ID,
-          partitionData: [{ index: partitionIndex(partition), records: [batch] }],
-        },
-      ],
-    },
-    12,
-  );
-  const result = answer.responses[0]!.partitionResponses[0]!;
-  assert.equal(result.errorCode, 0);
-  return result.baseOffset;
 }
 
 const counted = (from: number, to: number): string[] =>
@@ -76,8 +36,8 @@ describe("a consumer", () => {
   it("hands out records in order, with key, value, headers, time and place", async (test) => {
     const broker = await aBroker(test);
     await broker.createTopic("t");
-    await write(broker, ["a", "b"], { key: "k" });
-    await write(broker, ["c"]);
+    await broker.write("t", ["a", "b"], { key: "k" });
+    await broker.write("t", ["c"]);
     const consumer = aClient(test, broker).consumer({ topic: "t" });
     const records = await broker.scheduler.runUntil(take(consumer, 3));
     assert.deepEqual(
@@ -102,15 +62,15 @@ describe("a consumer", () => {
     await broker.scheduler.runUntil(consumer.ready());
     const waiting = take(consumer, 2);
     await broker.scheduler.run({ untilMs: broker.scheduler.nowMs + 3_000 });
-    await write(broker, ["x"]);
-    await write(broker, ["y"]);
+    await broker.write("t", ["x"]);
+    await broker.write("t", ["y"]);
     assert.deepEqual(values(await broker.scheduler.runUntil(waiting)), ["x", "y"]);
   });
 
   it("begins at the start, the end, an offset, a time, or so many before the end", async (test) => {
     const broker = await aBroker(test);
     await broker.createTopic("t");
-    await write(broker, counted(0, 10));
+    await broker.write("t", counted(0, 10));
     const client = aClient(test, broker);
     const begins: [ConsumerOptions["from"], number][] = [
       ["start", 0],
@@ -134,12 +94,12 @@ describe("a consumer", () => {
   it("stops with `until: end` at the end that there was in the beginning", async (test) => {
     const broker = await aBroker(test);
     await broker.createTopic("t", 3);
-    await write(broker, counted(0, 5), { partition: 0 });
-    await write(broker, counted(0, 5), { partition: 2 });
+    await broker.write("t", counted(0, 5), { partition: 0 });
+    await broker.write("t", counted(0, 5), { partition: 2 });
     const consumer = aClient(test, broker).consumer({ topic: "t", until: "end" });
     await broker.scheduler.runUntil(consumer.ready());
-    await write(broker, ["late"], { partition: 0 });
-    await write(broker, ["late"], { partition: 1 });
+    await broker.write("t", ["late"], { partition: 0 });
+    await broker.write("t", ["late"], { partition: 1 });
     const found = await broker.scheduler.runUntil(all(consumer));
     assert.equal(found.length, 10);
     assert(!values(found).includes("late"));
@@ -149,7 +109,7 @@ describe("a consumer", () => {
     it(`reads batches compressed with ${codec}`, async (test) => {
       const broker = await aBroker(test);
       await broker.createTopic("t");
-      await write(broker, counted(0, 500), { codec: Codec[codec] });
+      await broker.write("t", counted(0, 500), { codec: Codec[codec] });
       const consumer = aClient(test, broker).consumer({ topic: "t", from: 100, until: "end" });
       assert.deepEqual(values(await broker.scheduler.runUntil(all(consumer))), counted(100, 500));
     });
@@ -158,7 +118,7 @@ describe("a consumer", () => {
   it("hands out consecutive records of a partition as batches, and goes on behind them", async (test) => {
     const broker = await aBroker(test);
     await broker.createTopic("t");
-    for (let at = 0; at < 40; at += 10) await write(broker, counted(at, at + 10));
+    for (let at = 0; at < 40; at += 10) await broker.write("t", counted(at, at + 10));
     const consumer = aClient(test, broker).consumer({ topic: "t", until: "end" });
     const sizes: number[] = [];
     const read = async (): Promise<void> => {
@@ -176,7 +136,7 @@ describe("a consumer", () => {
   it("goes on elsewhere after a seek, in the middle of what was read ahead", async (test) => {
     const broker = await aBroker(test);
     await broker.createTopic("t");
-    await write(broker, counted(0, 100));
+    await broker.write("t", counted(0, 100));
     const consumer = aClient(test, broker).consumer({ topic: "t" });
     await broker.scheduler.runUntil(take(consumer, 10));
     consumer.seek({ partition: 0, to: 50 });
@@ -190,8 +150,8 @@ describe("a consumer", () => {
   it("leaves a paused partition out, and loses nothing of it", async (test) => {
     const broker = await aBroker(test);
     await broker.createTopic("t", 2);
-    await write(broker, counted(0, 10), { partition: 0 });
-    await write(broker, counted(0, 10), { partition: 1 });
+    await broker.write("t", counted(0, 10), { partition: 0 });
+    await broker.write("t", counted(0, 10), { partition: 1 });
     const consumer = aClient(test, broker).consumer({ topic: "t" });
     const before = await broker.scheduler.runUntil(take(consumer, 5));
     const paused = { partition: before[0]!.partition };
@@ -209,7 +169,7 @@ describe("a consumer", () => {
     const consumer = aClient(test, broker).consumer({ topic: "t", from: "end", refreshMs: 1_000 });
     await broker.scheduler.runUntil(consumer.ready());
     await broker.addPartitions("t", 2);
-    await write(broker, ["early"], { partition: 1 });
+    await broker.write("t", ["early"], { partition: 1 });
     const found = await broker.scheduler.runUntil(take(consumer, 1));
     assert.deepEqual(values(found), ["early"]);
   });
@@ -217,12 +177,12 @@ describe("a consumer", () => {
   it("goes on after the connection was lost", async (test) => {
     const broker = await aBroker(test);
     await broker.createTopic("t");
-    await write(broker, counted(0, 20));
+    await broker.write("t", counted(0, 20));
     const consumer = aClient(test, broker).consumer({ topic: "t", fetchBytesMax: 1_024 });
     const found = await broker.scheduler.runUntil(take(consumer, 10));
     while (broker.network.cutOne());
     await broker.scheduler.run({ untilMs: broker.scheduler.nowMs + 100 });
-    await write(broker, counted(20, 30));
+    await broker.write("t", counted(20, 30));
     found.push(...(await broker.scheduler.runUntil(take(consumer, 20))));
     assert.deepEqual(values(found), counted(0, 30));
   });
@@ -230,7 +190,7 @@ describe("a consumer", () => {
   it("waits for a broker that crashed, tells that it does, and misses nothing", async (test) => {
     const broker = await aBroker(test);
     await broker.createTopic("t");
-    await write(broker, counted(0, 5));
+    await broker.write("t", counted(0, 5));
     const notices: string[] = [];
     const consumer = aClient(test, broker).consumer({
       topic: "t",
@@ -245,7 +205,7 @@ describe("a consumer", () => {
     await broker.scheduler.run({ untilMs: broker.scheduler.nowMs + 60_000 });
     assert(notices.length >= 5, `${notices.length} notices`);
     await broker.boot();
-    await write(broker, counted(5, 10));
+    await broker.write("t", counted(5, 10));
     found.push(...(await broker.scheduler.runUntil(waiting)));
     assert.deepEqual(values(found), counted(0, 10));
   });
@@ -255,7 +215,7 @@ describe("a consumer whose records are gone", () => {
   it("stands still with the old offset and the range that exists, until it is moved", async (test) => {
     const broker = await aBroker(test);
     await broker.createTopic("t");
-    await write(broker, counted(0, 10));
+    await broker.write("t", counted(0, 10));
     const consumer = aClient(test, broker).consumer({ topic: "t", from: 50 });
     for (let again = 0; again < 2; again++) {
       await broker.scheduler.runUntil(
@@ -274,12 +234,12 @@ describe("a consumer whose records are gone", () => {
   it("notices that the topic is another one under the same name, and does not mix them", async (test) => {
     const broker = await aBroker(test);
     await broker.createTopic("t");
-    await write(broker, counted(0, 10));
+    await broker.write("t", counted(0, 10));
     const consumer = aClient(test, broker).consumer({ topic: "t" });
     await broker.scheduler.runUntil(take(consumer, 5));
     await broker.deleteTopic("t");
     await broker.createTopic("t");
-    await write(broker, ["other 0", "other 1"]);
+    await broker.write("t", ["other 0", "other 1"]);
     // What was read ahead is of the old topic and is still handed out.
     assert.deepEqual(values(await broker.scheduler.runUntil(take(consumer, 5))), counted(5, 10));
     await broker.scheduler.runUntil(
@@ -296,7 +256,7 @@ describe("a consumer whose records are gone", () => {
   it("jumps only when told to, and says what was skipped", async (test) => {
     const broker = await aBroker(test);
     await broker.createTopic("t");
-    await write(broker, counted(0, 3));
+    await broker.write("t", counted(0, 3));
     const skips: SkipNotice[] = [];
     const consumer = aClient(test, broker).consumer({
       topic: "t",
@@ -306,7 +266,7 @@ describe("a consumer whose records are gone", () => {
     await broker.scheduler.runUntil(take(consumer, 3));
     await broker.deleteTopic("t");
     await broker.createTopic("t");
-    await write(broker, ["other"]);
+    await broker.write("t", ["other"]);
     assert.deepEqual(values(await broker.scheduler.runUntil(take(consumer, 1))), ["other"]);
     assert.deepEqual(skips, [{ topic: "t", partition: 0, from: 3, to: 0, reason: "recreated" }]);
   });

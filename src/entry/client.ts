@@ -68,3 +68,27 @@ export type {
   StartingPoint,
 } from "../client/consumer-options.ts";
 export type { IncomingHeader, IncomingRecord } from "../client/incoming-record.ts";
+export type {
+  Admin,
+  ClusterDescription,
+  ListedPartitionOffset,
+  LogDirDescription,
+  OffsetSpec,
+} from "../client/admin.ts";
+export type {
+  ConfigChange,
+  ConfigDescription,
+  ConfigEntry,
+  ConfigOwner,
+  ConfigSource,
+  DescribeConfigsOptions,
+} from "../client/admin-configs.ts";
+export { PartlyRefusedError } from "../client/admin-outcome.ts";
+export type {
+  ChangeOptions,
+  CreatedTopic,
+  ListedTopic,
+  NewTopic,
+  PartitionDescription,
+  TopicDescription,
+} from "../client/admin-topics.ts";
