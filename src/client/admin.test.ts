@@ -9,7 +9,7 @@ import { BrokerRefusedError, ConnectionLostError, UnknownTopicError } from "./er
 async function anAdmin(test: TestContext): Promise<{
   readonly broker: SimulatedBroker;
   readonly admin: Admin;
-  run<T>(promise: Promise<T>): Promise<T>;
+  readonly run: <T>(promise: Promise<T>) => Promise<T>;
 }> {
   const broker = await aBroker(test);
   const client = createClient({ bootstrap: broker.address }, broker.clientPorts());

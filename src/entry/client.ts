@@ -43,10 +43,7 @@ export type { Logger } from "../base/ports.ts";
 export type { Client } from "../client/client.ts";
 export type { BrokerView, PartitionView, TopicView } from "../client/cluster.ts";
 export * from "../client/errors.ts";
-export type { Consumer } from "../client/consumer.ts";
 export * from "../client/consumer-errors.ts";
-export type { ConsumerOptions } from "../client/consumer-options.ts";
-export type { IncomingRecord } from "../client/incoming-record.ts";
 export type { CompressionName, Partitioner, ProducerOptions } from "../client/options.ts";
 export { PartialDeliveryError, type Producer, type ProducerStats } from "../client/producer.ts";
 export type {
