@@ -33,6 +33,12 @@ export interface Exchange {
 export class Exchanges {
   /** Oldest first. */
   #kept: Exchange[] = [];
+  #connections = 0;
+
+  /** The number of a connection that begins, from 1. */
+  nextConnection(): number {
+    return ++this.#connections;
+  }
 
   /** `frame` holds at least the header, and everything when `bytes` is not above the bound. Throws `MalformedError`. */
   add(frame: Uint8Array, bytes: number, connection: number, begunMs: number): Exchange {

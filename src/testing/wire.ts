@@ -21,7 +21,6 @@ export class Wire implements Network {
   readonly #options: WireOptions;
   readonly #sockets = new Set<WiredSocket>();
   #listener: Listener | null = null;
-  #connections = 0;
 
   constructor(options: WireOptions) {
     this.#options = options;
@@ -32,9 +31,7 @@ export class Wire implements Network {
     onConnection: (socket: Socket) => void,
   ): Promise<Listener> {
     this.#listener = await tcp.listen(address, (inner) => {
-      const socket = new WiredSocket(inner, ++this.#connections, this.#options, () =>
-        this.#sockets.delete(socket),
-      );
+      const socket = new WiredSocket(inner, this.#options, () => this.#sockets.delete(socket));
       this.#sockets.add(socket);
       onConnection(socket);
     });
@@ -73,9 +70,9 @@ class WiredSocket implements Socket {
   /** An answer was dropped: nothing passes any more. */
   #cut = false;
 
-  constructor(inner: Socket, number: number, options: WireOptions, onGone: () => void) {
+  constructor(inner: Socket, options: WireOptions, onGone: () => void) {
     this.#inner = inner;
-    this.#number = number;
+    this.#number = options.exchanges.nextConnection();
     this.#faults = options.faults;
     this.#exchanges = options.exchanges;
     this.#clock = options.clock;
