@@ -317,6 +317,10 @@ class Round {
     // Produce and Fetch have the most behind them.
     const api = random.below(4) === 0 ? random.pick(dearest) : random.pick(apis);
     const { bytes, isSound, isBomb, isHuge } = this.#wild.draw(api, correlationId, { sound });
+    if (isSound && !sound && !isHuge && !isBomb) {
+      const mutant = mutate(bytes, random.pick(this.#parents), random);
+      return { bytes: mutant, what: `mutant ${api.name}`, isMutant: true };
+    }
     if (isSound && !isHuge && bytes.byteLength < 4096) this.#adopt(bytes.slice());
     const marks = `${isBomb ? " with a bomb" : ""}${isHuge ? " of many elements" : ""}`;
     return { bytes, what: `${isSound ? "sound" : "wild"} ${api.name}${marks}`, isMutant: !isSound };
