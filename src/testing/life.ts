@@ -34,6 +34,7 @@ export class Life {
   #broker: Broker | null = null;
   /** Why the broker stopped by itself. */
   failure: Error | null = null;
+  readonly #failed = Promise.withResolvers<Error>();
 
   private constructor(medium: Medium, parts: { clock: LifeClock; disk: OneLifeDisk; wire: Wire }) {
     this.#medium = medium;
@@ -74,6 +75,11 @@ export class Life {
     }
   }
 
+  /** Resolves when the broker stops by itself, with why; of a life that ends otherwise never. */
+  get failed(): Promise<Error> {
+    return this.#failed.promise;
+  }
+
   get broker(): Broker {
     return this.#broker as Broker;
   }
@@ -82,6 +88,7 @@ export class Life {
   #fail(cause: Error): void {
     this.failure = cause;
     this.#die();
+    this.#failed.resolve(cause);
   }
 
   #die(): void {

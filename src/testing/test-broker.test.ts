@@ -90,6 +90,7 @@ test("after a crash nobody listens, and after a restart the address is the same"
   await asked;
   await assert.rejects(connect(broker), /nothing listens/);
   await assert.rejects(broker.records("orders"), /it was crashed; call restart\(\) first/);
+  await assert.rejects(broker.stopped(), /it was crashed/);
   await broker.restart();
   assert.equal(broker.address, address);
   (await connect(broker)).close();
@@ -151,6 +152,7 @@ test("after a failed sync nothing is acknowledged, and a restart brings back wha
     await produce(client, "orders", { value: "acknowledged" });
     broker.faults.failSync();
     await assert.rejects(produce(client, "orders", { value: "unknown" }), Disconnected);
+    assert.match((await broker.stopped()).message, /the WAL of epoch 1 stopped/);
     await assert.rejects(broker.records("orders"), /this one stopped: the WAL .*Call restart\(\)/);
     await assert.rejects(connect(broker), /nothing listens/);
     await broker.restart();

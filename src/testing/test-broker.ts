@@ -142,6 +142,15 @@ export class TestBroker implements AsyncDisposable {
     });
   }
 
+  /**
+   * Resolves with the reason when the broker that runs now stops by itself, as after `faults.failSync()`; at
+   * once when it has.
+   */
+  stopped(): Promise<Error> {
+    if (this.#life === null) return Promise.reject(this.#isDown("stopped"));
+    return this.#life.failed;
+  }
+
   /** What `await using` calls. Ends the broker; a temporary directory goes, another one is left in good order. */
   close(): Promise<void> {
     return this.#change(async () => {
@@ -254,6 +263,12 @@ export class TestBroker implements AsyncDisposable {
       throw new RefusedError(sentence, { cause: life.failure });
     }
     return life.broker.services;
+  }
+
+  #isDown(what: string): RefusedError {
+    return new RefusedError(
+      `${what} needs a running broker, and ${this.#downBecause}; call restart() first.`,
+    );
   }
 
   get #isUp(): boolean {
