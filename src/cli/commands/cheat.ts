@@ -1,0 +1,109 @@
+/** `holdfast cheat [NOUN]`: what people type most, by subject. The commands are run by a test, so none is out of date. */
+import { formatEncodings, formatLetters } from "../format.ts";
+import { type ExitCode, exitCodes } from "../exit-codes.ts";
+import { paintFor } from "../terminal.ts";
+import { similarNames } from "../../client/similar-names.ts";
+import type { Invocation } from "../declare.ts";
+import { UsageError } from "../usage-error.ts";
+
+export async function cheat({ terminal, args }: Invocation): Promise<ExitCode> {
+  const paint = paintFor(terminal.stdout, terminal.env);
+  const [noun] = args;
+  if (noun === undefined) {
+    const nouns = Object.entries(sheets).map(
+      ([name, { about }]) => `  holdfast cheat ${name.padEnd(9)} ${paint("dim", about)}\n`,
+    );
+    await terminal.stdout.write(nouns.join(""));
+    return exitCodes.done.code;
+  }
+  const sheet = sheets[noun];
+  if (sheet === undefined) {
+    const names = Object.keys(sheets);
+    const [near] = similarNames(noun, names);
+    throw new UsageError(
+      `There is no cheat sheet ${noun}${near === undefined ? "" : `, but there is ${near}`}: there are ${names.join(", ")}.`,
+    );
+  }
+  const lines = sheet.lines.map(([text, line]) => `${paint("dim", `# ${text}`)}\n${line}\n`);
+  await terminal.stdout.write(lines.join("\n"));
+  return exitCodes.done.code;
+}
+
+interface Sheet {
+  readonly about: string;
+  /** What it does, and the line. */
+  readonly lines: readonly (readonly [string, string])[];
+}
+
+export const sheets: { readonly [noun: string]: Sheet } = {
+  start: {
+    about: "a broker on this machine",
+    lines: [
+      ["Kafka's port, data in ./holdfast-data", "holdfast"],
+      ["another port and directory", "holdfast start --listen 127.0.0.1:19092 --data /var/lib/holdfast"],
+      ["a setting under Kafka's name", "holdfast start --set num.partitions=6"],
+      ["can it acknowledge?", "curl http://127.0.0.1:9093/health"],
+    ],
+  },
+  produce: {
+    about: "send records",
+    lines: [
+      ["one record", 'holdfast produce orders "hello"'],
+      ["a key and a header", 'holdfast produce orders -k o-1 -H trace=7 "hello"'],
+      ["a record for each line", "holdfast produce orders < lines.txt"],
+      ["lines of key, tab, value", "holdfast produce orders -K '\\t' < pairs.tsv"],
+      ["a file as one record", "holdfast produce pictures -k cat --file cat.png"],
+      ["take back a key", "holdfast produce orders -k o-1 --tombstone"],
+      ["where each record went, for a program", "holdfast produce orders --json < lines.txt"],
+    ],
+  },
+  consume: {
+    about: "print records",
+    lines: [
+      ["what comes from now on", "holdfast consume orders"],
+      ["all there is, then end", "holdfast consume orders --from start --until end"],
+      ["the last five, then end", "holdfast consume orders --from -5 --until end"],
+      ["since ten minutes ago", "holdfast consume orders --from 10m"],
+      ["one record by its offset", "holdfast consume orders --partition 0 --from 42 --count 1"],
+      ["values only", "holdfast consume orders --from start --format '%v\\n'"],
+      ["JSON, one record a line", "holdfast consume orders --from start --json"],
+    ],
+  },
+  topic: {
+    about: "create, look at, change, delete",
+    lines: [
+      ["all topics", "holdfast topic list"],
+      ["a new one", "holdfast topic create orders --partitions 6"],
+      ["partitions, offsets, settings", "holdfast topic describe orders"],
+      ["keep records for a day", "holdfast topic alter orders --set retention.ms=86400000"],
+      ["more partitions", "holdfast topic alter orders --partitions 12"],
+      ["bytes on disk", "holdfast topic segments orders"],
+      ["delete it, with its records", "holdfast topic delete orders"],
+    ],
+  },
+  format: {
+    about: "the letters of consume --format",
+    lines: [
+      ["a line for each record", "holdfast consume orders --format '%t/%p @ %o %k=%v\\n'"],
+      ...Object.entries(formatLetters).map(([letter, { text }]) => [text, `%${letter}`] as const),
+      ["a percent sign", "%%"],
+      ["newline, tab, return, zero, backslash, any byte", "\\n \\t \\r \\0 \\\\ \\xHH"],
+      [
+        "the bytes in another form",
+        Object.keys(formatEncodings)
+          .map((name) => `%v{${name}}`)
+          .join(" "),
+      ],
+    ],
+  },
+  bench: {
+    about: "measure a broker",
+    lines: [
+      ["as fast as it goes", "holdfast bench produce --records 1000000 --size 100"],
+      ["latency at 1,000 records a second", "holdfast bench produce --rate 1000 --records 10000"],
+      ["read it back", "holdfast bench consume"],
+      ["from send to receive", "holdfast bench e2e --rate 1000"],
+      ["for a table", "holdfast bench produce --csv"],
+    ],
+  },
+};

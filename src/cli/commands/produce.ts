@@ -1,0 +1,89 @@
+/**
+ * `holdfast produce`: sends records and says of each what became of it. Its promise is its exit code: 0 only
+ * when every record was acknowledged. It stops at the first that fails, so that what follows can be sent again
+ * from there, and after Ctrl-C waits for what is under way.
+ */
+import type { RecordMetadata } from "../../client/records.ts";
+import { type ConnectionOptions, connect } from "../connect.ts";
+import type { Invocation } from "../declare.ts";
+import { Delivery } from "../delivery.ts";
+import type { ExitCode } from "../exit-codes.ts";
+import { type Outgoing, type OutgoingOptions, openSource, type Source } from "../outgoing.ts";
+import { type InputEnd, reportFor, verdict } from "../produce-report.ts";
+import type { Terminal } from "../terminal.ts";
+import { parseDuration } from "../time-text.ts";
+import { UsageError } from "../usage-error.ts";
+
+export interface ProduceOptions extends ConnectionOptions, OutgoingOptions {
+  readonly compression?: CompressionName;
+  readonly compressionCodec?: CompressionName;
+  readonly timeout?: string;
+  readonly json?: boolean;
+}
+type CompressionName = "none" | "gzip" | "snappy" | "lz4" | "zstd";
+
+const timeoutMsDefault = 30_000;
+
+export async function produce({ terminal, args, options }: Invocation<ProduceOptions>): Promise<ExitCode> {
+  const [topic = "", ...values] = args;
+  const source = openSource(values, options, terminal.stdin, Date.now());
+  const deliveryTimeoutMs = options.timeout === undefined ? timeoutMsDefault : timeoutOf(options.timeout);
+  const client = connect(options, terminal);
+  const producer = client.producer({
+    compression: options.compression ?? options.compressionCodec ?? "none",
+    deliveryTimeoutMs,
+    createTopics: true,
+  });
+  try {
+    const report = reportFor(terminal, options, source);
+    const delivery = new Delivery({
+      acknowledged: (acknowledged) => report.acknowledged(acknowledged),
+      failed: () => terminal.stdin.stop(),
+    });
+    const end = await sendAll(terminal, source, delivery, (record) => producer.send({ topic, ...record }));
+    await report.summary(delivery);
+    return await verdict(terminal, source, delivery, end);
+  } finally {
+    await client.close();
+  }
+}
+
+function timeoutOf(text: string): number {
+  const ms = parseDuration(text);
+  if (ms === null || ms === 0)
+    throw new UsageError(`--timeout needs a duration such as 500ms, 30s or 2m, not "${text}".`);
+  return ms;
+}
+
+async function sendAll(
+  terminal: Terminal,
+  source: Source,
+  delivery: Delivery,
+  send: (record: Outgoing) => Promise<RecordMetadata>,
+): Promise<InputEnd> {
+  let interrupts = 0;
+  let abandon = (): void => {};
+  const abandoned = new Promise<void>((resolve) => {
+    abandon = resolve;
+  });
+  const release = terminal.onInterrupt(() => {
+    interrupts++;
+    terminal.stdin.stop();
+    // The second one: what is under way stays unknown, and is counted as that.
+    if (interrupts > 1) abandon();
+  });
+  let broken: InputEnd | null = null;
+  try {
+    for await (const record of source.records()) {
+      if (interrupts > 0 || delivery.failure !== null) break;
+      delivery.give((record.key?.length ?? 0) + (record.value?.length ?? 0), send(record));
+      await Promise.race([delivery.room(), abandoned]);
+    }
+  } catch (error) {
+    broken = { kind: "broken", error };
+  }
+  await Promise.race([delivery.finished(), abandoned]);
+  release();
+  if (delivery.failure !== null) return { kind: "stopped" };
+  return broken ?? { kind: interrupts > 0 ? "interrupted" : "whole" };
+}

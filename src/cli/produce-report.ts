@@ -1,0 +1,144 @@
+/**
+ * What `produce` prints: a line for each record, or one for all, or JSON; and at the end, on standard error,
+ * what was not acknowledged. Nothing is said of a record before it was acknowledged.
+ */
+import type { Acknowledged, Delivery } from "./delivery.ts";
+import { type ExitCode, exitCodes } from "./exit-codes.ts";
+import type { Source } from "./outgoing.ts";
+import { sentenceOf } from "./sentences.ts";
+import { formatCount, formatMs } from "./table.ts";
+import { type Paint, paintFor, type Terminal } from "./terminal.ts";
+
+/** How the input ended. An error of the input itself (a line without separator) leaves what was sent as it is. */
+export type InputEnd =
+  | { readonly kind: "whole" }
+  | { readonly kind: "stopped" }
+  | { readonly kind: "interrupted" }
+  | { readonly kind: "broken"; readonly error: unknown };
+
+export interface Report {
+  acknowledged(acknowledged: Acknowledged): Promise<void>;
+  summary(delivery: Delivery): Promise<void>;
+}
+
+export function reportFor(terminal: Terminal, options: { readonly json?: boolean }, source: Source): Report {
+  if (options.json === true) return jsonReport(terminal);
+  const paint = paintFor(terminal.stdout, terminal.env);
+  // A line for each record, unless they come from a pipe or a file: nobody reads a million ticks.
+  if (source.unit !== "Line" || terminal.stdin.isTTY) return lineReport(terminal, paint);
+  return totalReport(terminal, paint);
+}
+
+/** Whoever read our output may leave: what is being sent is still sent, and the exit code still tells. */
+async function writeQuietly(terminal: Terminal, text: string): Promise<void> {
+  try {
+    await terminal.stdout.write(text);
+  } catch {
+    // `ReaderLeftError`, the only way in which a write fails.
+  }
+}
+
+const noSummary = (): Promise<void> => Promise.resolve();
+
+function jsonReport(terminal: Terminal): Report {
+  return {
+    acknowledged({ metadata, tookMs }) {
+      const { topic, partition, offset, timestampMs } = metadata;
+      const ackMs = Math.round(tookMs * 1000) / 1000;
+      return writeQuietly(
+        terminal,
+        `${JSON.stringify({ topic, partition, offset: offset < 0 ? null : offset, timestampMs, ackMs })}\n`,
+      );
+    },
+    summary: noSummary,
+  };
+}
+
+function lineReport(terminal: Terminal, paint: Paint): Report {
+  return {
+    acknowledged({ metadata, tookMs }) {
+      return writeQuietly(
+        terminal,
+        `${paint("green", "✓")} ${placeOf(metadata)}   ${paint("dim", `acked in ${formatMs(tookMs)}`)}\n`,
+      );
+    },
+    summary: noSummary,
+  };
+}
+
+function placeOf({ topic, partition, offset }: Acknowledged["metadata"]): string {
+  return `${topic}/${partition} @ ${offset < 0 ? "an offset that the broker did not tell" : offset}`;
+}
+
+/** Partitions that a summary names. */
+const placesMax = 8;
+
+function totalReport(terminal: Terminal, paint: Paint): Report {
+  const beginMs = performance.now();
+  const ranges = new Map<string, { first: number; last: number }>();
+  return {
+    acknowledged({ metadata: { topic, partition, offset } }) {
+      const place = `${topic}/${partition}`;
+      const range = ranges.get(place);
+      if (range === undefined) ranges.set(place, { first: offset, last: offset });
+      else if (offset >= 0) range.last = offset;
+      return Promise.resolve();
+    },
+    summary({ acknowledged }) {
+      if (acknowledged === 0) return Promise.resolve();
+      const places = [...ranges].map(([place, { first, last }]) =>
+        first === last ? `${place} @ ${first}` : `${place} @ ${first}…${last}`,
+      );
+      const more = places.length > placesMax ? ` and ${places.length - placesMax} more partitions` : "";
+      const records = acknowledged === 1 ? "1 record" : `${formatCount(acknowledged)} records`;
+      const tookMs = performance.now() - beginMs;
+      return writeQuietly(
+        terminal,
+        `${paint("green", "✓")} ${records} acked in ${formatMs(tookMs)}: ${places.slice(0, placesMax).join(", ")}${more}\n`,
+      );
+    },
+  };
+}
+
+/** What was not acknowledged is said on standard error, with numbers, and is in the exit code. */
+export async function verdict(
+  terminal: Terminal,
+  source: Source,
+  delivery: Delivery,
+  end: InputEnd,
+): Promise<ExitCode> {
+  const unknown = delivery.unknown + delivery.underWay;
+  const { failure } = delivery;
+  const lines: string[] = [];
+  let code: ExitCode = exitCodes.done.code;
+  if (failure !== null) {
+    const { sentence, code: own } = sentenceOf(failure.error);
+    lines.push(
+      delivery.given > 1 || source.unit === "Line"
+        ? `${source.unit} ${failure.number}: ${sentence}`
+        : sentence,
+    );
+    code = own === exitCodes.done.code ? exitCodes.failed.code : own;
+  } else if (end.kind === "broken") {
+    const { sentence, code: own } = sentenceOf(end.error);
+    lines.push(sentence);
+    code = own;
+  } else if (end.kind === "interrupted") {
+    code = exitCodes.interrupted.code;
+  }
+  if (unknown > 0) code = exitCodes.unknown.code;
+  if (end.kind !== "whole" || unknown > 0) {
+    const rest = end.kind === "whole" ? "" : "; nothing behind them was sent";
+    const counts = [
+      `${formatCount(delivery.acknowledged)} acknowledged`,
+      ...(delivery.notWritten > 0 ? [`${formatCount(delivery.notWritten)} not written`] : []),
+      ...(unknown > 0 ? [`${formatCount(unknown)} not acknowledged, perhaps written`] : []),
+    ];
+    const begin = end.kind === "interrupted" ? "Interrupted. " : "";
+    if (delivery.given > 1 || end.kind === "interrupted") {
+      lines.push(`${begin}Of ${formatCount(delivery.given)} records: ${counts.join(", ")}${rest}.`);
+    }
+  }
+  for (const line of lines) await terminal.stderr.write(`${line}\n`);
+  return code;
+}

@@ -1,0 +1,216 @@
+/**
+ * The tree of commands: names, arguments, options, examples. Help, shell completion and `docs/cli.md` are made
+ * from it. A command's code is loaded when it is run, never before.
+ */
+import { Command, type Option } from "commander";
+import { addBenchCommands } from "./bench-commands.ts";
+import {
+  codecs,
+  connection,
+  type Act,
+  configured,
+  type Declared,
+  declare,
+  optionLines,
+  hidden,
+  hiddenMany,
+  json,
+  many,
+  option,
+  wholeNumber,
+} from "./declare.ts";
+import { UsageError } from "./usage-error.ts";
+
+export function commandTree(act: Act): Command {
+  const root = new Command("holdfast")
+    .usage("[command] [options]")
+    .description(
+      "A broker that speaks the Kafka protocol, and its tools. An acknowledged message is on disk.\nWithout a command it starts a broker.",
+    );
+  const add = (parent: Command, declared: Declared): Command => declare(parent, declared, act);
+
+  const start = add(root, {
+    name: "start",
+    text: "start a broker (the default)",
+    examples: [
+      { line: "holdfast", text: "on Kafka's port of this machine, data in ./holdfast-data" },
+      { line: "holdfast start --listen 127.0.0.1:0 --data /tmp/try", text: "on a free port" },
+    ],
+  });
+  for (const option of startOptions) start.addOption(option);
+
+  add(root, {
+    name: "produce",
+    args: "<topic> [value...]",
+    text: "send records: the values given, else the lines of standard input",
+    options: [
+      ...connection,
+      option("-k, --key <key>", "the key of every record"),
+      option(
+        "-K, --key-separator <text>",
+        "each value or line is a key, this text, and the value; \\t is a tab",
+      ),
+      many("-H, --header <name=value>", "a header of every record; may be repeated"),
+      option("-f, --file <path>", "the bytes of this file are the value of one record"),
+      option(
+        "-p, --partition <n>",
+        "this partition; without it the key decides as in Java's client",
+        wholeNumber("--partition"),
+      ),
+      option("--timestamp <time>", "of every record; without it the time of sending"),
+      option("--tombstone", "a record without value, which takes back its key"),
+      option("--null-value <text>", "a value that is exactly this text becomes no value"),
+      option("-z, --compression <codec>", "how batches are compressed").choices(codecs),
+      option(
+        "--timeout <duration>",
+        "how long to try before a record counts as not acknowledged (default 30s)",
+      ),
+      json("one JSON object for each record"),
+      hidden("--topic <topic>"),
+      ...hiddenMany(
+        "--property <key=value>",
+        "--producer-property <key=value>",
+        "--reader-property <key=value>",
+      ),
+      hidden("--compression-codec <codec>").choices(codecs),
+      hidden("-Z, --empty-as-null"),
+      hidden("--request-required-acks <acks>"),
+      hidden("--sync"),
+    ],
+    load: async () => (await import("./commands/produce.ts")).produce,
+    examples: [
+      { line: 'holdfast produce orders "hello"', text: "one record" },
+      { line: "holdfast produce orders -k o-1 -H trace=7 '{\"total\":3}'", text: "with key and header" },
+      { line: "holdfast produce orders < lines.txt", text: "a record for each line, bytes as they are" },
+      { line: "holdfast produce orders -K : < pairs.txt", text: "lines such as o-1:hello" },
+      { line: "holdfast produce orders -k o-1 --tombstone", text: "take back a key" },
+    ],
+  });
+
+  add(root, {
+    name: "consume",
+    args: "<topic>",
+    text: "print records as they come; Ctrl-C ends it",
+    options: [
+      ...connection,
+      option(
+        "-o, --from <position>",
+        "start, end, an offset, -N (the last N of each partition), or a time: 10m (ago), 14:30, 2026-11-21T14:30Z, @ms",
+        undefined,
+        "end",
+      ),
+      option("-p, --partition <n>", "only these partitions, such as 0,2,4-7; may be repeated", partitionList),
+      option("-n, --count <n>", "end after this many records", wholeNumber("--count", 1)),
+      option("-u, --until <position>", "end when everything that was there at the start is printed").choices([
+        "end",
+      ]),
+      option(
+        "-f, --format <format>",
+        "how a record is printed: %t %p %o %k %v %h %T and more; see `holdfast cheat format`",
+      ),
+      json("one JSON object for each record; bytes that are not UTF-8 as base64, and flagged"),
+      hidden("--topic <topic>"),
+      hidden("--from-beginning"),
+      hidden("--offset <position>"),
+      hidden("--max-messages <n>", wholeNumber("--max-messages", 1)),
+      hidden("-c, --limit <n>", wholeNumber("--limit", 1)),
+      hidden("-e, --exit-at-end"),
+      hidden("-J, --json-envelope"),
+      hidden("--num <n>", wholeNumber("--num", 1)),
+      hidden("-g, --group <group>"),
+      ...hiddenMany(
+        "--property <key=value>",
+        "--formatter-property <key=value>",
+        "--consumer-property <key=value>",
+      ),
+    ],
+    load: async () => (await import("./commands/consume.ts")).consume,
+    examples: [
+      { line: "holdfast consume orders", text: "what comes from now on" },
+      { line: "holdfast consume orders --from start --until end", text: "what is there, then end" },
+      {
+        line: "holdfast consume orders --from -10 --partition 0",
+        text: "the last ten of partition 0, and what follows",
+      },
+      {
+        line: "holdfast consume orders --from 15m --format '%T %k %v\\n'",
+        text: "since a quarter of an hour ago",
+      },
+      { line: "holdfast consume orders --from start --json | jq .value", text: "for other programs" },
+    ],
+  });
+
+  addBenchCommands(root, act);
+
+  add(root, {
+    name: "inspect",
+    args: "<path...>",
+    text: "what the bytes of a data directory say: log, segments, journal; works beside a running broker",
+    options: [
+      option("--batches", "each batch of a log or a segment"),
+      option("--records", "each record, too"),
+      option("--check", "of a data directory: read everything that it holds"),
+      json("one JSON object a line"),
+    ],
+    load: async () => (await import("./commands/inspect.ts")).inspect,
+    examples: [
+      { line: "holdfast inspect holdfast-data", text: "what there is, and whether it fits together" },
+      { line: "holdfast inspect holdfast-data --check", text: "every checksum of the store" },
+    ],
+  });
+  add(root, {
+    name: "completion",
+    args: "<shell>",
+    choices: ["bash", "zsh", "fish"],
+    text: "a script that completes this command line in your shell",
+    load: async () => (await import("./commands/completion.ts")).completion,
+    examples: [
+      { line: "source <(holdfast completion bash)", text: "also for zsh" },
+      { line: "holdfast completion fish | source", text: "" },
+    ],
+  });
+  add(root, {
+    name: "cheat",
+    args: "[noun]",
+    text: "short examples by subject",
+    load: async () => (await import("./commands/cheat.ts")).cheat,
+    examples: [{ line: "holdfast cheat consume", text: "" }],
+  });
+  // A start is what comes without a command, so its options are the program's.
+  root.addHelpText("after", () => `\nOptions of start:\n${optionLines(start)}`);
+  return configured(root);
+}
+
+const startOptions: readonly Option[] = [
+  option("--listen <host:port>", "for Kafka clients (default 127.0.0.1:9092; port 0 takes a free one)"),
+  option("--data <dir>", "where everything is kept (default ./holdfast-data)"),
+  option(
+    "--http <host:port>",
+    "metrics and health (default port 9093 on the same host; a free one when --listen has port 0)",
+  ),
+  option(
+    "--advertise <host:port>",
+    "the address that clients are told (default: the one that they connected to)",
+  ),
+  option("--config <file>", "settings as key=value lines, under Kafka's names"),
+  option("--set <key=value>", "one setting; may be repeated, and counts more than the file"),
+  option("-v, --version", "the version"),
+  option("--insecure", "listen on an address beyond this machine although there is no authentication"),
+];
+
+/** The most partitions that one `--partition` names. */
+const partitionListMax = 100_000;
+
+function partitionList(text: string, before?: readonly number[]): readonly number[] {
+  const found = [...(before ?? [])];
+  for (const part of text.split(",")) {
+    const range = /^(\d{1,9})(?:-(\d{1,9}))?$/.exec(part.trim());
+    const first = Number(range?.[1]);
+    const last = Number(range?.[2] ?? range?.[1]);
+    if (range === null || last < first || last - first >= partitionListMax) {
+      throw new UsageError(`--partition needs numbers, such as 0 or 0,2,4-7, not "${text}".`);
+    }
+    for (let index = first; index <= last; index++) found.push(index);
+  }
+  return [...new Set(found)];
+}
