@@ -47,6 +47,8 @@ const runMs = 200_000;
 /** A run that gives nothing for so long after its window is over is cut. */
 const stallMs = 12_000;
 const latencySeconds = 5;
+/** The rate for the Go program that stands for "as fast as you can". */
+const unpaced = 0;
 
 export async function benchProgram(): Promise<string> {
   return goProgram(join(import.meta.dirname, "go"));
@@ -132,7 +134,9 @@ async function runClients(broker: Broker, cell: Cell, topic: string, lengths: Le
             "produce",
             address,
             topic,
-            ...[cell.partitionCount, cell.recordBytes, lengths.goWarmupMs, lengths.measureMs].map(String),
+            ...[cell.partitionCount, cell.recordBytes, lengths.goWarmupMs, lengths.measureMs, unpaced].map(
+              String,
+            ),
           ],
         },
         cell.clientCount,

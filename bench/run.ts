@@ -2,7 +2,7 @@
  * Holdfast beside Apache Kafka 4.3.0 on this machine, in alternated pairs.
  *
  *   node bench/run.ts [--cells goals | all | none | go-1k-*,java-1k-p1] [--pairs 7] [--quick]
- *                    [--probes all | none | idle-rss,reopen,sync] [--prime auto | off | BYTES]
+ *                    [--probes all | short | none | idle-rss,reopen] [--prime auto | off | BYTES]
  *                    [--sustained-seconds 600]
  *
  * `goals` are the cells with a goal beside Kafka's default (`all`: three more against a Kafka that syncs, and

@@ -13,7 +13,7 @@ import (
 // other; requests hold as many as franz-go puts together.
 func even(ctx context.Context, address, topic string, partitions, records, size, perBatch int) error {
 	client, err := producer(address, topic,
-		kgo.ProducerLinger(time.Hour), // batches leave by Flush alone
+		kgo.ProducerLinger(time.Minute), // batches leave by Flush alone
 		kgo.MaxBufferedRecords(partitionsPerFlush*perBatch+1),
 	)
 	if err != nil {

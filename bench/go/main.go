@@ -3,17 +3,17 @@
 //	program create  ADDRESS TOPIC PARTITIONS [KEY=VALUE]
 //	program delete  ADDRESS TOPIC
 //	program fill    ADDRESS TOPIC PARTITIONS RECORDS BYTES
-//	program produce ADDRESS TOPIC PARTITIONS BYTES WARMUP_MS MEASURE_MS
+//	program produce ADDRESS TOPIC PARTITIONS BYTES WARMUP_MS MEASURE_MS PER_SECOND
 //	program paced   ADDRESS TOPIC PARTITIONS RECORDS BYTES PER_SECOND
 //	program even    ADDRESS TOPIC PARTITIONS RECORDS BYTES PER_BATCH
 //	program consume ADDRESS TOPIC PARTITIONS RECORDS BYTES
 //	program connect ADDRESS COUNT
 //	program echo    ADDRESS
 //
-// "fill" writes round robin over all partitions until every record is acknowledged, "produce" for a time,
-// "paced" at a rate and without lingering, "even" in batches of a given number of records; "consume" reads
-// all partitions by assignment; "connect" keeps connections open that do nothing; "echo" is a broker that
-// stores nothing. Those that measure print a last line of JSON, see measured.
+// "fill" writes round robin over all partitions until every record is acknowledged, "produce" for a time
+// (at a rate or, with 0, as fast as it can), "paced" at a rate and without lingering, "even" in batches of a
+// given number of records; "consume" reads all partitions by assignment; "connect" keeps connections open that
+// do nothing; "echo" is a broker that stores nothing. Those that measure print a last line of JSON, see measured.
 package main
 
 import (
@@ -78,7 +78,7 @@ func run(ctx context.Context, args []string) error {
 		numbers = append(numbers, number)
 	}
 	at := func(index int) int { return numbers[index] }
-	wanted := map[string]int{"create": 1, "delete": 0, "fill": 3, "produce": 4, "paced": 4, "even": 4, "consume": 3, "connect": 1, "echo": 0}
+	wanted := map[string]int{"create": 1, "delete": 0, "fill": 3, "produce": 5, "paced": 4, "even": 4, "consume": 3, "connect": 1, "echo": 0}
 	if count, known := wanted[command]; !known || count != len(numbers) {
 		return unknown
 	}
@@ -90,7 +90,7 @@ func run(ctx context.Context, args []string) error {
 	case "fill":
 		return fill(ctx, address, topic, at(0), at(1), at(2))
 	case "produce":
-		return produce(ctx, address, topic, at(0), at(1), at(2), at(3))
+		return produce(ctx, address, topic, at(0), at(1), at(2), at(3), at(4))
 	case "paced":
 		return paced(ctx, address, topic, at(0), at(1), at(2), at(3))
 	case "even":

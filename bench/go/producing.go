@@ -110,7 +110,7 @@ func fill(ctx context.Context, address, topic string, partitions, records, size 
 // produce writes without a pause for two times: first unmeasured, then counted. It says "measuring" between
 // them, so that who started it can look at the broker at that moment, and does not wait for what is under way
 // at the end: a rate is what was acknowledged within the second time.
-func produce(ctx context.Context, address, topic string, partitions, size, warmupMs, measureMs int) error {
+func produce(ctx context.Context, address, topic string, partitions, size, warmupMs, measureMs, perSecond int) error {
 	written := &batches{}
 	client, err := producer(address, topic, kgo.WithHooks(written))
 	if err != nil {
@@ -120,7 +120,13 @@ func produce(ctx context.Context, address, topic string, partitions, size, warmu
 	var sampling atomic.Bool
 	// A broker that does not take more stops the loop below, but not the clock.
 	go func() {
+		started := time.Now()
 		for number := 0; ; number++ {
+			if perSecond > 0 {
+				if ahead := time.Duration(number)*time.Second/time.Duration(perSecond) - time.Since(started); ahead > time.Millisecond {
+					time.Sleep(ahead)
+				}
+			}
 			s.send(ctx, number, number%sampleEvery == 0 && sampling.Load())
 		}
 	}()
