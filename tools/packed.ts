@@ -112,8 +112,8 @@ export function roomsIn({ holdfast }: Installed, entry: string): string[] {
   return [...rooms].sort();
 }
 
-/** A program that uses an entry compiles, declarations included. */
-export function compileAgainst({ directory }: Installed, source: string): void {
+/** Compiles a program against the declarations, all of them checked, and runs it. Returns what it printed. */
+export function runProgram(node: string, { directory }: Installed, source: string): string {
   const own = join(repositoryRoot, "node_modules");
   mkdirSync(join(directory, "node_modules", "@types"), { recursive: true });
   for (const name of ["@types/node", "undici-types"]) {
@@ -124,18 +124,20 @@ export function compileAgainst({ directory }: Installed, source: string): void {
     join(directory, "tsconfig.json"),
     JSON.stringify({
       compilerOptions: {
-        target: "es2024",
+        target: "es2022",
         lib: ["es2024", "esnext.disposable"],
         module: "nodenext",
         types: ["node"],
         strict: true,
         skipLibCheck: false,
-        noEmit: true,
+        // Node 22 has no `await using` yet.
+        outDir: join(directory, "made"),
       },
       files: ["program.ts"],
     }),
   );
   run(join(own, ".bin", "tsc"), ["-p", directory], directory);
+  return run(node, [join(directory, "made", "program.js")], directory);
 }
 
 /** What it printed. A failure carries everything that it said. */
