@@ -19,6 +19,7 @@ import {
   option,
   wholeNumber,
 } from "./declare.ts";
+import { addTopicCommands } from "./topic-commands.ts";
 import { UsageError } from "./usage-error.ts";
 
 export function commandTree(act: Act): Command {
@@ -140,6 +141,7 @@ export function commandTree(act: Act): Command {
     ],
   });
 
+  addTopicCommands(root, act);
   addBenchCommands(root, act);
 
   add(root, {
@@ -156,6 +158,26 @@ export function commandTree(act: Act): Command {
     examples: [
       { line: "holdfast inspect holdfast-data", text: "what there is, and whether it fits together" },
       { line: "holdfast inspect holdfast-data --check", text: "every checksum of the store" },
+    ],
+  });
+  add(root, {
+    name: "doctor",
+    text: "what could lose records here: the disk, the ports, settings, a client's configuration",
+    options: [
+      option("--data <dir>", "the data directory whose disk is looked at (default ./holdfast-data)"),
+      option("--listen <host:port>", "the address that a broker shall have"),
+      option("--config <file>", "settings of a broker, as for start"),
+      many("--set <key=value>", "one setting of a broker, as for start; may be repeated"),
+      option("--client-config <file>", "a client's properties file"),
+      json("one JSON object for each finding"),
+    ],
+    load: async () => (await import("./commands/doctor.ts")).doctor,
+    examples: [
+      { line: "holdfast doctor", text: "this machine, before a start" },
+      {
+        line: "holdfast doctor --client-config client.properties",
+        text: "what a client's settings can lose",
+      },
     ],
   });
   add(root, {

@@ -9,6 +9,7 @@ import type { Invocation } from "../declare.ts";
 import { Delivery } from "../delivery.ts";
 import type { ExitCode } from "../exit-codes.ts";
 import { type Outgoing, type OutgoingOptions, openSource, type Source } from "../outgoing.ts";
+import { TopicNews } from "../topic-news.ts";
 import { type InputEnd, reportFor, verdict } from "../produce-report.ts";
 import type { Terminal } from "../terminal.ts";
 import { parseDuration } from "../time-text.ts";
@@ -35,6 +36,7 @@ export async function produce({ terminal, args, options }: Invocation<ProduceOpt
     createTopics: true,
   });
   try {
+    const news = await TopicNews.before(client, topic);
     const report = reportFor(terminal, options, source);
     const delivery = new Delivery({
       acknowledged: (acknowledged) => report.acknowledged(acknowledged),
@@ -42,6 +44,7 @@ export async function produce({ terminal, args, options }: Invocation<ProduceOpt
     });
     const end = await sendAll(terminal, source, delivery, (record) => producer.send({ topic, ...record }));
     await report.summary(delivery);
+    if (delivery.acknowledged > 0) await news.tell(terminal);
     return await verdict(terminal, source, delivery, end);
   } finally {
     await client.close();
