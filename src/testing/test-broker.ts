@@ -186,9 +186,9 @@ export class TestBroker implements AsyncDisposable {
    */
   async records(topic: string, options: { readonly partition?: number } = {}): Promise<TestRecord[]> {
     const partitions = partitionsOf(this.#services("records"), topic, options.partition) ?? [];
-    const found: TestRecord[] = [];
-    for (const partition of partitions) found.push(...(await recordsOfPartition(topic, partition)));
-    return found;
+    const found: TestRecord[][] = [];
+    for (const partition of partitions) found.push(await recordsOfPartition(topic, partition));
+    return found.flat();
   }
 
   /**
