@@ -70,7 +70,7 @@ export interface ConsumerOptions {
   readonly retryNoticeMs?: number | undefined;
   /** Bytes that are read ahead, as they are stored (compressed). One batch at least is read, whatever its size. Default 32 MiB. */
   readonly prefetchBytesMax?: number | undefined;
-  /** Bytes of one answer. Default 8 MiB. */
+  /** Bytes of one answer. Default 4 MiB. */
   readonly fetchBytesMax?: number | undefined;
   /** Bytes of one partition in one answer. Default 2 MiB. */
   readonly partitionBytesMax?: number | undefined;
@@ -116,7 +116,7 @@ export function settingsOf(options: ConsumerOptions): ConsumerSettings {
   }
   for (const partition of partitions ?? []) checkPartition(partition);
   const prefetchBytesMax = bound("prefetchBytesMax", options.prefetchBytesMax, 32 << 20, 1024);
-  const fetchBytesMax = bound("fetchBytesMax", options.fetchBytesMax, 8 << 20, 1024);
+  const fetchBytesMax = bound("fetchBytesMax", options.fetchBytesMax, 4 << 20, 1024);
   const partitionBytesMax = bound("partitionBytesMax", options.partitionBytesMax, 2 << 20, 1024);
   const ignore = (): void => undefined;
   return {

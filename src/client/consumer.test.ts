@@ -4,8 +4,9 @@ import { aBroker, type SimulatedBroker } from "../../test/simulated-broker.ts";
 import { Codec } from "../record/batch.ts";
 import { type Client, createClient } from "./client.ts";
 import type { Consumer } from "./consumer.ts";
-import { LostPositionError } from "./consumer-errors.ts";
+import { ConsumerUsageError, LostPositionError } from "./consumer-errors.ts";
 import type { ConsumerOptions, SkipNotice } from "./consumer-options.ts";
+import { OptionError, UnknownPartitionError, UnknownTopicError } from "./errors.ts";
 import type { IncomingRecord } from "./incoming-record.ts";
 
 function aClient(test: TestContext, broker: SimulatedBroker, options: object = {}): Client {
@@ -30,6 +31,10 @@ async function all(consumer: Consumer): Promise<IncomingRecord[]> {
   return records;
 }
 
+const runFor = (broker: SimulatedBroker, ms: number): Promise<void> =>
+  broker.scheduler.run({ untilMs: broker.scheduler.nowMs + ms });
+const sleep = ({ scheduler }: SimulatedBroker, ms: number): Promise<void> =>
+  new Promise((resolve) => scheduler.schedule(ms, resolve));
 const values = (records: readonly IncomingRecord[]): string[] => records.map(({ value }) => String(value));
 
 describe("a consumer", () => {
@@ -211,6 +216,125 @@ describe("a consumer", () => {
   });
 });
 
+describe("a consumer that is slow", () => {
+  it("keeps what it reads ahead below its bound, and one batch may be larger", async (test) => {
+    const broker = await aBroker(test);
+    await broker.createTopic("t", 4);
+    for (let round = 0; round < 16; round++) {
+      for (let partition = 0; partition < 4; partition++) {
+        await broker.write("t", counted(round * 100, round * 100 + 100), { partition });
+      }
+    }
+    for (const prefetchBytesMax of [1_024, 8_192, 65_536]) {
+      await using consumer = aClient(test, broker).consumer({ topic: "t", until: "end", prefetchBytesMax });
+      let count = 0;
+      let most = 0;
+      const read = async (): Promise<void> => {
+        for await (const record of consumer) {
+          count++;
+          most = Math.max(most, consumer.bufferedBytes);
+          if (record.offset % 50 === 0) await sleep(broker, 20);
+        }
+      };
+      await broker.scheduler.runUntil(read());
+      assert.equal(count, 6_400);
+      const batchBytes = 1_700;
+      assert(most <= prefetchBytesMax + batchBytes, `${most} of ${prefetchBytesMax}`);
+      assert(most >= Math.min(prefetchBytesMax / 2, 20_000), "it does read ahead");
+    }
+  });
+
+  it("does not let paused partitions use up the bound", async (test) => {
+    const broker = await aBroker(test);
+    await broker.createTopic("t", 2);
+    for (let at = 0; at < 1_000; at += 100) {
+      for (const partition of [0, 1]) await broker.write("t", counted(at, at + 100), { partition });
+    }
+    const consumer = aClient(test, broker).consumer({ topic: "t", prefetchBytesMax: 4_096 });
+    await broker.scheduler.runUntil(take(consumer, 1));
+    consumer.pause();
+    await runFor(broker, 1_000);
+    consumer.resume([{ partition: 1 }]);
+    const found = await broker.scheduler.runUntil(take(consumer, 1_000));
+    assert(found.every(({ partition }) => partition === 1));
+    consumer.pause();
+    consumer.resume([{ partition: 0 }]);
+    const others = await broker.scheduler.runUntil(take(consumer, 999));
+    assert.equal(
+      new Set([...found, ...others].map(({ partition, offset }) => `${partition}/${offset}`)).size,
+      1_999,
+    );
+  });
+});
+
+describe("a consumer that is misused", () => {
+  it("refuses options that make no sense, in a sentence", async (test) => {
+    const client = aClient(test, await aBroker(test));
+    const wrong: [ConsumerOptions, RegExp][] = [
+      [{}, /needs a topic/],
+      [{ topic: "t", from: -1 }, /An offset is a whole number from 0 on, not -1\./],
+      [{ topic: "t", from: { last: 1.5 } }, /last is a whole number/],
+      [{ topic: ["t", "u"], partitions: [0] }, /one topic/],
+      [{ topic: "t", assignment: [{ topic: "t", partition: 0 }] }, /either topics or an assignment/],
+      [{ assignment: [] }, /names no partition/],
+      [{ topic: "t", partitions: [-1] }, /A partition is a number/],
+      [{ topic: "t", prefetchBytesMax: 1 }, /prefetchBytesMax is a whole number of at least 1024/],
+    ];
+    for (const [options, message] of wrong) {
+      assert.throws(
+        () => client.consumer(options),
+        (cause) => cause instanceof OptionError && message.test(cause.message),
+      );
+    }
+  });
+
+  it("refuses partitions that it does not read, and a second loop", async (test) => {
+    const broker = await aBroker(test);
+    await broker.createTopic("t");
+    const client = aClient(test, broker);
+    const consumer = client.consumer({ topic: "t" });
+    assert.throws(() => consumer.seek({ partition: 0, to: 0 }), /not known yet: await ready\(\) first/);
+    await broker.scheduler.runUntil(consumer.ready());
+    assert.throws(() => consumer.seek({ partition: 7, to: 0 }), ConsumerUsageError);
+    const first = take(consumer, 1);
+    await broker.scheduler.runUntil(assert.rejects(take(consumer, 1), /One loop at a time/));
+    await broker.write("t", ["a"]);
+    assert.deepEqual(values(await broker.scheduler.runUntil(first)), ["a"]);
+    const away = client.consumer({ topic: "t", partitions: [5] });
+    await broker.scheduler.runUntil(assert.rejects(take(away, 1), UnknownPartitionError));
+  });
+
+  it("ends its loop when it is closed, and reads no more", async (test) => {
+    const broker = await aBroker(test);
+    await broker.createTopic("t");
+    const consumer = aClient(test, broker).consumer({ topic: "t" });
+    const waiting = take(consumer, 1);
+    await runFor(broker, 100);
+    await consumer.close();
+    assert.deepEqual(await broker.scheduler.runUntil(waiting), []);
+    assert.deepEqual(await take(consumer, 1), []);
+  });
+
+  it("reads exactly the partitions that are assigned, each from its own place", async (test) => {
+    const broker = await aBroker(test);
+    for (const topic of ["t", "u"]) {
+      await broker.createTopic(topic, 2);
+      for (const partition of [0, 1]) await broker.write(topic, counted(0, 5), { partition });
+    }
+    const consumer = aClient(test, broker).consumer({
+      assignment: [
+        { topic: "t", partition: 1, from: 3 },
+        { topic: "u", partition: 0 },
+      ],
+      from: { last: 1 },
+      until: "end",
+    });
+    const found = await broker.scheduler.runUntil(all(consumer));
+    const places = found.map(({ topic, partition, offset }) => `${topic}/${partition}/${offset}`);
+    assert.deepEqual(places.toSorted(), ["t/1/3", "t/1/4", "u/0/4"]);
+  });
+});
+
 describe("a consumer whose records are gone", () => {
   it("stands still with the old offset and the range that exists, until it is moved", async (test) => {
     const broker = await aBroker(test);
@@ -251,6 +375,88 @@ describe("a consumer whose records are gone", () => {
     );
     consumer.seek({ partition: 0, to: "start" });
     assert.deepEqual(values(await broker.scheduler.runUntil(take(consumer, 2))), ["other 0", "other 1"]);
+  });
+
+  it("stands still when the log was trimmed under it, and says how much it never saw", async (test) => {
+    const broker = await aBroker(test);
+    const client = aClient(test, broker);
+    await broker.createTopic("t", 1, { "retention.ms": "60000" });
+    await broker.write("t", counted(0, 4));
+    await using careful = client.consumer({ topic: "t" });
+    const skips: SkipNotice[] = [];
+    await using careless = client.consumer({
+      topic: "t",
+      onLostPosition: "start",
+      onSkipped: (notice) => skips.push(notice),
+    });
+    for (const consumer of [careful, careless]) {
+      await broker.scheduler.runUntil(take(consumer, 4));
+      // As a reader that was away while more was written and retention took it.
+      consumer.pause();
+    }
+    await broker.write("t", counted(4, 10));
+    await broker.scheduler.run({ untilMs: broker.scheduler.nowMs + 3_600_000 });
+    await broker.write("t", counted(10, 12), { beginMs: 1_767_225_600_000 + 3_600_000 });
+    careful.resume();
+    await broker.scheduler.runUntil(
+      assert.rejects(take(careful, 1), (cause: unknown) => {
+        assert(cause instanceof LostPositionError);
+        const { reason, offset, availableStart, availableEnd } = cause;
+        assert.deepEqual([reason, offset, availableStart, availableEnd], ["trimmed", 4, 10, 12]);
+        assert.match(cause.message, /deleted before it was read, as were 6 offsets in all/);
+        return true;
+      }),
+    );
+    careless.resume();
+    assert.deepEqual(values(await broker.scheduler.runUntil(take(careless, 2))), ["10", "11"]);
+    assert.deepEqual(skips, [{ topic: "t", partition: 0, from: 4, to: 10, reason: "trimmed" }]);
+  });
+
+  it("notices that the log was cut and written anew at its position (KIP-320)", async (test) => {
+    const [before, after] = await Promise.all([aBroker(test), aBroker(test)]);
+    assert(before !== undefined && after !== undefined);
+    for (const broker of [before, after]) await broker.createTopic("t");
+    await before.write("t", counted(0, 10));
+    await after.write("t", counted(0, 4));
+    // One seed, so both are one cluster with one topic; the second has forgotten what the first acknowledged.
+    let current = before;
+    const client = createClient(
+      { bootstrap: before.address },
+      {
+        ...before.clientPorts(),
+        dialer: { dial: (address) => current.network.dial(address) },
+      },
+    );
+    test.after(() => client.close());
+    const consumer = client.consumer({ topic: "t" });
+    await before.scheduler.runUntil(take(consumer, 10));
+    current = after;
+    before.crash();
+    const lost = assert.rejects(take(consumer, 1), (cause: unknown) => {
+      assert(cause instanceof LostPositionError);
+      const { reason, offset, availableStart, availableEnd } = cause;
+      assert.deepEqual([reason, offset, availableStart, availableEnd], ["truncated", 10, 0, 4]);
+      return true;
+    });
+    let isOver = false;
+    void lost.finally(() => {
+      isOver = true;
+    });
+    for (let round = 0; round < 1_000 && !isOver; round++) {
+      for (const { scheduler } of [before, after]) await scheduler.run({ untilMs: scheduler.nowMs + 10 });
+    }
+    await lost;
+    await before.boot();
+  });
+
+  it("stands still when the topic was deleted", async (test) => {
+    const broker = await aBroker(test, { "auto.create.topics.enable": "false" });
+    await broker.createTopic("t");
+    await broker.write("t", ["a"]);
+    const consumer = aClient(test, broker).consumer({ topic: "t" });
+    await broker.scheduler.runUntil(take(consumer, 1));
+    await broker.deleteTopic("t");
+    await broker.scheduler.runUntil(assert.rejects(take(consumer, 1), UnknownTopicError));
   });
 
   it("jumps only when told to, and says what was skipped", async (test) => {

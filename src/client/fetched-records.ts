@@ -46,6 +46,8 @@ export class FetchedRecords {
   #abortedIndex = 0;
   #index = -1;
   #batch: BatchView | undefined = undefined;
+  /** Behind the last offset of the batch: its own word once the checksum is known to be right. */
+  #batchEnd = 0;
   #cursor: RecordCursor | undefined = undefined;
   #payload: Buffer = emptyPayload;
   #baseOffset = 0;
@@ -127,10 +129,6 @@ export class FetchedRecords {
       this.#finish();
       return false;
     }
-    if (batch.nextOffset <= this.position && this.#facts.aborted === null) {
-      this.#index++;
-      return true;
-    }
     this.#batch = batch;
     try {
       this.#open(batch);
@@ -143,6 +141,11 @@ export class FetchedRecords {
 
   #open(batch: BatchView): void {
     if (!batch.isIntact()) throw new MalformedError("the batch fails its checksum");
+    // Where a batch begins is outside of its checksum.
+    if (this.#index >= 0 && batch.baseOffset < this.position) {
+      throw new MalformedError(`the batch claims to begin at ${batch.baseOffset}`);
+    }
+    this.#batchEnd = batch.nextOffset;
     if (!this.#isWanted(batch)) {
       this.#closeBatch();
       return;
@@ -180,7 +183,7 @@ export class FetchedRecords {
     this.#batch = undefined;
     this.#index++;
     if (batch === undefined) return;
-    this.#moveTo(batch.nextOffset);
+    this.#moveTo(this.#batchEnd);
     this.epoch = batch.leaderEpoch;
   }
 
@@ -211,6 +214,7 @@ export class FetchedRecords {
       this.#batch = undefined;
       throw error;
     }
+    this.#batchEnd = end;
     this.#facts.onSkipped(this.position, Math.min(end, this.#facts.stopAt));
   }
 
