@@ -156,6 +156,12 @@ describe("the records of a fetch answer", () => {
     assert.deepEqual(skipped, [[3, 6]]);
   });
 
+  it("do not hand out records twice when a batch claims to begin inside the one before", () => {
+    const records = fetched([batch(0, 3), stamped(batch(3, 3), 1)]);
+    for (let index = 0; index < 3; index++) records.next();
+    assert.throws(() => records.next(), DamagedRecordsError);
+  });
+
   it("refuse an answer that would be asked for again for ever", () => {
     assert.throws(() => fetched([batch(0, 3)], { from: offset(3) }), DamagedRecordsError);
   });

@@ -48,6 +48,8 @@ export class FetchedRecords {
   #batch: BatchView | undefined = undefined;
   /** Behind the last offset of the batch: its own word once the checksum is known to be right. */
   #batchEnd = 0;
+  /** Where the batch before it ended. */
+  #passedEnd = 0;
   #cursor: RecordCursor | undefined = undefined;
   #payload: Buffer = emptyPayload;
   #baseOffset = 0;
@@ -142,7 +144,7 @@ export class FetchedRecords {
   #open(batch: BatchView): void {
     if (!batch.isIntact()) throw new MalformedError("the batch fails its checksum");
     // Where a batch begins is outside of its checksum.
-    if (this.#index >= 0 && batch.baseOffset < this.position) {
+    if (batch.baseOffset < this.#passedEnd) {
       throw new MalformedError(`the batch claims to begin at ${batch.baseOffset}`);
     }
     this.#batchEnd = batch.nextOffset;
@@ -183,6 +185,7 @@ export class FetchedRecords {
     this.#batch = undefined;
     this.#index++;
     if (batch === undefined) return;
+    this.#passedEnd = this.#batchEnd;
     this.#moveTo(this.#batchEnd);
     this.epoch = batch.leaderEpoch;
   }
