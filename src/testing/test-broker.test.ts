@@ -285,6 +285,17 @@ test("a setting that is wrong and a port that is taken are refused in a sentence
   await assert.rejects(startBroker({ port: broker.port }), new RegExp(`Port ${broker.port}`));
 });
 
+test("a test's fake timers do not stop the broker", async (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout", "setInterval", "setImmediate", "Date"] });
+  await using broker = await startBroker({ topics: ["orders"] });
+  const client = await connect(broker);
+  broker.faults.delay("Produce", 5);
+  await produce(client, "orders", { value: "on time" });
+  await broker.crash();
+  await broker.restart();
+  assert.equal((await broker.waitFor({ topic: "orders" })).length, 1);
+});
+
 test("what the broker logs goes to the logger that was given", async () => {
   const events: string[] = [];
   const note = (event: string): void => void events.push(event);
