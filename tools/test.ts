@@ -10,6 +10,7 @@ const files = globSync([
   "src/**/*.test.ts",
   "test/types/*.test.ts",
   "test/proof/*.test.ts",
+  "test/tough/*.test.ts",
   "test/*.test.ts",
   "tools/*.test.ts",
 ])

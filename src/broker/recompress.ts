@@ -6,7 +6,7 @@
  */
 import { BatchView, Codec } from "../record/batch.ts";
 import { wrapRecords } from "../record/builder.ts";
-import { checkRecords, type RecordRules, type RecordsRefusal } from "./record-bounds.ts";
+import { checkRecords, openedBytes, type RecordRules, type RecordsRefusal } from "./record-bounds.ts";
 
 export interface TargetCompression {
   readonly codec: Codec;
@@ -41,7 +41,22 @@ export function targetCompression(settings: CompressionSettings): TargetCompress
   }
 }
 
-export type Recompressed = { readonly kind: "ok"; readonly batch: BatchView } | RecordsRefusal;
+export type Recompressed =
+  | {
+      readonly kind: "ok";
+      readonly batch: BatchView;
+      /** See `openedBytes` in record-bounds.ts; 0: it was not opened. */
+      readonly openedBytes: number;
+    }
+  | RecordsRefusal;
+
+/** More than that is compressed at a quick level, whatever is set: it happens while everybody waits. */
+const slowBytesMax = 1024 * 1024;
+
+function quickLevel({ codec, level }: TargetCompression): number | undefined {
+  if (codec === Codec.gzip) return 1;
+  return codec === Codec.zstd ? Math.min(level ?? 3, 3) : level;
+}
 
 /**
  * The batch in the wanted codec: itself, or a fresh one. Checks the records on the way, as it has to read
@@ -54,11 +69,13 @@ export function recompress(
   rules: RecordRules & { readonly messageBytesMax: number },
   nowMs: number,
 ): Recompressed {
-  if (batch.codec === target.codec) return { kind: "ok", batch };
+  if (batch.codec === target.codec) return { kind: "ok", batch, openedBytes: 0 };
   const check = checkRecords(batch, rules, nowMs);
   if (check.kind === "refused") return check;
+  const level = check.payload.byteLength > slowBytesMax ? quickLevel(target) : target.level;
   const bytes = wrapRecords(check.payload, {
-    ...target,
+    codec: target.codec,
+    ...(level === undefined ? {} : { level }),
     baseOffset: batch.baseOffset,
     leaderEpoch: batch.leaderEpoch,
     lastOffsetDelta: batch.lastOffsetDelta,
@@ -74,5 +91,5 @@ export function recompress(
     const message = `the batch has ${bytes.byteLength} bytes in the topic's codec, ${rules.messageBytesMax} are allowed`;
     return { kind: "refused", error: "MESSAGE_TOO_LARGE", message, recordErrors: [] };
   }
-  return { kind: "ok", batch: BatchView.at(bytes) };
+  return { kind: "ok", batch: BatchView.at(bytes), openedBytes: openedBytes(check.payload, batch) };
 }

@@ -13,7 +13,10 @@ export interface RecordRules
   extends Pick<ProduceLimits, "timestampType" | "timestampBeforeMaxMs" | "timestampAfterMaxMs"> {
   /** The topic is compacted: a record without a key could never be replaced. */
   readonly needsKeys: boolean;
-  /** A batch whose records take more than this is refused as too large, which makes a client divide it. */
+  /**
+   * A batch whose records take more than this is refused as too large, which makes a client divide it. Each
+   * record counts for at least `recordBytesMin`, since the smallest are dear to walk over.
+   */
   readonly inflatedBytesMax: number;
 }
 
@@ -41,6 +44,13 @@ export interface RecordsRefusal {
   readonly recordErrors: readonly RecordError[];
 }
 
+const recordBytesMin = 32;
+
+/** What it cost to open a batch, in bytes of `inflatedBytesMax`. */
+export function openedBytes(payload: Uint8Array, batch: BatchView): number {
+  return Math.max(payload.byteLength, batch.recordCount * recordBytesMin);
+}
+
 /** An answer names at most so many records, however many the batch has. */
 const recordErrorsMax = 20;
 
@@ -49,6 +59,10 @@ const recordErrorsMax = 20;
  * Records must be numbered from 0 without gaps, since offsets are given by the batch alone.
  */
 export function checkRecords(batch: BatchView, rules: RecordRules, nowMs: number): RecordsCheck {
+  if (batch.recordCount * recordBytesMin > rules.inflatedBytesMax) {
+    const message = `the batch counts ${batch.recordCount} records; ${Math.floor(rules.inflatedBytesMax / recordBytesMin)} are looked into`;
+    return { kind: "refused", error: "MESSAGE_TOO_LARGE", message, recordErrors: [] };
+  }
   try {
     const payload = inflatedPayload(batch, rules.inflatedBytesMax);
     return walk(payload, batch, rules, nowMs);

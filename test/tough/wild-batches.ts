@@ -57,35 +57,36 @@ function payload(inflatedBytes: number, kind: "one" | "tiny" | "zeros"): { bytes
   return { bytes: Buffer.from(whole.subarray(BATCH_HEADER_BYTES)), count: 1 };
 }
 
-export interface Bomb {
-  readonly name: string;
-  readonly bytes: Uint8Array;
-}
+/** What each inflates to; the last is beyond any bound of ours. */
+const bombBytes = [MiB, 4 * MiB, 15 * MiB, 33 * MiB] as const;
 
-/** Batches of at most a megabyte that claim or give up to `inflatedBytesMax`. */
-export function makeBombs(inflatedBytesMax: number): readonly Bomb[] {
-  const made: Bomb[] = [];
-  for (const codec of codecs) {
-    for (const kind of ["one", "tiny", "zeros"] as const) {
-      for (const inflatedBytes of [MiB, 8 * MiB, 15 * MiB, inflatedBytesMax]) {
-        if (codec === Codec.none && inflatedBytes > MiB) continue;
-        const { bytes, count } = payload(inflatedBytes, kind);
-        const batch = wrapRecords(bytes, {
-          codec,
-          recordCount: count,
-          lastOffsetDelta: count - 1,
-          baseTimestamp: -1,
-          maxTimestamp: -1,
-        });
-        if (batch.byteLength > MiB) continue;
-        made.push({ name: `${codec} ${kind} ${inflatedBytes}`, bytes: batch });
-      }
-    }
+/** Those that are at most a megabyte as they are sent. Each is made when it is first asked for. */
+export const bombNames: readonly string[] = codecs.flatMap((codec) =>
+  (["one", "tiny", "zeros"] as const).flatMap((kind) =>
+    bombBytes.flatMap((bytes) => {
+      const isTooLong = codec === Codec.none || (codec === Codec.snappy && bytes > 15 * MiB);
+      return isTooLong ? [] : [`${codec} ${kind} ${bytes}`];
+    }),
+  ),
+);
+const bombs = new Map<string, Uint8Array>();
+
+export function bombOf(name: string): Uint8Array {
+  const [codec, kind, inflatedBytes] = name.split(" ");
+  let bomb = bombs.get(name);
+  if (bomb === undefined) {
+    const { bytes, count } = payload(Number(inflatedBytes), kind as "one" | "tiny" | "zeros");
+    bomb = wrapRecords(bytes, {
+      codec: Number(codec) as Codec,
+      recordCount: count,
+      lastOffsetDelta: count - 1,
+      baseTimestamp: -1,
+      maxTimestamp: -1,
+    });
+    bombs.set(name, bomb);
   }
-  return made;
+  return bomb;
 }
-
-let bombs: readonly Bomb[] | null = null;
 
 export interface BatchDraw {
   readonly bytes: Uint8Array;
@@ -94,10 +95,8 @@ export interface BatchDraw {
 
 /** A batch by chance; `hostile`: something in it is wrong. */
 export function drawBatch(random: SimRandom, hostile: boolean): BatchDraw {
-  if (random.below(3_000) === 0) {
-    bombs ??= makeBombs(64 * MiB);
-    return { bytes: Uint8Array.from(random.pick(bombs).bytes), isBomb: true };
-  }
+  if (random.below(2_000) === 0)
+    return { bytes: Uint8Array.from(bombOf(random.pick(bombNames))), isBomb: true };
   const bytes = Uint8Array.from(random.pick(sound()));
   if (random.below(3) === 0) stampProducer(bytes, random);
   if (!hostile) return { bytes, isBomb: false };

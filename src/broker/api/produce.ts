@@ -14,7 +14,7 @@ import { type ProduceCheck, type ProduceRefusal, validateProduced } from "../../
 import type { RequestContext, Services } from "../context.ts";
 import { handle } from "../handle.ts";
 import { recompress, targetCompression } from "../recompress.ts";
-import { checkRecords, type RecordError } from "../record-bounds.ts";
+import { checkRecords, openedBytes, type RecordError } from "../record-bounds.ts";
 
 type PartitionRequest = ProduceRequest["topicData"][number]["partitionData"][number];
 type TopicResponse = ProduceResponse["responses"][number];
@@ -96,10 +96,11 @@ function judgeAll(
   context: RequestContext,
 ): readonly (readonly Judgement[])[] {
   const { services, apiVersion } = context;
+  const opened: Opened = { bytes: 0 };
   try {
     return request.topicData.map((topic) => {
       const id = apiVersion >= topicIdVersionMin ? topic.topicId : services.topics.idOf(topic.name);
-      return topic.partitionData.map((wanted) => judge(request, wanted, id, context));
+      return topic.partitionData.map((wanted) => judge(request, wanted, id, opened, context));
     });
   } catch (cause) {
     services.tail.dismiss(admitted);
@@ -111,6 +112,7 @@ function judge(
   request: ProduceRequest,
   wanted: PartitionRequest,
   id: typeof NO_TOPIC_ID | undefined,
+  opened: Opened,
   context: RequestContext,
 ): Judgement {
   const { services, apiVersion } = context;
@@ -129,7 +131,7 @@ function judge(
     return refuse(wanted, ErrorCode.INVALID_REQUEST, "transactions are not served by this broker yet");
   }
   const nowMs = services.env.clock.wallMs();
-  const check = checkBatch(wanted, partition, apiVersion, nowMs);
+  const check = checkBatch(wanted, partition, apiVersion, opened, nowMs);
   if (check.kind === "refused") {
     const errors = "recordErrors" in check ? check.recordErrors : [];
     return refuse(wanted, refusalCodes[check.error], check.message, errors);
@@ -145,13 +147,25 @@ function judge(
  * on the event loop, and nobody may stop it for long with a few bytes.
  */
 const inflationMax = 16;
+/**
+ * So much one request may make us open beyond its first batch; a frame of bombs would otherwise hold the
+ * loop for minutes and memory without bound. Batches behind it are to be sent again: the first of a request
+ * is always opened, so that every client gets on.
+ */
+const requestOpenedBytesMax = 16 * 1024 * 1024;
+
+/** What a request's batches have taken of that. */
+interface Opened {
+  bytes: number;
+}
 
 function checkBatch(
   wanted: PartitionRequest,
   partition: Partition,
   apiVersion: number,
+  opened: Opened,
   nowMs: number,
-): ProduceCheck | Exclude<ReturnType<typeof checkRecords>, { kind: "ok" }> {
+): BatchCheck {
   const [records] = wanted.records ?? [];
   if (records === undefined) {
     return { kind: "refused", error: "INVALID_RECORD", message: "there is no record batch" };
@@ -161,23 +175,50 @@ function checkBatch(
   const check = validateProduced(records, { ...config, zstdAllowed: apiVersion >= zstdVersionMin }, nowMs);
   const target = targetCompression({ ...config, type: config.compressionType });
   if (check.kind === "refused" || (target === null && !config.compacts)) return check;
-  const rules = { ...config, needsKeys: config.compacts, inflatedBytesMax: messageBytesMax * inflationMax };
-  if (target !== null && check.batch.codec !== target.codec) {
-    return recompress(check.batch, target, rules, nowMs);
+  const ownMax = messageBytesMax * inflationMax;
+  const inflatedBytesMax =
+    opened.bytes === 0 ? ownMax : Math.min(ownMax, requestOpenedBytesMax - opened.bytes);
+  const rules = { ...config, needsKeys: config.compacts, inflatedBytesMax };
+  const inside = inflatedBytesMax <= 0 ? sendAgain : lookInside(check.batch, target, rules, nowMs);
+  if (inside.kind === "refused") {
+    // What it took is not known: as much as it was allowed.
+    opened.bytes += Math.max(0, inflatedBytesMax);
+    return inside.error === "MESSAGE_TOO_LARGE" && inflatedBytesMax < ownMax ? sendAgain : inside;
   }
-  const inside = checkRecords(check.batch, rules, nowMs);
-  if (inside.kind === "refused") return inside;
-  if (config.timestampType === "create" && inside.maxTimestamp !== check.batch.maxTimestamp) {
-    check.batch.stampMaxTimestamp(inside.maxTimestamp);
-  }
-  return check;
+  opened.bytes += inside.openedBytes;
+  return inside;
 }
 
-const refusalCodes: { readonly [refusal in ProduceRefusal]: ErrorCode } = {
+type BatchCheck = ProduceCheck | Exclude<ReturnType<typeof checkRecords>, { kind: "ok" }> | typeof sendAgain;
+
+/** REQUEST_TIMED_OUT is what every client takes for "again", and what says nothing against its records. */
+const sendAgain = {
+  kind: "refused",
+  error: "REQUEST_TIMED_OUT",
+  message: "the request has more records than are opened at a time; send this batch again",
+} as const;
+
+function lookInside(
+  batch: BatchView,
+  target: ReturnType<typeof targetCompression>,
+  rules: Parameters<typeof recompress>[2],
+  nowMs: number,
+): ReturnType<typeof recompress> {
+  if (target !== null && batch.codec !== target.codec) return recompress(batch, target, rules, nowMs);
+  const inside = checkRecords(batch, rules, nowMs);
+  if (inside.kind === "refused") return inside;
+  if (rules.timestampType === "create" && inside.maxTimestamp !== batch.maxTimestamp) {
+    batch.stampMaxTimestamp(inside.maxTimestamp);
+  }
+  return { kind: "ok", batch, openedBytes: openedBytes(inside.payload, batch) };
+}
+
+const refusalCodes: { readonly [refusal in ProduceRefusal | "REQUEST_TIMED_OUT"]: ErrorCode } = {
   CORRUPT_MESSAGE: ErrorCode.CORRUPT_MESSAGE,
   INVALID_RECORD: ErrorCode.INVALID_RECORD,
   INVALID_TIMESTAMP: ErrorCode.INVALID_TIMESTAMP,
   MESSAGE_TOO_LARGE: ErrorCode.MESSAGE_TOO_LARGE,
+  REQUEST_TIMED_OUT: ErrorCode.REQUEST_TIMED_OUT,
   UNSUPPORTED_COMPRESSION_TYPE: ErrorCode.UNSUPPORTED_COMPRESSION_TYPE,
 };
 
