@@ -17,6 +17,8 @@ import { run as storeCrash } from "../test/proof/store-crash.ts";
 import { run as walCrash } from "../test/proof/wal-crash.ts";
 import { run as walDamage } from "../test/proof/wal-damage.ts";
 import { run as walFaults } from "../test/proof/wal-faults.ts";
+import { run as crowd } from "../test/tough/connections.ts";
+import { run as fuzz } from "../test/tough/fuzz.ts";
 
 type Counts = { readonly [what: string]: number };
 
@@ -45,6 +47,20 @@ const proofs: readonly Proof[] = [
   {
     name: "simulation: determinism",
     run: () => command("node", "src/sim/main.ts", "--seeds", "200", "--twice"),
+  },
+  {
+    name: "tough: ten million mutated frames",
+    run: async () => ({
+      ...(await fuzz({ mutants: 10_000_000, framesPerRound: 40_000, firstSeed: 1, workers: 2 })),
+    }),
+  },
+  {
+    name: "tough: decompression bombs",
+    run: () => tests({ HOLDFAST_TOUGH: "full" }, "test/tough/bombs.test.ts"),
+  },
+  {
+    name: "tough: idle and slow connections",
+    run: async () => ({ ...(await crowd({ idle: 5_000, slow: 1_000, flood: 0, seconds: 30, rss: 2_000 })) }),
   },
   { name: "specification: schemas of Kafka 4.4.0", run: () => tests({}, "test/spec/*.test.ts") },
   {

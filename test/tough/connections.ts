@@ -27,6 +27,10 @@ import { start, useOf } from "../../tools/processes.ts";
 import { cacheDirectory, loopback } from "../../tools/toolbox.ts";
 
 const topic = "honest";
+/** What an idle connection may cost the broker. */
+const idleBytesMax = 20_000;
+/** Below this a p99 says more about the machine than about the broker. */
+const noticedMs = 2;
 
 function requestBytes<Req, Res>(
   api: Api<Req, Res>,
@@ -278,6 +282,12 @@ export async function run(options: ConnectionsOptions): Promise<ConnectionsRepor
     await sleep(1_000);
     const alone = quantiles([...before, ...(await honest.measure(options.seconds))].sort((a, b) => a - b));
     honest.close();
+    if (beside.p99 >= 2 * Math.max(alone.p99, noticedMs)) {
+      throw new Error(`p99 is ${beside.p99} ms beside others and ${alone.p99} ms alone`);
+    }
+    if (bytesPerIdleConnection > idleBytesMax) {
+      throw new Error(`an idle connection takes ${bytesPerIdleConnection} bytes`);
+    }
     const rounded = (ms: number) => Math.round(ms * 100) / 100;
     return {
       openConnections: crowd.open,
