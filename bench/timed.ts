@@ -26,6 +26,7 @@ export interface TimedRun {
 export interface Program {
   readonly command: string;
   readonly args: readonly string[];
+  readonly env?: Readonly<Record<string, string>>;
 }
 
 /** Runs the same program in several processes at a time; the window is from the first start to the last end. */
@@ -41,6 +42,7 @@ export async function runTimed(
     let said: ClientSaid | undefined;
     const process = start(program.command, program.args, {
       timeoutMs,
+      ...(program.env === undefined ? {} : { env: program.env }),
       onLine: (line) => {
         if (line === "measuring") cpuBegun ??= useOf(watchedPid).cpuSeconds;
         if (!line.startsWith("{")) return;
