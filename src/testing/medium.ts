@@ -76,7 +76,7 @@ export async function inDirectory(path: string): Promise<Medium> {
 }
 
 function onDisk(directory: string): Omit<Medium, "passing" | "dispose"> {
-  const disk = new UndoDisk(openDisk(directory), directory);
+  const disk = new UndoDisk(openDisk(directory, { direct: false }), directory);
   return {
     disk,
     directory,

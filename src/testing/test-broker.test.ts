@@ -10,6 +10,9 @@ import { SimRandom } from "../sim/random.ts";
 import { connect, initProducer, produce, topicNames } from "./raw-client-fixture.ts";
 import { startBroker, WaitTimeoutError } from "./test-broker.ts";
 
+/** More of them with HOLDFAST_CRASHES=100. */
+const crashes = Number(process.env["HOLDFAST_CRASHES"] ?? 8);
+
 test("a broker serves clients on the loopback address that it names, and tells what it was sent", async () => {
   await using broker = await startBroker({ topics: ["orders"] });
   assert.equal(broker.address, `127.0.0.1:${broker.port}`);
@@ -52,11 +55,11 @@ test("topics are made as they are asked for, and a wrong one is refused in a sen
 
 for (const data of ["memory", "temporary"] as const) {
   test(`a crash loses no acknowledged record: ${data}`, async () => {
-    await using broker = await startBroker({ data, seed: 3, topics: ["orders"] });
-    const random = new SimRandom(7);
+    await using broker = await startBroker({ data, seed: crashes, topics: ["orders"] });
+    const random = new SimRandom(crashes);
     const acked = new Map<number, string>();
     let number = 0;
-    for (let round = 0; round < 8; round++) {
+    for (let round = 0; round < crashes; round++) {
       const clients = await Promise.all([connect(broker), connect(broker)]);
       // Up to 16 requests are under way when the power goes.
       const before = acked.size;
