@@ -1,6 +1,8 @@
 /** `HOST:PORT` as people write it. */
 import { RefusedError } from "../base/errors.ts";
 
+export { isLoopback } from "../broker/loopback.ts";
+
 export interface Address {
   readonly host: string;
   readonly port: number;
@@ -19,9 +21,4 @@ export function parseAddress(text: string, option: string): Address {
 
 export function formatAddress({ host, port }: Address): string {
   return host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
-}
-
-/** Only programs on this machine can connect to it. */
-export function isLoopback(host: string): boolean {
-  return host === "localhost" || host === "::1" || /^127(\.\d{1,3}){3}$/.test(host);
 }
