@@ -11,7 +11,7 @@ export interface ConnectionOptions {
 }
 
 /** A broker that is just starting is waited for; one that is not there is told soon. */
-const bootstrapTimeoutMs = 2_000;
+const bootstrapTimeoutMs = 1_000;
 /** An answer to the first words: who listens and says nothing for so long does not speak Kafka's protocol. */
 const connectTimeoutMs = 5_000;
 
@@ -28,12 +28,23 @@ export function bootstrapOf(options: ConnectionOptions, env: Terminal["env"]): s
   );
 }
 
+/** How long a topic may be unknown: brokers tell each other of a new one, and a mistyped name is told soon. */
+const topicTimeoutMs = 300;
+/** Longer where the topic may have to be made first. */
+export const newTopicTimeoutMs = 5_000;
+
 /** Nothing is connected before the first call. Close it with `await using`. */
-export function connect(options: ConnectionOptions, terminal: Terminal): Client {
+export function connect(
+  options: ConnectionOptions,
+  terminal: Terminal,
+  more: { readonly topicTimeoutMs?: number } = {},
+): Client {
   return createClient({
     bootstrap: bootstrapOf(options, terminal.env),
     clientId: "holdfast-cli",
     bootstrapTimeoutMs,
     connectTimeoutMs,
+    topicTimeoutMs,
+    ...more,
   });
 }

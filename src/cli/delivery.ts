@@ -46,7 +46,9 @@ export class Delivery {
   acknowledged = 0;
   notWritten = 0;
   unknown = 0;
-  /** The first that failed, in the order given. */
+  /** Known as soon as it happens, while the fate of earlier records is still awaited: give no more. */
+  hasFailed = false;
+  /** The first that failed, in the order given; when all before it are settled. */
   failure: Failure | null = null;
 
   constructor(events: DeliveryEvents) {
@@ -67,7 +69,10 @@ export class Delivery {
   give(bytes: number, promise: Promise<RecordMetadata>, beginMs: number = performance.now()): void {
     const outcome = promise.then(
       (metadata) => ({ metadata, tookMs: performance.now() - beginMs }),
-      (error: unknown) => ({ error }),
+      (error: unknown) => {
+        this.hasFailed = true;
+        return { error };
+      },
     );
     this.#window.push({ number: ++this.#sent, bytes, outcome });
     this.#bytes += bytes;

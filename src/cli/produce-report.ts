@@ -7,7 +7,7 @@ import { type ExitCode, exitCodes } from "./exit-codes.ts";
 import type { Source } from "./outgoing.ts";
 import { sentenceOf } from "./sentences.ts";
 import { formatCount, formatMs } from "./table.ts";
-import { type Paint, paintFor, type Terminal } from "./terminal.ts";
+import { type Paint, paintFor, ReaderLeftError, type Terminal } from "./terminal.ts";
 
 /** How the input ended. An error of the input itself (a line without separator) leaves what was sent as it is. */
 export type InputEnd =
@@ -19,34 +19,50 @@ export type InputEnd =
 export interface Report {
   acknowledged(acknowledged: Acknowledged): Promise<void>;
   summary(delivery: Delivery): Promise<void>;
+  /** Why something could not be written; null: all was. */
+  readonly output: { readonly failure: unknown };
 }
 
 export function reportFor(terminal: Terminal, options: { readonly json?: boolean }, source: Source): Report {
-  if (options.json === true) return jsonReport(terminal);
+  const output = new ReportOutput(terminal);
+  if (options.json === true) return jsonReport(output);
   const paint = paintFor(terminal.stdout, terminal.env);
   // A line for each record, unless they come from a pipe or a file: nobody reads a million ticks.
-  if (source.unit !== "Line" || terminal.stdin.isTTY) return lineReport(terminal, paint);
-  return totalReport(terminal, paint);
+  if (source.unit !== "Line" || terminal.stdin.isTTY) return lineReport(output, paint);
+  return totalReport(output, paint);
 }
 
-/** Whoever read our output may leave: what is being sent is still sent, and the exit code still tells. */
-async function writeQuietly(terminal: Terminal, text: string): Promise<void> {
-  try {
-    await terminal.stdout.write(text);
-  } catch {
-    // `ReaderLeftError`, the only way in which a write fails.
+/**
+ * Standard output of `produce`. Whoever reads it may leave: what is being sent is still sent, and the exit code
+ * still tells. That it cannot be written for another reason is said at the end.
+ */
+class ReportOutput {
+  readonly #terminal: Terminal;
+  failure: unknown = null;
+
+  constructor(terminal: Terminal) {
+    this.#terminal = terminal;
+  }
+
+  async write(text: string): Promise<void> {
+    if (this.failure !== null) return;
+    try {
+      await this.#terminal.stdout.write(text);
+    } catch (error) {
+      this.failure = error;
+    }
   }
 }
 
 const noSummary = (): Promise<void> => Promise.resolve();
 
-function jsonReport(terminal: Terminal): Report {
+function jsonReport(output: ReportOutput): Report {
   return {
+    output,
     acknowledged({ metadata, tookMs }) {
       const { topic, partition, offset, timestampMs } = metadata;
       const ackMs = Math.round(tookMs * 1000) / 1000;
-      return writeQuietly(
-        terminal,
+      return output.write(
         `${JSON.stringify({ topic, partition, offset: offset < 0 ? null : offset, timestampMs, ackMs })}\n`,
       );
     },
@@ -54,11 +70,11 @@ function jsonReport(terminal: Terminal): Report {
   };
 }
 
-function lineReport(terminal: Terminal, paint: Paint): Report {
+function lineReport(output: ReportOutput, paint: Paint): Report {
   return {
+    output,
     acknowledged({ metadata, tookMs }) {
-      return writeQuietly(
-        terminal,
+      return output.write(
         `${paint("green", "✓")} ${placeOf(metadata)}   ${paint("dim", `acked in ${formatMs(tookMs)}`)}\n`,
       );
     },
@@ -73,10 +89,11 @@ function placeOf({ topic, partition, offset }: Acknowledged["metadata"]): string
 /** Partitions that a summary names. */
 const placesMax = 8;
 
-function totalReport(terminal: Terminal, paint: Paint): Report {
+function totalReport(output: ReportOutput, paint: Paint): Report {
   const beginMs = performance.now();
   const ranges = new Map<string, { first: number; last: number }>();
   return {
+    output,
     acknowledged({ metadata: { topic, partition, offset } }) {
       const place = `${topic}/${partition}`;
       const range = ranges.get(place);
@@ -92,8 +109,7 @@ function totalReport(terminal: Terminal, paint: Paint): Report {
       const more = places.length > placesMax ? ` and ${places.length - placesMax} more partitions` : "";
       const records = acknowledged === 1 ? "1 record" : `${formatCount(acknowledged)} records`;
       const tookMs = performance.now() - beginMs;
-      return writeQuietly(
-        terminal,
+      return output.write(
         `${paint("green", "✓")} ${records} acked in ${formatMs(tookMs)}: ${places.slice(0, placesMax).join(", ")}${more}\n`,
       );
     },
@@ -106,13 +122,15 @@ export async function verdict(
   source: Source,
   delivery: Delivery,
   end: InputEnd,
+  outputFailure: unknown,
 ): Promise<ExitCode> {
   const unknown = delivery.unknown + delivery.underWay;
   const { failure } = delivery;
   const lines: string[] = [];
   let code: ExitCode = exitCodes.done.code;
   if (failure !== null) {
-    const { sentence, code: own } = sentenceOf(failure.error);
+    const { sentence: told, code: own } = sentenceOf(failure.error);
+    const sentence = `${told}${hintOf(failure.error)}`;
     lines.push(
       delivery.given > 1 || source.unit === "Line"
         ? `${source.unit} ${failure.number}: ${sentence}`
@@ -125,6 +143,10 @@ export async function verdict(
     code = own;
   } else if (end.kind === "interrupted") {
     code = exitCodes.interrupted.code;
+  }
+  if (outputFailure !== null && !(outputFailure instanceof ReaderLeftError)) {
+    lines.push(sentenceOf(outputFailure).sentence);
+    if (code === exitCodes.done.code) code = exitCodes.failed.code;
   }
   if (unknown > 0) code = exitCodes.unknown.code;
   if (end.kind !== "whole" || unknown > 0) {
@@ -141,4 +163,14 @@ export async function verdict(
   }
   for (const line of lines) await terminal.stderr.write(`${line}\n`);
   return code;
+}
+
+/** What can be done about a record that is too large. */
+function hintOf(error: unknown): string {
+  const { cause, topic } = error as {
+    readonly cause?: { readonly code?: unknown };
+    readonly topic?: unknown;
+  };
+  if (cause?.code !== "MESSAGE_TOO_LARGE" && cause?.code !== "RECORD_LIST_TOO_LARGE") return "";
+  return ` The topic's max.message.bytes is the limit: holdfast topic describe ${String(topic)} --all shows it, and holdfast topic alter ${String(topic)} --set max.message.bytes=BYTES changes it.`;
 }

@@ -3,11 +3,14 @@
  * an argument, so that a test can run them in its own process. A write resolves when the bytes were taken:
  * a reader that is slow holds the command up and never fills the memory.
  */
-import { once } from "node:events";
 import { stripVTControlCharacters, styleText } from "node:util";
+import { RefusedError } from "../base/errors.ts";
 
 export interface Output {
-  /** Resolves when the bytes were taken. Rejects with `ReaderLeftError` when nobody reads any more. */
+  /**
+   * Resolves when the bytes were taken. Rejects with `ReaderLeftError` when nobody reads any more, and with
+   * `RefusedError` when they cannot be written, as on a full disk.
+   */
   write(bytes: string | Uint8Array): Promise<void>;
   readonly isTTY: boolean;
   /** Width of a terminal; undefined where there is none. */
@@ -22,6 +25,7 @@ export interface Input extends AsyncIterable<Uint8Array> {
 
 export interface Terminal {
   readonly stdout: Output;
+  /** Its writes never reject. */
   readonly stderr: Output;
   readonly stdin: Input;
   readonly env: { readonly [name: string]: string | undefined };
@@ -37,7 +41,7 @@ export class ReaderLeftError extends Error {
 export function openTerminal(): Terminal {
   return {
     stdout: openOutput(process.stdout),
-    stderr: openOutput(process.stderr),
+    stderr: openNotices(process.stderr),
     stdin: openInput(),
     env: process.env,
     onInterrupt(run) {
@@ -52,23 +56,34 @@ export function openTerminal(): Terminal {
 }
 
 function openOutput(stream: NodeJS.WriteStream): Output {
-  let gone: Error | undefined;
-  stream.on("error", (cause) => {
-    gone = new ReaderLeftError("Nobody reads the output any more.", { cause });
-  });
+  // Whoever writes is told by `write`; without a listener the process would end on its own.
+  stream.on("error", () => {});
   return {
     isTTY: stream.isTTY,
     get columns() {
       return stream.isTTY ? stream.columns : undefined;
     },
-    async write(bytes) {
-      if (gone !== undefined) throw gone;
-      if (stream.write(bytes)) return;
-      // An error ends the wait as well; `gone` has been set by then.
-      await once(stream, "drain").catch(() => {});
-      if (gone !== undefined) throw gone as Error;
-    },
+    write: (bytes) =>
+      new Promise((resolve, reject) => {
+        stream.write(bytes, (cause) => {
+          if (cause === undefined || cause === null) resolve();
+          else reject(writeError(cause));
+        });
+      }),
   };
+}
+
+function writeError(cause: NodeJS.ErrnoException): Error {
+  if (cause.code === "EPIPE" || cause.code === "ERR_STREAM_DESTROYED") {
+    return new ReaderLeftError("Nobody reads the output any more.", { cause });
+  }
+  return new RefusedError(`The output cannot be written (${cause.code ?? cause.message}).`, { cause });
+}
+
+/** Notices: when nobody can be told, the command goes on, and its exit code still tells. */
+function openNotices(stream: NodeJS.WriteStream): Output {
+  const output = openOutput(stream);
+  return { ...output, write: (bytes) => output.write(bytes).catch(() => {}) };
 }
 
 /** `process.stdin` is only touched when something reads: opening it keeps a process alive. */

@@ -42,7 +42,7 @@ export async function benchProduce({ terminal, options }: Invocation<SendingOpti
     });
     measurement.begin();
     pace.begin();
-    for (let sent = 0; sent < total && delivery.failure === null && !interrupt.happened; sent++) {
+    for (let sent = 0; sent < total && !delivery.hasFailed && !interrupt.happened; sent++) {
       const dueMs = await pace.next();
       delivery.give(size, producer.send({ topic, value: values.next() }), dueMs);
       if (delivery.isFull) await delivery.room();

@@ -46,10 +46,9 @@ export async function consume({ terminal, args, options }: Invocation<ConsumeOpt
     ...(until ? { until: "end" } : {}),
     onRetry: ({ operation, failingMs, cause }) => {
       const seconds = Math.round(failingMs / 1000);
-      // Only a notice: when standard error is gone, too, the loop finds out at its next record.
-      terminal.stderr
-        .write(`Still trying: ${operation} has failed for ${seconds} s. ${cause.message}\n`)
-        .catch(() => {});
+      void terminal.stderr.write(
+        `Still trying: ${operation} has failed for ${seconds} s. ${cause.message}\n`,
+      );
     },
   });
   let interrupted = false;

@@ -4,10 +4,11 @@
  * from there, and after Ctrl-C waits for what is under way.
  */
 import type { RecordMetadata } from "../../client/records.ts";
-import { type ConnectionOptions, connect } from "../connect.ts";
+import { type ConnectionOptions, connect, newTopicTimeoutMs } from "../connect.ts";
 import type { Invocation } from "../declare.ts";
 import { Delivery } from "../delivery.ts";
 import type { ExitCode } from "../exit-codes.ts";
+import { lineBytesMax } from "../lines.ts";
 import { type Outgoing, type OutgoingOptions, openSource, type Source } from "../outgoing.ts";
 import { TopicNews } from "../topic-news.ts";
 import { type InputEnd, reportFor, verdict } from "../produce-report.ts";
@@ -29,11 +30,14 @@ export async function produce({ terminal, args, options }: Invocation<ProduceOpt
   const [topic = "", ...values] = args;
   const source = openSource(values, options, terminal.stdin, Date.now());
   const deliveryTimeoutMs = options.timeout === undefined ? timeoutMsDefault : timeoutOf(options.timeout);
-  const client = connect(options, terminal);
+  const client = connect(options, terminal, { topicTimeoutMs: newTopicTimeoutMs });
   const producer = client.producer({
     compression: options.compression ?? options.compressionCodec ?? "none",
     deliveryTimeoutMs,
     createTopics: true,
+    // What is too large is the broker's to say: each topic has its own max.message.bytes.
+    recordBytesMax: lineBytesMax,
+    bufferBytes: 2 * lineBytesMax,
   });
   try {
     const news = await TopicNews.before(client, topic);
@@ -45,7 +49,7 @@ export async function produce({ terminal, args, options }: Invocation<ProduceOpt
     const end = await sendAll(terminal, source, delivery, (record) => producer.send({ topic, ...record }));
     await report.summary(delivery);
     if (delivery.acknowledged > 0) await news.tell(terminal);
-    return await verdict(terminal, source, delivery, end);
+    return await verdict(terminal, source, delivery, end, report.output.failure);
   } finally {
     await client.close();
   }
@@ -57,6 +61,9 @@ function timeoutOf(text: string): number {
     throw new UsageError(`--timeout needs a duration such as 500ms, 30s or 2m, not "${text}".`);
   return ms;
 }
+
+/** A record that is larger is likely to be refused: what is behind it waits until that is known. */
+const aloneBytes = 512 * 1024;
 
 async function sendAll(
   terminal: Terminal,
@@ -78,9 +85,10 @@ async function sendAll(
   let broken: InputEnd | null = null;
   try {
     for await (const record of source.records()) {
-      if (interrupts > 0 || delivery.failure !== null) break;
-      delivery.give((record.key?.length ?? 0) + (record.value?.length ?? 0), send(record));
-      await Promise.race([delivery.room(), abandoned]);
+      if (interrupts > 0 || delivery.hasFailed) break;
+      const bytes = (record.key?.length ?? 0) + (record.value?.length ?? 0);
+      delivery.give(bytes, send(record));
+      await Promise.race([bytes > aloneBytes ? delivery.finished() : delivery.room(), abandoned]);
     }
   } catch (error) {
     broken = { kind: "broken", error };
