@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -38,4 +39,32 @@ test("a directory that another broker has and an address that lets others in are
   await assert.rejects(startBroker({ data, port: broker.port }), /is in use/);
   // The lock was given back.
   await (await startBroker({ data, port: 0 })).stop();
+});
+
+test("a write that fails ends the program, unless it wants to do that itself", (t) => {
+  const run = (onFailure: string) => {
+    const program = `
+      import fs from "node:fs";
+      import { startBroker } from ${JSON.stringify(join(import.meta.dirname, "broker.ts"))};
+      import { createClient } from ${JSON.stringify(join(import.meta.dirname, "client.ts"))};
+      const broker = await startBroker({ data: ${JSON.stringify(directory(t))}, port: 0, ${onFailure} });
+      const client = createClient({ bootstrap: broker.address });
+      await client.admin().createTopic({ topic: "orders" });
+      const producer = client.producer();
+      await producer.send({ topic: "orders", value: "acknowledged" });
+      const refuse = (...args) => args.at(-1)(Object.assign(new Error("refused"), { code: "EIO" }));
+      fs.writev = refuse;
+      fs.write = refuse;
+      await producer.send({ topic: "orders", value: "never acknowledged" });
+      console.log("acknowledged");
+    `;
+    const args = ["--input-type=module", "--eval", program];
+    return spawnSync(process.execPath, args, { encoding: "utf8", timeout: 20_000 });
+  };
+  const thrown = run("");
+  assert.notEqual(thrown.status, 0);
+  assert.match(thrown.stderr, /WalClosedError: the WAL of epoch 1 stopped/);
+  assert.equal(thrown.stdout, "");
+  const told = run("onFailure: () => process.exit(7)");
+  assert.deepEqual([told.status, told.stdout, told.stderr], [7, "", ""]);
 });
