@@ -9,7 +9,13 @@
  * - the epoch is raised, and sequences begin again at 0, only with batches that are known not to be written.
  *   What is in doubt then is given up as "unknown". The new epoch fences what old attempts may still bring.
  */
-import { type ProducerEpoch, producerEpoch, type ProducerId } from "../base/ids.ts";
+import {
+  NO_PRODUCER,
+  NO_PRODUCER_EPOCH,
+  type ProducerEpoch,
+  producerEpoch,
+  type ProducerId,
+} from "../base/ids.ts";
 import { advanceSequence } from "../record/batch.ts";
 import type { Batch } from "./batch.ts";
 
@@ -80,7 +86,8 @@ export class Lane {
     if (this.inFlight.length === 0) this.#rewinding = false;
     this.flightNode = node;
     if (this.waiting.length === 0) this.due = false;
-    if (identity !== null && batch.sequence < 0) {
+    if (identity === null) batch.stamp(NO_PRODUCER, NO_PRODUCER_EPOCH, -1);
+    else if (batch.sequence < 0) {
       this.#identity ??= identity;
       batch.stamp(this.#identity.id, this.#identity.epoch, this.#nextSequence);
       this.#nextSequence = advanceSequence(this.#nextSequence, batch.recordCount);

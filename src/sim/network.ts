@@ -57,7 +57,7 @@ class SimSocket implements Socket {
       this.#later(() => {
         this.#inFlight -= part.byteLength;
         this.peer?.arrive(part);
-        if (this.#full && this.#inFlight < highWaterBytes) {
+        if (this.#full ? this.#inFlight < highWaterBytes : this.#inFlight === 0) {
           this.#full = false;
           if (!this.#closed) this.#events?.onDrain();
         }
@@ -84,6 +84,8 @@ class SimSocket implements Socket {
       const next = this.#inbox.shift();
       if (next === undefined) break;
       this.#events.onData(next);
+      // As a socket's buffer, which is filled again: who kept a view reads garbage.
+      next.fill(0xdd);
     }
     if (this.#peerEnded && this.#inbox.length === 0 && !this.#told) {
       this.#told = true;
