@@ -5,12 +5,14 @@
  */
 import { copyFileSync, mkdirSync, writeFileSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
+import { cliPage } from "./cli-page.ts";
 import { compatibilityPage, resultsPath } from "./compatibility.ts";
 import { journalFormatPage, segmentFormatPage, walFormatPage } from "./format-pages.ts";
 import { settingsPage } from "./settings-page.ts";
 
 export const pages: readonly { readonly path: string; readonly make: () => string }[] = [
   { path: "docs/compatibility.md", make: compatibilityPage },
+  { path: "docs/cli.md", make: cliPage },
   { path: "docs/settings.md", make: settingsPage },
   { path: "docs/formats/wal.md", make: walFormatPage },
   { path: "docs/formats/segments.md", make: segmentFormatPage },

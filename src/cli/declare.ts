@@ -177,3 +177,17 @@ export const connection: readonly Option[] = [
   hidden("--brokers <host:port>"),
   hidden("--broker-list <host:port>"),
 ];
+
+/** The whole help of a command, as wide as is said. */
+export function helpText(command: Command, width: number): string {
+  let text = "";
+  command.configureOutput({
+    writeOut: (part) => {
+      text += part;
+    },
+    getOutHelpWidth: () => width,
+    getOutHasColors: () => false,
+  });
+  command.outputHelp();
+  return `${text.trimEnd()}\n`;
+}

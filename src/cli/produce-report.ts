@@ -150,7 +150,8 @@ export async function verdict(
   }
   if (unknown > 0) code = exitCodes.unknown.code;
   if (end.kind !== "whole" || unknown > 0) {
-    const rest = end.kind === "whole" ? "" : "; nothing behind them was sent";
+    const rest =
+      end.kind === "whole" ? "" : `; nothing behind ${delivery.given === 1 ? "it" : "them"} was sent`;
     const counts = [
       `${formatCount(delivery.acknowledged)} acknowledged`,
       ...(delivery.notWritten > 0 ? [`${formatCount(delivery.notWritten)} not written`] : []),
@@ -158,7 +159,9 @@ export async function verdict(
     ];
     const begin = end.kind === "interrupted" ? "Interrupted. " : "";
     if (delivery.given > 1 || end.kind === "interrupted") {
-      lines.push(`${begin}Of ${formatCount(delivery.given)} records: ${counts.join(", ")}${rest}.`);
+      lines.push(
+        `${begin}Of ${formatCount(delivery.given)} record${delivery.given === 1 ? "" : "s"}: ${counts.join(", ")}${rest}.`,
+      );
     }
   }
   for (const line of lines) await terminal.stderr.write(`${line}\n`);

@@ -21,7 +21,8 @@ export function addTopicCommands(root: Command, act: Act): void {
     topic,
     {
       name: "list",
-      text: "all topics with their partitions and records",
+      args: "[topic...]",
+      text: "all topics, or those that are named, with their partitions and records",
       options: [...connection, json("one JSON object for each topic"), hidden("--topic <topic>")],
       load: async () => (await import("./commands/topic-list.ts")).topicList,
       examples: [{ line: "holdfast topic list", text: "" }],

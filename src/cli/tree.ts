@@ -68,11 +68,7 @@ export function commandTree(act: Act): Command {
       ),
       json("one JSON object for each record"),
       hidden("--topic <topic>"),
-      ...hiddenMany(
-        "--property <key=value>",
-        "--producer-property <key=value>",
-        "--reader-property <key=value>",
-      ),
+      ...hiddenMany("--property <key=value>", "--reader-property <key=value>"),
       hidden("--compression-codec <codec>").choices(codecs),
       hidden("-Z, --empty-as-null"),
       hidden("--request-required-acks <acks>"),
@@ -119,11 +115,7 @@ export function commandTree(act: Act): Command {
       hidden("-J, --json-envelope"),
       hidden("--num <n>", wholeNumber("--num", 1)),
       hidden("-g, --group <group>"),
-      ...hiddenMany(
-        "--property <key=value>",
-        "--formatter-property <key=value>",
-        "--consumer-property <key=value>",
-      ),
+      ...hiddenMany("--property <key=value>", "--formatter-property <key=value>"),
     ],
     load: async () => (await import("./commands/consume.ts")).consume,
     examples: [

@@ -39,6 +39,7 @@ export async function produce({ terminal, args, options }: Invocation<ProduceOpt
     recordBytesMax: lineBytesMax,
     bufferBytes: 2 * lineBytesMax,
   });
+  let abandoned = false;
   try {
     const news = await TopicNews.before(client, topic);
     const report = reportFor(terminal, options, source);
@@ -47,10 +48,13 @@ export async function produce({ terminal, args, options }: Invocation<ProduceOpt
       failed: () => terminal.stdin.stop(),
     });
     const end = await sendAll(terminal, source, delivery, (record) => producer.send({ topic, ...record }));
+    abandoned = delivery.underWay > 0;
     await report.summary(delivery);
     if (delivery.acknowledged > 0) await news.tell(terminal);
     return await verdict(terminal, source, delivery, end, report.output.failure);
   } finally {
+    // After a second Ctrl-C nothing is waited for any more.
+    await producer.close(abandoned ? { timeoutMs: 0 } : {});
     await client.close();
   }
 }

@@ -155,6 +155,26 @@ describe("holdfast produce", () => {
     }
   });
 
+  it("a second Ctrl-C waits for nothing, and counts what is under way as unknown", async () => {
+    await run(["topic", "create", "abandoned"]);
+    broker.faults.delay("Produce", 3_000);
+    try {
+      const on = terminal(["a\n"], true);
+      const running = run(["produce", "abandoned"], on);
+      await broker.waitFor({ topic: "abandoned" });
+      on.interrupt();
+      on.interrupt();
+      const { code, stderr } = await running;
+      assert.equal(code, 4);
+      assert.match(
+        stderr,
+        /^Interrupted\. Of 1 records?: 0 acknowledged, 1 not acknowledged, perhaps written;/m,
+      );
+    } finally {
+      broker.faults.delay("Produce", 0);
+    }
+  });
+
   it("whoever reads its output may leave: the records are sent all the same", async () => {
     const on = terminal();
     on.stdout.isGone = true;

@@ -7,11 +7,16 @@ import { countsOf, sizesOf } from "../topic-facts.ts";
 
 export async function topicList({
   terminal,
+  args,
   options,
 }: Invocation<ConnectionOptions & { readonly json?: boolean }>): Promise<ExitCode> {
   await using client = connect(options, terminal);
   const admin = client.admin();
-  const topics = await admin.listTopics();
+  const all = await admin.listTopics();
+  // A name that is mistyped is an error that says what was meant, not an empty list.
+  const known = new Set(all.map(({ name }) => name));
+  await admin.describeTopics(args.filter((name) => !known.has(name)));
+  const topics = args.length === 0 ? all : all.filter(({ name }) => args.includes(name));
   const [counts, sizes] = await Promise.all([countsOf(admin, topics), sizesOf(admin)]);
   const rows = topics.map(({ name, id, partitions }) => ({
     topic: name,

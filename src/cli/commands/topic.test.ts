@@ -52,6 +52,11 @@ describe("holdfast topic", () => {
         ["b", 2, 0],
       ],
     );
+    assert.deepEqual(
+      json(await run("topic list b --json")).map(({ topic }) => topic),
+      ["b"],
+    );
+    assert.match((await run("topic list bb")).stderr, /^There is no topic "bb" at .*Did you mean "b"/);
     assert.equal((await run("topic delete b")).stdout, '✓ topic "b" deleted\n');
     assert.deepEqual(
       json(await run("topic list --json")).map(({ topic }) => topic),
