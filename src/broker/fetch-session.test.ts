@@ -128,4 +128,26 @@ describe("fetch sessions (KIP-227)", () => {
     assert.equal(sessions.plan(request(sessionId, 1, [wish(2)])).kind, "unknown-session");
     assert.equal(sessions.count, 0);
   });
+
+  it("no session has more partitions than it may, nor names that no topic has", () => {
+    const sessions = new FetchSessions({ clock, slots: 10, nextId: () => 5, sessionPartitionsMax: 2 });
+    assert.equal(served(sessions.plan(request(0, 0, [wish(0), wish(1), wish(2)]))).sessionId, 0);
+    const { sessionId } = served(sessions.plan(request(0, 0, [wish(0), wish(1)])));
+    assert.equal(sessions.plan(request(sessionId, 1, [wish(2)])).kind, "unknown-session");
+    const long = { ...wish(0), topic: "x".repeat(250) };
+    const plan = served(sessions.plan(request(0, 0, [long])));
+    assert.equal(plan.sessionId, 0);
+    assert.deepEqual(plan.wishes, [long]);
+    const other = served(sessions.plan(request(0, 0, [wish(0)])));
+    assert.equal(sessions.plan(request(other.sessionId, 1, [long])).kind, "unknown-session");
+    assert.equal(sessions.count, 0);
+  });
+
+  it("a partition that is named twice is served once", () => {
+    const other = { ...wish(0), topic: "payments" };
+    for (const epoch of [-1, 0]) {
+      const plan = served(sessionsWith(2).plan(request(0, epoch, [wish(0), other, wish(0, 5), wish(1)])));
+      assert.deepEqual(plan.wishes, [wish(0), other, wish(1)]);
+    }
+  });
 });

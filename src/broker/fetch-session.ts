@@ -64,11 +64,38 @@ export type FetchPlan =
 /** A session unused for this long gives way to another; Kafka's min.incremental.fetch.session.eviction.ms. */
 const idleMsMin = 120_000;
 const sessionEpochMax = 0x7fff_ffff;
+/** Each fetch of a session looks at all its partitions, however small the request: more get no session. */
+const sessionPartitionsMax = 50_000;
+/** What all sessions remember together: some 300 bytes a partition. */
+const allPartitionsMax = 200_000;
+/** No topic has a longer name; what is remembered must not be as long as a stranger likes. */
+const nameLengthMax = 249;
 
 const keyOf = (
   of: { readonly topic: string; readonly topicId: TopicId; readonly partition: number },
   byId: boolean,
 ): string => `${byId ? of.topicId : of.topic}/${of.partition}`;
+
+const isNamedTooLong = ({ topic }: FetchWish): boolean => topic.length > nameLengthMax;
+
+/** A partition counts once, as in Kafka: a fetch that waits would watch it as often as it is named. */
+function distinct(wishes: readonly FetchWish[]): readonly FetchWish[] {
+  const seen = new Map<string, Set<number>>();
+  const once: FetchWish[] = [];
+  for (const wish of wishes) {
+    // A request names its topics one way, and leaves the other empty.
+    const topic = wish.topic === "" ? wish.topicId : wish.topic;
+    let partitions = seen.get(topic);
+    if (partitions === undefined) {
+      partitions = new Set();
+      seen.set(topic, partitions);
+    }
+    if (partitions.has(wish.partition)) continue;
+    partitions.add(wish.partition);
+    once.push(wish);
+  }
+  return once;
+}
 
 const neverOmits = (): boolean => false;
 
@@ -78,6 +105,7 @@ export class FetchSessions {
   readonly #nextId: () => number;
   /** Bound over all sessions together; each remembers one row per partition. */
   readonly #partitionsMax: number;
+  readonly #sessionPartitionsMax: number;
   #partitionCount = 0;
   /** Least recently used first. */
   readonly #sessions = new Map<number, Session>();
@@ -88,11 +116,13 @@ export class FetchSessions {
     readonly slots: number;
     readonly nextId: () => number;
     readonly partitionsMax?: number;
+    readonly sessionPartitionsMax?: number;
   }) {
     this.#clock = options.clock;
     this.#slots = options.slots;
     this.#nextId = options.nextId;
-    this.#partitionsMax = options.partitionsMax ?? 1_000_000;
+    this.#partitionsMax = options.partitionsMax ?? allPartitionsMax;
+    this.#sessionPartitionsMax = options.sessionPartitionsMax ?? sessionPartitionsMax;
   }
 
   get count(): number {
@@ -122,7 +152,9 @@ export class FetchSessions {
     for (const forgotten of request.forgotten) {
       if (session.partitions.delete(keyOf(forgotten, session.byId))) this.#partitionCount--;
     }
-    if (this.#partitionCount > this.#partitionsMax) {
+    const tooMany =
+      this.#partitionCount > this.#partitionsMax || session.partitions.size > this.#sessionPartitionsMax;
+    if (tooMany || request.wishes.some(isNamedTooLong)) {
       this.#drop(session.id);
       return { kind: "unknown-session" };
     }
@@ -137,14 +169,18 @@ export class FetchSessions {
   /** Epoch −1 ends a session and wants none; epoch 0 wants one. Both fetch what they name, whole. */
   #planFull(request: Parameters<FetchSessions["plan"]>[0]): FetchPlan {
     if (request.sessionId !== 0) this.#drop(request.sessionId);
-    const fits = this.#partitionCount + request.wishes.length <= this.#partitionsMax;
-    const wanted = request.sessionEpoch === 0 && request.wishes.length > 0;
+    const wishes = distinct(request.wishes);
+    const fits =
+      this.#partitionCount + wishes.length <= this.#partitionsMax &&
+      wishes.length <= this.#sessionPartitionsMax &&
+      !wishes.some(isNamedTooLong);
+    const wanted = request.sessionEpoch === 0 && wishes.length > 0;
     const session = wanted && fits ? this.#make(request.byId) : null;
-    if (session === null) return { kind: "serve", wishes: request.wishes, sessionId: 0, omits: neverOmits };
-    for (const wish of request.wishes) this.#add(session, wish);
+    if (session === null) return { kind: "serve", wishes, sessionId: 0, omits: neverOmits };
+    for (const wish of wishes) this.#add(session, wish);
     return {
       kind: "serve",
-      wishes: request.wishes,
+      wishes,
       sessionId: session.id,
       omits: (wish, news) => {
         this.#omits(session, wish, news);
