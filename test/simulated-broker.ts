@@ -44,6 +44,7 @@ export class SimulatedBroker {
   #life: Life;
   #client: SimClient;
   #clients = 0;
+  #isDown = false;
 
   private constructor(world: World, life: Life) {
     this.#world = world;
@@ -89,11 +90,18 @@ export class SimulatedBroker {
     this.#life.clock.stop();
     this.#world.network.kill(port);
     this.#world.disk.crash(() => false);
+    this.#isDown = true;
   }
 
   /** Starts the broker again on what its disk holds. */
   async boot(): Promise<void> {
-    this.#life = await this.scheduler.runUntil(startBroker(this.#world));
+    await this.scheduler.runUntil(this.bootLater());
+  }
+
+  /** As `boot`, where somebody else runs the world. */
+  async bootLater(): Promise<void> {
+    this.#life = await startBroker(this.#world);
+    this.#isDown = false;
   }
 
   /** The ports of one more client in this world, whose time goes on when the broker dies. */
@@ -195,7 +203,7 @@ export class SimulatedBroker {
   }
 
   async stop(): Promise<void> {
-    await this.scheduler.runUntil(this.broker.stop());
+    if (!this.#isDown) await this.scheduler.runUntil(this.broker.stop());
   }
 }
 

@@ -47,6 +47,7 @@ export class Connection {
   #versions: ReadonlyMap<number, readonly [number, number]> = new Map();
   #nextId = 0;
   #timer: Timer | null = null;
+  #timerAtMs = 0;
   #ending: Error | null = null;
   #answered = false;
 
@@ -185,10 +186,12 @@ export class Connection {
 
   /** One timer for all: it looks for the earliest deadline when it rings, so that a usual call costs none. */
   #arm(): void {
-    if (this.#timer !== null || this.#waiting.length === 0) return;
     let earliestMs = Number.POSITIVE_INFINITY;
     for (const each of this.#waiting) earliestMs = Math.min(earliestMs, each.deadlineMs);
+    if (this.#waiting.length === 0 || (this.#timer !== null && this.#timerAtMs <= earliestMs)) return;
     const { clock } = this.#settings;
+    this.#timer?.cancel();
+    this.#timerAtMs = earliestMs;
     this.#timer = clock.schedule(Math.max(1, earliestMs - clock.monotonicMs()), () => {
       this.#timer = null;
       const nowMs = clock.monotonicMs();

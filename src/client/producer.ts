@@ -171,7 +171,7 @@ export class Producer implements AsyncDisposable {
   async flush(): Promise<void> {
     const endFlush = this.#accumulator.beginFlush();
     try {
-      await Promise.allSettled([...this.#lines]);
+      await Promise.allSettled(this.#lines);
       await Promise.all(this.#sender.unsettled.map((batch) => batch.outcome));
     } finally {
       endFlush();
