@@ -35,6 +35,7 @@ export class Life {
   /** Why the broker stopped by itself. */
   failure: Error | null = null;
   readonly #failed = Promise.withResolvers<Error>();
+  #syncFailed = false;
 
   private constructor(medium: Medium, parts: { clock: LifeClock; disk: OneLifeDisk; wire: Wire }) {
     this.#medium = medium;
@@ -49,9 +50,13 @@ export class Life {
     const { medium, faults, exchanges } = options;
     const clock = new LifeClock();
     const disk = new OneLifeDisk(medium.disk);
-    disk.syncFault = () => faults.takeSyncFault();
     const wire = new Wire({ faults, exchanges, clock });
     const life = new Life(medium, { clock, disk, wire });
+    disk.syncFault = () => {
+      const fault = faults.takeSyncFault();
+      life.#syncFailed ||= fault !== null;
+      return fault;
+    };
     const env: Env = { clock, random: systemRandom(), log: options.log, meter: silentMeter };
     const { directory } = medium;
     try {
@@ -78,6 +83,11 @@ export class Life {
   /** Resolves when the broker stops by itself, with why; of a life that ends otherwise never. */
   get failed(): Promise<Error> {
     return this.#failed.promise;
+  }
+
+  /** It stopped by itself, and nobody had asked for it. */
+  get mishap(): Error | null {
+    return this.#syncFailed ? null : this.failure;
   }
 
   get broker(): Broker {

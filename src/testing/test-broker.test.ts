@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
+import fs, { existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import test from "node:test";
@@ -286,6 +286,25 @@ test("a setting that is wrong and a port that is taken are refused in a sentence
   await assert.rejects(startBroker({ settings: { "num.partitions": "many" } }), /num\.partitions/);
   await using broker = await startBroker();
   await assert.rejects(startBroker({ port: broker.port }), new RegExp(`Port ${broker.port}`));
+});
+
+test("a broker that stopped for a reason of its own says so at the end, and one that was told to does not", async (t) => {
+  const broker = await startBroker({ data: "temporary", topics: ["orders"] });
+  const client = await connect(broker);
+  const refuse = (...args: unknown[]): void => {
+    (args.at(-1) as (error: Error) => void)(Object.assign(new Error("refused"), { code: "EIO" }));
+  };
+  t.mock.method(fs, "writev", refuse);
+  await assert.rejects(produce(client, "orders", { value: "1" }), Disconnected);
+  await assert.rejects(broker.close(), /the WAL of epoch 1 stopped.*EIO/);
+  t.mock.restoreAll();
+  const told = await startBroker({ topics: ["orders"] });
+  told.faults.failSync();
+  await assert.rejects(
+    connect(told).then((client) => produce(client, "orders", { value: "1" })),
+    Disconnected,
+  );
+  await told.close();
 });
 
 test("a test's fake timers do not stop the broker", async (t) => {

@@ -151,7 +151,11 @@ export class TestBroker implements AsyncDisposable {
     return this.#life.failed;
   }
 
-  /** What `await using` calls. Ends the broker; a temporary directory goes, another one is left in good order. */
+  /**
+   * What `await using` calls. Ends the broker; a temporary directory goes, another one is left in good order.
+   * Rejects when the broker had stopped by itself and no fault of the test was the cause: a disk that
+   * failed, or a bug of ours.
+   */
   close(): Promise<void> {
     return this.#change(async () => {
       if (this.#closed) return;
@@ -163,6 +167,7 @@ export class TestBroker implements AsyncDisposable {
       } finally {
         this.#medium.dispose();
       }
+      if (life?.mishap) throw life.mishap;
     });
   }
 

@@ -134,6 +134,21 @@ test("a power cut leaves what the simulated disk leaves when it loses all that m
   );
 });
 
+test("two names of one file are of one file after a power cut as well: a sync by either keeps the bytes", async () => {
+  const disk = undoDisk();
+  const steps: readonly Step[] = [
+    { do: "create", path: "a" },
+    { do: "link", path: "a", to: "b" },
+    { do: "syncDirectory", path: "" },
+  ];
+  for (const one of steps) await take(disk, one, 0);
+  disk.loseUnsynced();
+  await take(disk, { do: "write", path: "a", at: 0, length: 1 }, 3);
+  await take(disk, { do: "sync", path: "b", at: 0, length: 0 }, 0);
+  disk.loseUnsynced();
+  assert.deepEqual(await contents(disk), { a: "03", b: "03" });
+});
+
 test("when only the process dies, everything that was written stays", async () => {
   const disk = undoDisk();
   await take(disk, { do: "create", path: "a" }, 0);

@@ -29,6 +29,7 @@ interface Undo {
 export class UndoDisk implements Disk {
   readonly #inner: Disk;
   readonly #root: string;
+  /** By name, of every file that was met; names of one file share it. Bounded by the names on the disk. */
   readonly #inodes = new Map<string, Inode>();
   /** Oldest first. Bounded by what the broker writes between two syncs. */
   #undos: Undo[] = [];
@@ -51,7 +52,6 @@ export class UndoDisk implements Disk {
   /** Everything written stays, as when only the process died. */
   forget(): void {
     for (const { drop } of this.#undos.splice(0)) drop?.();
-    this.#inodes.clear();
     fs.rmSync(join(this.#root, graveyard), { recursive: true, force: true });
   }
 
@@ -82,7 +82,7 @@ export class UndoDisk implements Disk {
     const absent = paths.filter((each) => !fs.existsSync(this.#at(each)));
     await this.#inner.makeDirectory(path);
     for (const each of absent) {
-      const run = () => fs.rmSync(this.#at(each), { recursive: true, force: true });
+      const run = () => this.#removeTree(each);
       this.#remember({ until: parentOf(each), run });
     }
   }
@@ -202,6 +202,7 @@ export class UndoDisk implements Disk {
     return this.#inodes.get(path) ?? this.#named(path, { names: new Set() });
   }
   #named(path: string, inode: Inode): Inode {
+    this.#unname(path);
     inode.names.add(path);
     this.#inodes.set(path, inode);
     return inode;
@@ -209,6 +210,10 @@ export class UndoDisk implements Disk {
   #unname(path: string): void {
     this.#inodes.get(path)?.names.delete(path);
     this.#inodes.delete(path);
+  }
+  #removeTree(directory: string): void {
+    fs.rmSync(this.#at(directory), { recursive: true, force: true });
+    for (const path of this.#inodes.keys()) if (path.startsWith(`${directory}/`)) this.#unname(path);
   }
   #unlink(path: string): void {
     fs.rmSync(this.#at(path), { force: true });
