@@ -126,7 +126,7 @@ class Attacker {
     this.#target = target;
     this.peer = this.#target.connect();
     this.life = random.pick([1, 5, 50, 400]);
-    this.soundShare = random.pick([0, 0, 0.2, 0.5, 0.85]);
+    this.soundShare = random.pick([0, 0, 0.1, 0.3, 0.8]);
     this.peer.onBytes = (chunk) => this.#take(chunk);
     if (random.below(30) === 0) this.peer.reading = false;
   }

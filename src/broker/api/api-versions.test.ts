@@ -46,6 +46,8 @@ test("refuses names of software that are no names", async (t) => {
   const broker = await aBroker(t);
   const name = await broker.ask(ApiVersions, aRequest({ clientSoftwareName: "-bad-" }));
   assert.equal(name.errorCode, ErrorCode.INVALID_REQUEST);
+  const long = await broker.ask(ApiVersions, aRequest({ clientSoftwareName: "a".repeat(256) }));
+  assert.equal(long.errorCode, ErrorCode.INVALID_REQUEST);
   const version = await broker.ask(ApiVersions, aRequest({ clientSoftwareVersion: "" }));
   assert.equal(version.errorCode, ErrorCode.INVALID_REQUEST);
   assert.equal(version.apiKeys.length, 16);

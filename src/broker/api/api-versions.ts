@@ -12,7 +12,8 @@ import { handle } from "../handle.ts";
 /** Names came with version 3 (KIP-511), the check of the address with version 5 (KIP-1242). */
 const softwareVersionMin = 3;
 const addressVersionMin = 5;
-const softwareName = /^[a-zA-Z0-9](?:[a-zA-Z0-9\-.]*[a-zA-Z0-9])?$/;
+/** Each connection keeps both names for its life, so they have a length. */
+const softwareName = /^[a-zA-Z0-9](?:[a-zA-Z0-9\-.]{0,253}[a-zA-Z0-9])?$/;
 
 export const apiVersions = handle(ApiVersions, {
   decide(request, context) {
