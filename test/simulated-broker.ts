@@ -53,8 +53,8 @@ export class SimulatedBroker {
   }
 
   /** `settings`: as they would be on the command line. */
-  static async start(settings: { readonly [name: string]: string } = {}): Promise<SimulatedBroker> {
-    const random = new SimRandom(1);
+  static async start(settings: { readonly [name: string]: string } = {}, seed = 1): Promise<SimulatedBroker> {
+    const random = new SimRandom(seed);
     const scheduler = new Scheduler(random);
     const world: World = {
       random,
