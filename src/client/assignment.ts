@@ -9,7 +9,7 @@ import { AssignedPartition } from "./assigned-partition.ts";
 import type { Cluster, TopicView } from "./cluster.ts";
 import { ConsumerUsageError, type LossReason, LostPositionError } from "./consumer-errors.ts";
 import type { ConsumerSettings, PartitionRef, StartingPoint } from "./consumer-options.ts";
-import { NoBrokerError, UnknownPartitionError, UnknownTopicError } from "./errors.ts";
+import { NoBrokerError, NotKafkaError, UnknownPartitionError, UnknownTopicError } from "./errors.ts";
 import type { Links } from "./links.ts";
 import type { RetryWatch } from "./retry-watch.ts";
 import { findPlaces, type Place } from "./starting-points.ts";
@@ -127,7 +127,8 @@ export class Assignment {
         watch.succeeded(operation);
         return view;
       } catch (cause) {
-        if (!isRetriable(cause) || cause instanceof NoBrokerError || this.#isClosed) throw cause;
+        const isUnreached = cause instanceof NoBrokerError || cause instanceof NotKafkaError;
+        if (!isRetriable(cause) || isUnreached || this.#isClosed) throw cause;
         await this.#pause(watch.failed(operation, cause, { topic }));
       }
     }
@@ -341,6 +342,8 @@ function lossReason(partition: AssignedPartition, range: { readonly start: Offse
   return partition.fetchEpoch >= 0 ? "truncated" : "beyond-end";
 }
 
+/** Whether a broker that was reached before may get over it: also one that ends each connection for a while. */
 export function isRetriable(cause: unknown): cause is Error {
+  if (cause instanceof NotKafkaError) return true;
   return cause instanceof Error && (cause as { readonly retriable?: unknown }).retriable === true;
 }

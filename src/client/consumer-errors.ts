@@ -49,7 +49,10 @@ export class LostPositionError extends HoldfastError {
 
 function lossSentence(facts: ConstructorParameters<typeof LostPositionError>[0]): string {
   const { topic, partition, offset, availableStart, availableEnd } = facts;
-  const range = `it holds offsets ${availableStart} to ${availableEnd} (exclusive) now`;
+  const range =
+    availableStart === availableEnd
+      ? `it is empty now, and its next record gets offset ${availableEnd}`
+      : `it holds offsets ${availableStart} to ${availableEnd - 1} now`;
   const advice = "seek to go on somewhere else, or choose with onLostPosition";
   switch (facts.reason) {
     case "trimmed":
