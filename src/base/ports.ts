@@ -124,7 +124,7 @@ export interface Socket {
   /** The address the peer connected to. */
   readonly localAddress: string;
   readonly localPort: number;
-  /** Set once, before data can arrive. Data arrays belong to the receiver. */
+  /** Set once, before data can arrive. Data arrays are filled again after the call: who keeps bytes copies them. */
   open(events: {
     onData(bytes: Uint8Array): void;
     /** The peer will send nothing more; it may still read answers. */

@@ -140,3 +140,32 @@ describe("dialling", () => {
     );
   });
 });
+
+describe("many sockets", () => {
+  it("read into one buffer, and each is told its own bytes", async () => {
+    const sockets = 20;
+    const received = new Map<Socket, string>();
+    const whole = Promise.withResolvers<void>();
+    const text = (i: number): string => `${i}:${"x".repeat(1000 * i)}.`;
+    const listener = await tcp.listen({ host: "127.0.0.1", port: 0 }, (socket) => {
+      received.set(socket, "");
+      socket.open({
+        ...silent,
+        onData: (bytes) => {
+          received.set(socket, received.get(socket) + Buffer.from(bytes).toString());
+          if ([...received.values()].filter((each) => each.endsWith(".")).length === sockets) whole.resolve();
+        },
+      });
+    });
+    const peers = Array.from({ length: sockets }, (_, i) => {
+      const peer = net.connect({ port: listener.port, host: "127.0.0.1" });
+      for (const part of text(i).match(/.{1,700}/gs) ?? []) peer.write(part);
+      return peer;
+    });
+    await whole.promise;
+    assert.deepEqual(new Set(received.values()), new Set(peers.map((_, i) => text(i))));
+    for (const peer of peers) peer.destroy();
+    for (const socket of received.keys()) socket.destroy();
+    await listener.close();
+  });
+});

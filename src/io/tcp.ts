@@ -10,11 +10,18 @@ import type { Dialer, Listener, Network, Socket } from "../base/ports.ts";
 /** How long a peer may take to close its side after we have closed ours. */
 const lingerMs = 2_000;
 
+/**
+ * All sockets read into this one buffer: whoever is told about data has taken it when the call returns, and
+ * the next read comes later. Node would allocate 64 KiB for each read, and the collector would have to find them.
+ */
+const received = Buffer.allocUnsafeSlow(256 * 1024);
+
 export const tcp: Network & Dialer = {
   listen(address, onConnection): Promise<Listener> {
     // Half open: a peer that has said all it has to say still gets its answers.
-    const server = net.createServer({ noDelay: true, keepAlive: true, allowHalfOpen: true }, (socket) =>
-      onConnection(new TcpSocket(socket)),
+    const server = net.createServer(
+      { noDelay: true, keepAlive: true, allowHalfOpen: true, pauseOnConnect: true },
+      (accepted) => onConnection(TcpSocket.accepted(accepted)),
     );
     return new Promise((resolve, reject) => {
       server.once("error", (cause: NodeJS.ErrnoException) => {
@@ -31,7 +38,8 @@ export const tcp: Network & Dialer = {
   },
 
   dial({ host, port }, { timeoutMs }): Promise<Socket> {
-    const socket = net.connect({ host, port, noDelay: true, keepAlive: true });
+    const reading = new Reading();
+    const socket = net.connect({ host, port, noDelay: true, keepAlive: true, onread: reading });
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => {
         socket.destroy();
@@ -46,7 +54,9 @@ export const tcp: Network & Dialer = {
       socket.once("connect", () => {
         clearTimeout(timer);
         socket.removeListener("error", onError);
-        resolve(new TcpSocket(socket));
+        // Nothing is read before somebody takes it.
+        socket.pause();
+        resolve(new TcpSocket(socket, reading));
       });
     });
   },
@@ -142,6 +152,22 @@ async function portHolder(port: number): Promise<string | null> {
 /** IPv4 in an IPv6 socket is written as IPv4. */
 const plainAddress = (address: string | undefined): string => (address ?? "").replace(/^::ffff:/, "");
 
+/** Where a socket's bytes go (`onread` of node:net). */
+class Reading {
+  readonly buffer = received;
+  onData: (bytes: Uint8Array) => void = () => undefined;
+
+  readonly callback = (count: number, buffer: Uint8Array): boolean => {
+    this.onData(buffer.subarray(0, count));
+    return true;
+  };
+}
+
+/** What Node does not promise about a socket, and is looked for before it is used. */
+interface WithHandle {
+  _handle?: { readonly useUserBuffer?: unknown } | null;
+}
+
 class TcpSocket implements Socket {
   readonly remoteAddress: string;
   readonly localAddress: string;
@@ -150,8 +176,12 @@ class TcpSocket implements Socket {
   /** After each write; Node's own "drain" comes only when its buffer had been full. */
   #onWritten = (): void => {};
 
-  constructor(socket: net.Socket) {
+  /** Null: Node allocates a buffer for each read. */
+  readonly #reading: Reading | null;
+
+  constructor(socket: net.Socket, reading: Reading | null) {
     this.#socket = socket;
+    this.#reading = reading;
     this.remoteAddress = plainAddress(socket.remoteAddress);
     this.localAddress = plainAddress(socket.localAddress);
     this.localPort = socket.localPort ?? 0;
@@ -159,8 +189,24 @@ class TcpSocket implements Socket {
     socket.on("error", () => {});
   }
 
+  /**
+   * A connection of a server, paused and unread. Only a socket that is made with `onread` reads into a given
+   * buffer, and a server makes its own without: its handle is moved to another one, where Node allows it.
+   */
+  static accepted(accepted: net.Socket): TcpSocket {
+    const inner = accepted as unknown as WithHandle;
+    const handle = inner._handle;
+    if (typeof handle?.useUserBuffer !== "function") return new TcpSocket(accepted, null);
+    inner._handle = null;
+    const reading = new Reading();
+    const options = { handle, onread: reading, allowHalfOpen: true, pauseOnCreate: true };
+    return new TcpSocket(new net.Socket(options as unknown as net.SocketConstructorOpts), reading);
+  }
+
   open(events: Parameters<Socket["open"]>[0]): void {
-    this.#socket.on("data", (bytes: Buffer) => events.onData(bytes));
+    if (this.#reading === null) this.#socket.on("data", (bytes: Buffer) => events.onData(bytes));
+    else this.#reading.onData = (bytes) => events.onData(bytes);
+    this.#socket.resume();
     this.#socket.on("end", () => events.onEnd());
     this.#onWritten = () => {
       if (this.#socket.writableLength === 0 && !this.#socket.destroyed) events.onDrain();

@@ -108,3 +108,29 @@ describe("frames in a stream of bytes", () => {
     }
   });
 });
+
+describe("what a frame reader is given", () => {
+  it("may be overwritten after the call", () => {
+    const frame = (text: string): Buffer => {
+      const bytes = Buffer.alloc(4 + text.length);
+      bytes.writeInt32BE(text.length);
+      bytes.write(text, 4);
+      return bytes;
+    };
+    const stream = Buffer.concat(["one", "", "three", "a longer one", "5"].map(frame));
+    for (let size = 1; size <= stream.byteLength; size++) {
+      const reader = new FrameReader(1000);
+      const frames: Uint8Array[] = [];
+      const buffer = Buffer.alloc(size);
+      for (let at = 0; at < stream.byteLength; at += size) {
+        const part = buffer.subarray(0, stream.copy(buffer, 0, at, at + size));
+        assert.equal(reader.push(part, frames), null);
+        buffer.fill(0xdd);
+      }
+      assert.deepEqual(
+        frames.map((each) => Buffer.from(each).toString()),
+        ["one", "", "three", "a longer one", "5"],
+      );
+    }
+  });
+});

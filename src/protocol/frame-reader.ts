@@ -1,7 +1,8 @@
 /**
- * Cuts a stream of bytes into frames (4-byte length, body). Nothing is allocated by a claimed length: a
- * body that lies whole in what arrived is a view of it, any other grows in a buffer of a few times what
- * has arrived: of sixteen times up to a mebibyte, so that a usual batch is copied once, and of four times beyond.
+ * Cuts a stream of bytes into frames (4-byte length, body), and keeps nothing of what it is given: the
+ * socket's buffer is filled again. Nothing is allocated by a claimed length: bodies that lie whole in what
+ * arrived are copied together, any other grows in a buffer of a few times what has arrived: of sixteen times
+ * up to a mebibyte, so that a usual batch is copied once, and of four times beyond.
  */
 const growth = 4;
 const smallGrowth = 16;
@@ -33,6 +34,9 @@ export class FrameReader {
   /** Appends whole frames (bodies without their length) to `into`. A fault ends the stream: nothing more may be given. */
   push(bytes: Uint8Array, into: Uint8Array[]): FrameFault | null {
     let at = 0;
+    /** A copy of whole frames, and where they began. */
+    let whole: Uint8Array | null = null;
+    let wholeFrom = 0;
     while (at < bytes.byteLength) {
       if (this.#length < 0) {
         while (this.#prefixFilled < 4 && at < bytes.byteLength) {
@@ -50,7 +54,11 @@ export class FrameReader {
       const missing = this.#length - this.#filled;
       const available = bytes.byteLength - at;
       if (this.#filled === 0 && available >= missing) {
-        into.push(bytes.subarray(at, at + missing));
+        if (whole === null) {
+          whole = copyOf(bytes, at, this.#endOfWhole(bytes, at + missing));
+          wholeFrom = at;
+        }
+        into.push(whole.subarray(at - wholeFrom, at - wholeFrom + missing));
         at += missing;
         this.#next();
         continue;
@@ -64,6 +72,20 @@ export class FrameReader {
       }
     }
     return null;
+  }
+
+  /** Where the last of the frames ends that lie whole behind each other; `end` is the end of the first. */
+  #endOfWhole(bytes: Uint8Array, end: number): number {
+    while (end + 4 <= bytes.byteLength) {
+      const length =
+        ((bytes[end] as number) << 24) |
+        ((bytes[end + 1] as number) << 16) |
+        ((bytes[end + 2] as number) << 8) |
+        (bytes[end + 3] as number);
+      if (length < 0 || length > this.#frameBytesMax || end + 4 + length > bytes.byteLength) break;
+      end += 4 + length;
+    }
+    return end;
   }
 
   #next(): void {
@@ -84,4 +106,10 @@ export class FrameReader {
     this.#body.set(part, this.#filled);
     this.#filled = needed;
   }
+}
+
+function copyOf(bytes: Uint8Array, from: number, to: number): Uint8Array {
+  const copy = Buffer.allocUnsafeSlow(to - from);
+  copy.set(bytes.subarray(from, to));
+  return new Uint8Array(copy.buffer, 0, copy.byteLength);
 }

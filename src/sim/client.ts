@@ -78,7 +78,7 @@ export class SimClient {
   }
 
   #take(bytes: Uint8Array): void {
-    this.#received = this.#received.byteLength === 0 ? bytes : concatBytes([this.#received, bytes]);
+    this.#received = concatBytes([this.#received, bytes]);
     for (;;) {
       if (this.#received.byteLength < 4) return;
       const length = new Reader(this.#received).int32();
