@@ -45,7 +45,7 @@ export const quickLengths: Lengths = {
 
 const runMs = 200_000;
 /** A run that gives nothing for so long after its window is over is cut. */
-const stallMs = 12_000;
+const stallMs = 15_000;
 const latencySeconds = 5;
 /** The rate for the Go program that stands for "as fast as you can". */
 const unpaced = 0;
@@ -180,6 +180,8 @@ async function read(address: string, cell: ReadCell, topic: string, lengths: Len
 }
 
 const reportingMs = 200;
+/** A broker opens its files for a partition's first records: that belongs to the warm-up. */
+const warmupPerPartition = 10;
 
 /**
  * ProducerPerformance ends after a number of records, which is not how long a run shall last: it gets more
@@ -200,7 +202,7 @@ async function producerPerformance(
   let windowAt: number | undefined;
   let cpuBegun = useOf(broker.pid()).cpuSeconds;
   let cpuEnded = cpuBegun;
-  let [records, endedAt] = [0, 0];
+  let [records, warmupRecords, endedAt] = [0, 0, 0];
   const client = start(
     "java",
     [...javaOptions, ...program, ...what, ...how, "--command-property", ...settings],
@@ -211,7 +213,9 @@ async function producerPerformance(
         const now = performance.now();
         firstAt ??= now;
         if (windowAt === undefined) {
-          if (now - firstAt < lengths.javaWarmupMs) return;
+          warmupRecords += Number(match[1]);
+          const isWarm = warmupRecords >= warmupPerPartition * cell.partitionCount;
+          if (now - firstAt < lengths.javaWarmupMs || !isWarm) return;
           windowAt = now;
           endedAt = now;
           cpuBegun = useOf(broker.pid()).cpuSeconds;
