@@ -88,8 +88,6 @@ export class AssignedPartition {
   waitUntilMs = 0;
   /** Rises with each move, so that an answer to an older question is known as such. */
   generation = 0;
-  /** Of the broker, counted while offsets are skipped one by one over damage: where that began. */
-  damageFrom: number | undefined = undefined;
   readonly held: HeldPart[] = [];
 
   constructor(topic: string, partition: number, topicId: TopicId, from: StartingPoint) {
@@ -146,7 +144,6 @@ export class AssignedPartition {
   #drop(): void {
     this.generation++;
     this.waitUntilMs = 0;
-    this.damageFrom = undefined;
     for (const part of this.held.splice(0)) part.release();
   }
 

@@ -4,7 +4,7 @@ import { aBroker, type SimulatedBroker } from "../../test/simulated-broker.ts";
 import { Codec } from "../record/batch.ts";
 import { type Client, createClient } from "./client.ts";
 import type { Consumer } from "./consumer.ts";
-import { ConsumerUsageError, LostPositionError } from "./consumer-errors.ts";
+import { ConsumerUsageError, DamagedRecordsError, LostPositionError } from "./consumer-errors.ts";
 import type { ConsumerOptions, SkipNotice } from "./consumer-options.ts";
 import { OptionError, UnknownPartitionError, UnknownTopicError } from "./errors.ts";
 import type { IncomingRecord } from "./incoming-record.ts";
@@ -447,6 +447,37 @@ describe("a consumer whose records are gone", () => {
     }
     await lost;
     await before.boot();
+  });
+
+  it("stands still at records that the broker cannot read, and leaves them out only when told to", async (test) => {
+    const broker = await aBroker(test);
+    await broker.createTopic("t");
+    await broker.write("t", counted(0, 10));
+    await runFor(broker, 600_000);
+    await broker.restart();
+    const segment = "store/seg/000000000001/000000000000.object";
+    const inTheValues = Buffer.from(broker.disk.contents(segment)).indexOf("5", 128);
+    broker.disk.flipBit(segment, 8 * inTheValues);
+    await broker.write("t", counted(10, 13));
+    const client = aClient(test, broker);
+    const consumer = client.consumer({ topic: "t", from: 3 });
+    await broker.scheduler.runUntil(
+      assert.rejects(take(consumer, 1), (cause: unknown) => {
+        assert(cause instanceof DamagedRecordsError);
+        return cause.offset === 3 && /offset 3 of t\/0 cannot be read/.test(cause.message);
+      }),
+    );
+    consumer.seek({ partition: 0, to: 10 });
+    assert.deepEqual(values(await broker.scheduler.runUntil(take(consumer, 3))), counted(10, 13));
+    const skipped: number[] = [];
+    const skipping = client.consumer({
+      topic: "t",
+      onDamage: "skip",
+      until: "end",
+      onSkipped: ({ from }) => skipped.push(from),
+    });
+    assert.deepEqual(values(await broker.scheduler.runUntil(all(skipping))), counted(10, 13));
+    assert.deepEqual(skipped.map(String), counted(0, 10));
   });
 
   it("stands still when the topic was deleted", async (test) => {

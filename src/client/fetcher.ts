@@ -241,8 +241,6 @@ export class Fetcher {
         onSkipped,
       });
       if (records.isEmpty) return undefined;
-      if (partition.damageFrom !== undefined) onSkipped(partition.damageFrom, partition.fetchOffset);
-      partition.damageFrom = undefined;
       return records;
     } catch (cause) {
       if (!(cause instanceof DamagedRecordsError)) throw cause;
@@ -289,9 +287,9 @@ export class Fetcher {
       this.#access.assignment.noteFailures();
       return;
     }
-    const from = partition.damageFrom ?? partition.fetchOffset;
-    partition.leap(partition.fetchOffset + 1);
-    partition.damageFrom = from;
+    const { topic, partition: index, fetchOffset: from } = partition;
+    partition.leap(from + 1);
+    this.#access.settings.onSkipped({ topic, partition: index, from, to: from + 1, reason: "damaged" });
   }
 
   /** When paused partitions hold so much that nobody else can be read, theirs is dropped and fetched again later. */
