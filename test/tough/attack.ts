@@ -348,7 +348,7 @@ class Round {
     await honest.restore();
     this.#aim();
     await this.#target.advance(120_000);
-    await this.#target.broker.flush();
+    await this.#target.flush();
     await honest.check();
     await immediately();
     assert.equal(

@@ -111,7 +111,12 @@ function added(total: FuzzReport, round: RoundReport): FuzzReport {
 }
 
 async function work(firstSeed: number, step: number, frames: number): Promise<void> {
+  let running = firstSeed;
+  process.on("exit", (code) => {
+    if (code === 13) console.error(`seed ${running}: the round waits for something that never comes`);
+  });
   for (let seed = firstSeed; ; seed += step) {
+    running = seed;
     try {
       console.log(JSON.stringify(await runRound({ seed, frames })));
     } catch (cause) {

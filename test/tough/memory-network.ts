@@ -21,7 +21,7 @@ export class MemoryPeer {
     this.#socket = socket;
   }
 
-  /** The bytes belong to the broker from now on. */
+  /** The bytes are overwritten when the broker has had them. */
   deliver(bytes: Uint8Array): void {
     if (!this.closed) this.#socket.arrive(bytes);
   }
@@ -90,7 +90,13 @@ class MemorySocket implements Socket {
   arrive(bytes: Uint8Array): void {
     if (this.#ended) return;
     if (this.#paused) this.#inbox.push(bytes);
-    else this.#events?.onData(bytes);
+    else this.#handOver(bytes);
+  }
+
+  /** As a socket's buffer, which is filled again: who kept a view reads garbage. */
+  #handOver(bytes: Uint8Array): void {
+    this.#events?.onData(bytes);
+    bytes.fill(0xdd);
   }
 
   peerEnds(): void {
@@ -108,7 +114,7 @@ class MemorySocket implements Socket {
     this.#paused = false;
     queueMicrotask(() => {
       while (!this.#paused && this.#inbox.length > 0) {
-        this.#events?.onData(this.#inbox.shift() as Uint8Array);
+        this.#handOver(this.#inbox.shift() as Uint8Array);
         if (this.#inbox.length === 0 && this.#ended) this.#events?.onEnd();
       }
     });

@@ -115,6 +115,20 @@ export class Target {
     await this.#scheduler.run({ untilMs: this.#scheduler.nowMs + ms });
   }
 
+  /** Moves everything durable into segments; some of it may have to wait for its time. */
+  async flush(): Promise<void> {
+    let isDone = false;
+    const flushed = this.broker.flush().then(() => {
+      isDone = true;
+    });
+    await immediately();
+    for (let waited = 0; !isDone; waited += 100) {
+      assert.ok(waited < 60_000, "a flush comes to its end");
+      await this.advance(100);
+    }
+    await flushed;
+  }
+
   gauge(name: string): number {
     const read = this.#gauges.get(name);
     assert.ok(read !== undefined, `the broker measures ${name}`);
