@@ -8,7 +8,18 @@ import module from "node:module";
 /** One for the WAL, one to spare, and enough for cold reads beside flushing. */
 const poolThreads = "8";
 
+/** The first version with zstd. */
+const nodeLeast = [22, 15] as const;
+
 async function main(args: readonly string[]): Promise<void> {
+  const [major = 0, minor = 0] = process.versions.node.split(".").map(Number);
+  if (major < nodeLeast[0] || (major === nodeLeast[0] && minor < nodeLeast[1])) {
+    process.stderr.write(
+      `Holdfast needs Node ${nodeLeast.join(".")} or newer, and this is Node ${process.versions.node}: install a newer one.\n`,
+    );
+    process.exitCode = 1;
+    return;
+  }
   // Before anything uses Node's pool of threads, which is made once and for all.
   process.env["UV_THREADPOOL_SIZE"] ??= poolThreads;
   module.enableCompileCache?.();
