@@ -31,7 +31,7 @@ export function bootstrapOf(options: ConnectionOptions, env: Terminal["env"]): s
 /** How long a topic may be unknown: brokers tell each other of a new one, and a mistyped name is told soon. */
 const topicTimeoutMs = 300;
 /** Longer where the topic may have to be made first. */
-export const newTopicTimeoutMs = 5_000;
+export const newTopicTimeoutMs = 2_000;
 
 /** Nothing is connected before the first call. Close it with `await using`. */
 export function connect(

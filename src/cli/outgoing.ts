@@ -2,10 +2,10 @@
  * What `produce` was asked to send: options checked before anything is asked of a broker, and the records as
  * they come, from arguments, one file, or the lines of standard input. Values are bytes; nothing is decoded.
  */
-import { readFile } from "node:fs/promises";
+import { readFile, stat } from "node:fs/promises";
 import { RefusedError } from "../base/errors.ts";
 import { parseEscaped } from "./escapes.ts";
-import { linesOf } from "./lines.ts";
+import { lineBytesMax, linesOf } from "./lines.ts";
 import { readProperties } from "./property-options.ts";
 import type { Input } from "./terminal.ts";
 import { parseTime } from "./time-text.ts";
@@ -154,8 +154,15 @@ async function* each<T>(
 async function* fileRecord(path: string, record: (bytes: Uint8Array) => Outgoing): AsyncGenerator<Outgoing> {
   let bytes: Uint8Array;
   try {
+    const { size } = await stat(path);
+    if (size > lineBytesMax) {
+      throw new RefusedError(
+        `The file ${path} has ${size} bytes, and one record at most ${lineBytesMax}; nothing was sent.`,
+      );
+    }
     bytes = await readFile(path);
   } catch (cause) {
+    if (cause instanceof RefusedError) throw cause;
     const reason = (cause as NodeJS.ErrnoException).code === "ENOENT" ? "does not exist" : "cannot be read";
     throw new RefusedError(`The file ${path} ${reason}; nothing was sent.`, { cause });
   }

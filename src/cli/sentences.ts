@@ -22,7 +22,7 @@ export function sentenceOf(error: unknown): Sentence {
       "fate" in error && fateOf(error) === "unknown"
         ? exitCodes.unknown.code
         : (codes[error.code] ?? causeCode(error));
-    return { sentence: asSentence(error.message), code };
+    return { sentence: asSentence(forCommandLine(error)), code };
   }
   // Our mistake: the stack is what helps.
   const sentence = error instanceof Error ? (error.stack ?? error.message) : String(error);
@@ -51,6 +51,15 @@ export function fateOf(error: unknown): "not-written" | "unknown" {
   if (!(error instanceof HoldfastError)) return "unknown";
   if ("fate" in error) return error.fate === "not-written" ? "not-written" : "unknown";
   return notSent.has(error.code) ? "not-written" : "unknown";
+}
+
+/** What the client advises to programs, as advice to people. */
+function forCommandLine({ code, message }: HoldfastError): string {
+  if (code !== "LOST_POSITION" && code !== "DAMAGED_RECORDS") return message;
+  return message.replace(
+    /; seek .*$/s,
+    "; begin somewhere else with --from, or go on behind it with --skip.",
+  );
 }
 
 function asSentence(message: string): string {

@@ -102,6 +102,10 @@ export function commandTree(act: Act): Command {
         "end",
       ]),
       option(
+        "--skip",
+        "go on behind records that are gone or damaged, and say which; without it that is an error",
+      ),
+      option(
         "-f, --format <format>",
         "how a record is printed: %t %p %o %k %v %h %T and more; see `holdfast cheat format`",
       ),

@@ -11,7 +11,7 @@ import {
 } from "../bench-load.ts";
 import { connect } from "../connect.ts";
 import type { Invocation } from "../declare.ts";
-import { Delivery } from "../delivery.ts";
+import { Delivery, inFlightRecordsMax } from "../delivery.ts";
 import { type ExitCode, exitCodes } from "../exit-codes.ts";
 import { Measurement, tellFigures } from "../measurement.ts";
 import { Pace } from "../pace.ts";
@@ -52,6 +52,11 @@ export async function benchProduce({ terminal, options }: Invocation<SendingOpti
     await measurement.clearProgress();
     if (delivery.failure !== null) throw delivery.failure.error;
     await tellFigures(terminal, options, measurement.figures("produce", topic), "acknowledged after");
+    if (!Number.isFinite(rateOf(options)) && options.csv !== true && options.json !== true) {
+      await terminal.stderr.write(
+        `These times include waiting behind up to ${inFlightRecordsMax} records; with --rate N they do not.\n`,
+      );
+    }
     return interrupt.happened ? exitCodes.interrupted.code : exitCodes.done.code;
   } finally {
     interrupt.release();

@@ -23,6 +23,7 @@ export interface ConsumeOptions extends ConnectionOptions, PrintOptions {
   readonly until?: "end";
   readonly exitAtEnd?: boolean;
   readonly group?: string;
+  readonly skip?: boolean;
 }
 
 export async function consume({ terminal, args, options }: Invocation<ConsumeOptions>): Promise<ExitCode> {
@@ -44,6 +45,14 @@ export async function consume({ terminal, args, options }: Invocation<ConsumeOpt
     from,
     ...(options.partition === undefined ? {} : { partitions: options.partition }),
     ...(until ? { until: "end" } : {}),
+    ...(options.skip === true ? { onDamage: "skip", onLostPosition: "start" } : {}),
+    onSkipped: ({ partition, from: first, to, reason }) => {
+      void terminal.stderr.write(
+        reason === "damaged"
+          ? `Skipped: offsets ${first} to ${to - 1} of ${topic}/${partition} cannot be read.\n`
+          : `Skipped: offset ${first} of ${topic}/${partition} does not exist any more; reading goes on at ${to}.\n`,
+      );
+    },
     onRetry: ({ operation, failingMs, cause }) => {
       const seconds = Math.round(failingMs / 1000);
       void terminal.stderr.write(

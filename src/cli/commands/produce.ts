@@ -12,6 +12,7 @@ import { lineBytesMax } from "../lines.ts";
 import { type Outgoing, type OutgoingOptions, openSource, type Source } from "../outgoing.ts";
 import { TopicNews } from "../topic-news.ts";
 import { type InputEnd, reportFor, verdict } from "../produce-report.ts";
+import { StallNotice } from "../stall-notice.ts";
 import type { Terminal } from "../terminal.ts";
 import { parseDuration } from "../time-text.ts";
 import { UsageError } from "../usage-error.ts";
@@ -47,7 +48,12 @@ export async function produce({ terminal, args, options }: Invocation<ProduceOpt
       acknowledged: (acknowledged) => report.acknowledged(acknowledged),
       failed: () => terminal.stdin.stop(),
     });
+    if (source.unit === "Line" && terminal.stdin.isTTY && terminal.stderr.isTTY) {
+      await terminal.stderr.write("Each line is a record; Ctrl-D ends.\n");
+    }
+    const stall = new StallNotice(terminal, delivery);
     const end = await sendAll(terminal, source, delivery, (record) => producer.send({ topic, ...record }));
+    stall.stop();
     abandoned = delivery.underWay > 0;
     await report.summary(delivery);
     if (delivery.acknowledged > 0) await news.tell(terminal);

@@ -175,6 +175,16 @@ describe("holdfast produce", () => {
     }
   });
 
+  it("a topic that is not there and may not be made is a sentence that says what was perhaps meant", async () => {
+    await using strict = await startBroker({
+      topics: ["orders"],
+      settings: { "auto.create.topics.enable": "false" },
+    });
+    const { code, stdout, stderr } = await run(["produce", "ordes", "x", "-b", strict.address]);
+    assert.deepEqual([code, stdout], [1, ""]);
+    assert.match(stderr, /There is no topic "ordes" at .* Did you mean "orders"\?\n$/);
+  });
+
   it("whoever reads its output may leave: the records are sent all the same", async () => {
     const on = terminal();
     on.stdout.isGone = true;
@@ -272,6 +282,21 @@ describe("holdfast consume", () => {
     const partition = await run(["consume", "wide", "--partition", "0,7", "--from", "start"]);
     assert.match(partition.stderr, /^Topic "wide" has no partition 7; it has the partitions 0 to 2\.\n$/);
     assert.doesNotMatch((await run(["topic", "list"])).stdout, /numbres/);
+  });
+
+  it("an offset that does not exist is an error, and --skip goes on where records are, and says so", async () => {
+    const gone = await run(["consume", "numbers", "--from", "1000", "--until", "end"]);
+    assert.deepEqual([gone.code, gone.stdout], [1, ""]);
+    assert.match(
+      gone.stderr,
+      /^There is no offset 1000 in numbers\/0: .*; begin somewhere else with --from, or go on behind it with --skip\.\n$/,
+    );
+    const skipped = await run(["consume", "numbers", "--from", "1000", "--until", "end", "--skip"]);
+    assert.deepEqual([skipped.code, skipped.stdout], [0, ""]);
+    assert.match(
+      skipped.stderr,
+      /^Skipped: offset 1000 of numbers\/0 does not exist any more; reading goes on at 1\d\.\n$/,
+    );
   });
 
   it("who answers and does not speak Kafka's protocol is told so, with exit code 3", async () => {
