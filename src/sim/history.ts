@@ -18,6 +18,8 @@ interface Write {
   /** Counts the producer's writes to this partition. */
   readonly order: number;
   acked: number | null;
+  /** Its producer was told that it certainly was not written. */
+  refused: boolean;
 }
 
 const key = (topic: string, partition: number): string => `${topic}/${partition}`;
@@ -33,8 +35,13 @@ export class History {
   acked = 0;
   read = 0;
 
-  attempted(value: string, write: Omit<Write, "acked">): void {
-    this.#writes.set(value, { ...write, acked: null });
+  attempted(value: string, write: Omit<Write, "acked" | "refused">): void {
+    this.#writes.set(value, { ...write, acked: null, refused: false });
+  }
+
+  refused(value: string): void {
+    const write = this.#writes.get(value);
+    if (write !== undefined) write.refused = true;
   }
 
   acknowledged(values: readonly string[], base: Place): void {
@@ -106,6 +113,7 @@ export class History {
         this.#violate(`phantom ${value} at ${name}@${offset}`);
         continue;
       }
+      if (write.refused) this.#violate(`${value} was said not to be written, and is in ${name} at ${offset}`);
       if (write.order <= (newest.get(write.producer) ?? -1)) {
         this.#violate(`producer ${write.producer} is out of order in ${name} at ${offset}: ${value}`);
       }

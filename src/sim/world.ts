@@ -7,10 +7,12 @@
 import { sleep } from "../base/ports.ts";
 import { Broker, type BrokerBounds } from "../broker/broker.ts";
 import { BrokerConfig } from "../broker/config.ts";
+import type { ClientPorts } from "../client/settings.ts";
 import { CreateTopics } from "../protocol/messages/create-topics.ts";
 import { ErrorCode, errorFacts } from "../protocol/errors.ts";
 import { Actor } from "./actor.ts";
 import { Disconnected } from "./client.ts";
+import { ClientProducer } from "./client-producer.ts";
 import { SimClock } from "./clock.ts";
 import { SimConsumer } from "./consumer.ts";
 import { SimDisk } from "./disk.ts";
@@ -21,6 +23,7 @@ import { SimNetwork } from "./network.ts";
 import { SimProducer } from "./producer.ts";
 import { SimRandom } from "./random.ts";
 import { Scheduler } from "./scheduler.ts";
+import { loggerInto } from "./silence.ts";
 import { Trace } from "./trace.ts";
 
 export interface WorldReport {
@@ -125,9 +128,14 @@ export class World {
       Array.from({ length: partitions }, (_, partition) => ({ topic: name, partition })),
     );
     const isOver = (): boolean => this.#isOver;
-    const producers = Array.from({ length: draw.between(1, 4) }, (_, number) =>
-      new SimProducer(this.#actor(`producer-${number}`), { number, ...draw.pick(places) }).run(isOver),
-    );
+    const kinds = this.#random.fork("producer-kinds");
+    const producers = Array.from({ length: draw.between(1, 4) }, (_, number) => {
+      const actor = this.#actor(`producer-${number}`);
+      const place = { number, ...draw.pick(places) };
+      // One speaks the protocol by hand and never gives up, the other is what users have.
+      if (kinds.chance(0.5)) return new SimProducer(actor, place).run(isOver);
+      return new ClientProducer(actor, this.#clientPorts(actor), { ...place, port }).run(isOver);
+    });
     const consumers = Array.from({ length: draw.between(1, 3) }, (_, number) => {
       const { topic, partition } = draw.pick(places);
       return new SimConsumer(this.#actor(`consumer-${number}`), topic, partition).run(isOver);
@@ -150,6 +158,11 @@ export class World {
       history: this.#history,
       trace: this.#trace,
     });
+  }
+
+  #clientPorts({ clock, random }: Actor): ClientPorts {
+    const log = loggerInto((line) => this.#trace.record(line));
+    return { clock, random, dialer: this.#network, log, software: { name: "simulation", version: "1" } };
   }
 
   async #createTopic(topic: { readonly name: string; readonly partitions: number }): Promise<void> {
