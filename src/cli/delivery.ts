@@ -40,8 +40,9 @@ export class Delivery {
   readonly #events: DeliveryEvents;
   readonly #window: Sent[] = [];
   #bytes = 0;
-  #pump: Promise<void> | null = null;
-  #wake: (() => void)[] = [];
+  #isSettling = false;
+  #abandoned = false;
+  readonly #waiting: (() => void)[] = [];
   #sent = 0;
   acknowledged = 0;
   notWritten = 0;
@@ -76,26 +77,39 @@ export class Delivery {
     );
     this.#window.push({ number: ++this.#sent, bytes, outcome });
     this.#bytes += bytes;
-    this.#pump ??= this.#settle();
+    if (!this.#isSettling) void this.#settle();
   }
 
   get isFull(): boolean {
     return this.#window.length >= inFlightRecordsMax || this.#bytes >= inFlightBytesMax;
   }
 
-  /** Resolves when another record may be given. */
+  /** Resolves when another record may be given, or nothing is waited for any more. */
   async room(): Promise<void> {
-    while (this.isFull) {
-      await new Promise<void>((resolve) => this.#wake.push(resolve));
-    }
+    while (this.isFull && !this.#abandoned) await this.#change();
   }
 
-  /** Resolves when the fate of all that was given is known. */
+  /** Resolves when the fate of all that was given is known, or nothing is waited for any more. */
   async finished(): Promise<void> {
-    while (this.#pump !== null) await this.#pump;
+    while (this.#window.length > 0 && !this.#abandoned) await this.#change();
+  }
+
+  /** What is under way stays so, and nobody waits for it. */
+  abandon(): void {
+    this.#abandoned = true;
+    this.#tellChange();
+  }
+
+  #change(): Promise<void> {
+    return new Promise((resolve) => this.#waiting.push(resolve));
+  }
+
+  #tellChange(): void {
+    for (const resolve of this.#waiting.splice(0)) resolve();
   }
 
   async #settle(): Promise<void> {
+    this.#isSettling = true;
     for (let first = this.#window[0]; first !== undefined; first = this.#window[0]) {
       const outcome = await first.outcome;
       if ("metadata" in outcome) {
@@ -111,8 +125,8 @@ export class Delivery {
       }
       this.#window.shift();
       this.#bytes -= first.bytes;
-      for (const wake of this.#wake.splice(0)) wake();
+      this.#tellChange();
     }
-    this.#pump = null;
+    this.#isSettling = false;
   }
 }

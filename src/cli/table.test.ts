@@ -6,13 +6,13 @@ describe("tables and figures", () => {
   it("columns are as wide as their widest cell; numbers stand to the right", () => {
     assert.equal(
       formatTable(
-        ["TOPIC", "RECORDS", "NOTE"],
+        ["TOPIC", "RECORDS", "SIZE", "NOTE"],
         [
-          ["orders", 1_234_567, "x"],
-          ["\u001b[1mb\u001b[22m", 5, ""],
+          ["orders", 1_234_567, "1.5 KiB", "x"],
+          ["\u001b[1mb\u001b[22m", 5, "0 B", ""],
         ],
       ),
-      "TOPIC      RECORDS   NOTE\norders   1,234,567   x\n\u001b[1mb\u001b[22m                5\n",
+      "TOPIC      RECORDS      SIZE   NOTE\norders   1,234,567   1.5 KiB   x\n\u001b[1mb\u001b[22m                5       0 B\n",
     );
   });
 

@@ -1,4 +1,4 @@
-/** Rows as aligned columns. Columns whose cells are all numbers stand to the right. */
+/** Rows as aligned columns. Columns whose cells are all numbers, also with a unit, stand to the right. */
 import { textWidth } from "./terminal.ts";
 
 export type Cell = string | number;
@@ -10,8 +10,7 @@ export function formatTable(head: readonly string[], rows: readonly (readonly Ce
   ];
   const widths = head.map((_title, column) => Math.max(...all.map((row) => textWidth(row[column] ?? ""))));
   const right = head.map(
-    (_title, column) =>
-      rows.length > 0 && rows.every((row) => typeof row[column] === "number" || row[column] === "–"),
+    (_title, column) => rows.length > 0 && rows.every((row) => isFigure(row[column] ?? "")),
   );
   return all
     .map((row) => {
@@ -24,6 +23,9 @@ export function formatTable(head: readonly string[], rows: readonly (readonly Ce
     })
     .join("");
 }
+
+const isFigure = (cell: Cell): boolean =>
+  typeof cell === "number" || cell === "–" || /^\d[\d.]* [KMGT]?i?B$/.test(cell);
 
 /** `12,345`. */
 export function formatCount(value: number): string {

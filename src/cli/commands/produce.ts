@@ -82,15 +82,11 @@ async function sendAll(
   send: (record: Outgoing) => Promise<RecordMetadata>,
 ): Promise<InputEnd> {
   let interrupts = 0;
-  let abandon = (): void => {};
-  const abandoned = new Promise<void>((resolve) => {
-    abandon = resolve;
-  });
   const release = terminal.onInterrupt(() => {
     interrupts++;
     terminal.stdin.stop();
     // The second one: what is under way stays unknown, and is counted as that.
-    if (interrupts > 1) abandon();
+    if (interrupts > 1) delivery.abandon();
   });
   let broken: InputEnd | null = null;
   try {
@@ -98,12 +94,13 @@ async function sendAll(
       if (interrupts > 0 || delivery.hasFailed) break;
       const bytes = (record.key?.length ?? 0) + (record.value?.length ?? 0);
       delivery.give(bytes, send(record));
-      await Promise.race([bytes > aloneBytes ? delivery.finished() : delivery.room(), abandoned]);
+      if (bytes > aloneBytes) await delivery.finished();
+      else if (delivery.isFull) await delivery.room();
     }
   } catch (error) {
     broken = { kind: "broken", error };
   }
-  await Promise.race([delivery.finished(), abandoned]);
+  await delivery.finished();
   release();
   if (delivery.failure !== null) return { kind: "stopped" };
   return broken ?? { kind: interrupts > 0 ? "interrupted" : "whole" };
