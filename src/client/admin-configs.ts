@@ -72,7 +72,7 @@ export async function describeConfigs(
   options: DescribeConfigsOptions = {},
 ): Promise<readonly ConfigDescription[]> {
   const { keys, synonyms = false, documentation = false } = options;
-  const answers = await byBroker(access, DescribeConfigs, owners, (asked) => ({
+  const answers = await byBroker(access, DescribeConfigs, owners, "question", (asked) => ({
     resources: asked.map((owner) => ({ ...resourceOf(owner), configurationKeys: keys ?? null })),
     includeSynonyms: synonyms,
     includeDocumentation: documentation,
@@ -104,7 +104,7 @@ export async function alterConfigs(
   options: Pick<ChangeOptions, "validateOnly"> = {},
 ): Promise<void> {
   const { validateOnly = false } = options;
-  const answers = await byBroker(access, IncrementalAlterConfigs, changes, (asked) => ({
+  const answers = await byBroker(access, IncrementalAlterConfigs, changes, "change", (asked) => ({
     resources: asked.map((change) => ({ ...resourceOf(change), configs: operationsOf(change) })),
     validateOnly,
   }));
@@ -139,6 +139,7 @@ async function byBroker<Owner extends ConfigOwner, Req, Res>(
   { cluster, links }: AdminAccess,
   api: Api<Req, Res>,
   owners: readonly Owner[],
+  kind: "question" | "change",
   requestFor: (owners: readonly Owner[]) => Req,
 ): Promise<readonly Res[]> {
   const groups = new Map<NodeId | "any", Owner[]>();
@@ -153,7 +154,7 @@ async function byBroker<Owner extends ConfigOwner, Req, Res>(
   }
   return Promise.all(
     [...groups].map(async ([where, group]) => {
-      if (where === "any") return cluster.ask(api, requestFor(group), { repeatable: false });
+      if (where === "any") return cluster.ask(api, requestFor(group), { repeatable: kind === "question" });
       const broker = cluster.broker(where);
       if (broker === undefined) {
         throw new BrokerRefusedError(

@@ -129,7 +129,7 @@ export class Admin implements AsyncDisposable {
     owners: readonly ConfigOwner[],
     options?: DescribeConfigsOptions,
   ): Promise<readonly ConfigDescription[]> {
-    return describeConfigs(this.#access, owners, options);
+    return this.#persist(() => describeConfigs(this.#access, owners, options));
   }
 
   /** Changes the keys that are named and leaves the others alone (KIP-339). */
@@ -166,15 +166,25 @@ export class Admin implements AsyncDisposable {
       clusterId,
       controllerId,
       brokers: brokers.map(({ brokerId, host, port, rack, isFenced }) => ({
-        ...{ id: brokerId, host, port, rack, isFenced },
+        id: brokerId,
+        host,
+        port,
+        rack,
+        isFenced,
       })),
     };
   }
 
   /** What partitions take on the disks of all brokers, or of those that `brokers` names. */
-  async describeLogDirs(
+  describeLogDirs(
     options: { readonly brokers?: readonly number[] | undefined } = {},
   ): Promise<readonly LogDirDescription[]> {
+    return this.#persist(() => this.#logDirs(options));
+  }
+
+  async #logDirs(options: {
+    readonly brokers?: readonly number[] | undefined;
+  }): Promise<readonly LogDirDescription[]> {
     const { cluster } = this.#access;
     // Also finds the brokers.
     await cluster.listTopics();

@@ -138,6 +138,20 @@ describe("a consumer", () => {
     assert.deepEqual(values([...before, ...rest]), counted(0, 10));
   });
 
+  it("waits for more of one partition while another is paused in the middle", async (test) => {
+    const broker = await aBroker(test);
+    await broker.createTopic("t", 2);
+    for (const partition of [0, 1]) await broker.write("t", counted(0, 10), { partition });
+    const consumer = aClient(test, broker).consumer({ topic: "t" });
+    const [first] = await broker.scheduler.runUntil(take(consumer, 1));
+    consumer.pause([{ partition: first!.partition }]);
+    await broker.scheduler.runUntil(take(consumer, 10));
+    const waiting = take(consumer, 1);
+    await runFor(broker, 2_000);
+    await broker.write("t", ["more"], { partition: 1 - first!.partition });
+    assert.deepEqual(values(await broker.scheduler.runUntil(waiting)), ["more"]);
+  });
+
   it("reads partitions that are added, from their start", async (test) => {
     const broker = await aBroker(test);
     await broker.createTopic("t", 1);

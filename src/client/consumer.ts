@@ -292,7 +292,7 @@ export class Consumer implements AsyncIterable<IncomingRecord>, AsyncDisposable 
   #finish(part: HeldPart): void {
     part.of.shift();
     this.#current = undefined;
-    this.#fetcher.pump();
+    this.#fetcher.released();
   }
 }
 

@@ -21,6 +21,11 @@ export interface FetchBounds {
   readonly maxWaitMs: number;
 }
 
+/** Small questions while a slow reader frees little by little would cost more than they bring. */
+export function roomMin(bounds: Pick<FetchBounds, "fetchBytesMax" | "prefetchBytesMax">): number {
+  return Math.min(bounds.fetchBytesMax, bounds.prefetchBytesMax / 2);
+}
+
 /** Partitions of one question; the rest are asked next time, since who has records moves to the end of the line. */
 const wishesMax = 5_000;
 
@@ -33,8 +38,7 @@ export function planFetch(
   bounds: FetchBounds,
   nowMs: number,
 ): FetchPlan | undefined {
-  // Small questions while a slow reader frees little by little would cost more than they bring.
-  if (bounds.bytesLeft < Math.min(bounds.fetchBytesMax, bounds.prefetchBytesMax / 2)) return undefined;
+  if (bounds.bytesLeft < roomMin(bounds)) return undefined;
   const wanted = partitions.filter((partition) => partition.isWanted(nowMs)).slice(0, wishesMax);
   if (wanted.length === 0) return undefined;
   const isBehind = wanted.some((partition) => partition.isBehind);

@@ -14,7 +14,7 @@ import type { BrokerView, Cluster } from "./cluster.ts";
 import { DamagedRecordsError } from "./consumer-errors.ts";
 import type { ConsumerSettings } from "./consumer-options.ts";
 import { BrokerRefusedError } from "./errors.ts";
-import { planFetch, type FetchPlan } from "./fetch-plan.ts";
+import { type FetchPlan, planFetch, roomMin } from "./fetch-plan.ts";
 import { type Asked, diverges, FetchQuestion, type PartitionAnswer } from "./fetch-request.ts";
 import { FetchedRecords } from "./fetched-records.ts";
 import type { Links } from "./links.ts";
@@ -42,6 +42,8 @@ export class Fetcher {
   #askedBytes = 0;
   #heldBytes = 0;
   #timer: Timer | null = null;
+  /** There was room, and still nothing to ask for before what is held was handed out. */
+  #waitsForReader = false;
   #isPumping = false;
   #isClosed = false;
 
@@ -60,19 +62,18 @@ export class Fetcher {
       ({ held, isPaused }) => held.length === 0 && !isPaused,
     );
     if (failed?.state.kind === "failed") throw failed.state.error;
-    for (let index = 0; index < this.#ready.length; index++) {
-      const part = this.#ready[index] as HeldPart;
-      if (part.isReleased) continue;
-      if (part.of.isPaused) continue;
-      // Those before it are released or paused; the latter keep their places.
-      this.#ready = [
-        ...this.#ready.slice(0, index).filter((one) => !one.isReleased),
-        ...this.#ready.slice(index),
-      ];
-      return part;
-    }
-    this.#ready = this.#ready.filter((part) => !part.isReleased);
-    return undefined;
+    while (this.#ready[0]?.isReleased === true) this.#ready.shift();
+    // Those of paused partitions keep their places.
+    return this.#ready.find(isWaiting);
+  }
+
+  /** A part was handed out. Most of the time that lets nothing start, and looking would cost more than the part. */
+  released(): void {
+    const isRoom = this.#bytesLeft >= roomMin(this.#access.settings);
+    const isIdle = this.#busy.size < this.#access.cluster.brokers.length;
+    if (!isRoom || !isIdle) return;
+    if (this.#waitsForReader && this.#ready.some(isWaiting)) return;
+    this.pump();
   }
 
   /** Starts every fetch that may start now. */
@@ -83,6 +84,7 @@ export class Fetcher {
       const { assignment } = this.#access;
       assignment.placeUnplaced();
       this.#lineUp();
+      this.#waitsForReader = this.#bytesLeft >= roomMin(this.#access.settings);
       for (const [leader, partitions] of this.#byLeader()) this.#ask(leader, partitions);
       this.#freePaused();
       this.#armTimer();
@@ -127,10 +129,17 @@ export class Fetcher {
 
   #ask(leader: BrokerView, partitions: readonly AssignedPartition[]): void {
     const { prefetchBytesMax, fetchBytesMax, partitionBytesMax, maxWaitMs } = this.#access.settings;
-    const bytesLeft = prefetchBytesMax - this.bufferedBytes;
-    const bounds = { bytesLeft, prefetchBytesMax, fetchBytesMax, partitionBytesMax, maxWaitMs };
+    const bounds = {
+      bytesLeft: this.#bytesLeft,
+      prefetchBytesMax,
+      fetchBytesMax,
+      partitionBytesMax,
+      maxWaitMs,
+    };
     const plan = planFetch(partitions, bounds, this.#nowMs);
-    if (plan !== undefined) void this.#fetch(leader, plan);
+    if (plan === undefined) return;
+    this.#waitsForReader = false;
+    void this.#fetch(leader, plan);
   }
 
   async #fetch(leader: BrokerView, plan: FetchPlan): Promise<void> {
@@ -320,7 +329,13 @@ export class Fetcher {
     });
   }
 
+  get #bytesLeft(): number {
+    return this.#access.settings.prefetchBytesMax - this.bufferedBytes;
+  }
+
   get #nowMs(): number {
     return this.#access.cluster.settings.clock.monotonicMs();
   }
 }
+
+const isWaiting = (part: HeldPart): boolean => !part.isReleased && !part.of.isPaused;
