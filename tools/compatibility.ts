@@ -6,13 +6,10 @@
 import { readFileSync } from "node:fs";
 import { handlers } from "../src/broker/handlers.ts";
 
-/** One run of `test/interop`, as `docs/compatibility-results.json` keeps it. */
-export interface InteropRun {
+/** The newest results of `test/interop`, as `docs/compatibility-results.json` keeps them. */
+export interface InteropResults {
   /** sample or full. */
   readonly scale: string;
-  /** When it ended. */
-  readonly at: string;
-  readonly commit: string;
   readonly results: readonly InteropResult[];
 }
 
@@ -24,14 +21,17 @@ export interface InteropResult {
   readonly remark?: string;
   /** The broker: holdfast or kafka. */
   readonly target: string;
-  /** An exchange of the data set, or what an operator does with Kafka's own tools. */
-  readonly kind: "write" | "read" | "admin";
+  /** An exchange of the data set, a newcomer's first steps, or what an operator does with Kafka's own tools. */
+  readonly kind: "write" | "read" | "tour" | "admin";
   /** Of an exchange, the client that wrote; of an operator's case, what the tool did. */
   readonly what: string;
   /** The broker got `kill -9` half-way and was started again. */
   readonly killed: boolean;
   readonly passed: boolean;
   readonly seconds: number;
+  /** When it ended, and what was tested. */
+  readonly at: string;
+  readonly commit: string;
   /** Why it did not pass. */
   readonly failure?: string;
   /** Of what was written. */
@@ -43,7 +43,7 @@ export interface InteropResult {
 export const resultsPath = "docs/compatibility-results.json";
 
 export function compatibilityPage(): string {
-  const results = JSON.parse(readFileSync(resultsPath, "utf8")) as InteropRun;
+  const results = JSON.parse(readFileSync(resultsPath, "utf8")) as InteropResults;
   return `# Compatibility
 
 Made by \`npm run pages\` from [the handlers](../src/broker/handlers.ts) and from [the results](compatibility-results.json) of [test/interop](../test/interop/interop.test.ts); do not edit.
@@ -71,7 +71,7 @@ function apiTable(): string {
   return ["| key | API | versions | tagged fields from |", "|---|---|---|---|", ...rows].join("\n");
 }
 
-function clientTables({ scale, at, commit, results }: InteropRun): string {
+function clientTables({ scale, results }: InteropResults): string {
   const failures = results.filter(({ passed }) => !passed);
   const verdict =
     failures.length === 0
@@ -82,7 +82,7 @@ function clientTables({ scale, at, commit, results }: InteropRun): string {
   const kafkas = exchanges.filter(({ target }) => target !== "holdfast");
   const remarks = unique(exchanges.flatMap(({ client, remark }) => (remark ? [`${client}: ${remark}`] : [])));
   return [
-    `Run of ${at.slice(0, 10)} at commit \`${commit.slice(0, 12)}\`, scale "${scale}". ${verdict}`,
+    `Scale "${scale}", the newest run of each case: ${runsOf(results)}. ${verdict}`,
     'Every client writes records of 0 B to 2 KB and some of 100 to 900 KB with keys, headers and null values as far as it goes, in all five compressions, with idempotence and `acks=all`. "Reads" means: each record of that writer byte for byte, in order, at dense offsets. "kill -9" means that the broker got it half-way, while this client wrote or read, and was started again.',
     exchangeTable(ours),
     ...remarks.map((remark) => `- ${remark}`),
@@ -110,13 +110,14 @@ function exchangeTable(results: readonly InteropResult[]): string {
       written.length > 0 ? "on" : "–",
       unique(written.flatMap(({ codecs }) => codecs ?? [])).join(" ") || "–",
       unique(killed).join(", ") || "–",
+      mine.some(({ kind }) => kind === "tour") ? "yes" : "–",
       mine.every(({ passed }) => passed) ? "passed" : "**failed**",
     ];
     return `| ${cells.join(" | ")} |`;
   });
   return [
-    "| client | version | language | writes | reads what wrote | idempotence | compressions | kill -9 | result |",
-    "|---|---|---|---|---|---|---|---|---|",
+    "| client | version | language | writes | reads what wrote | idempotence | compressions | kill -9 | first steps | result |",
+    "|---|---|---|---|---|---|---|---|---|---|",
     ...rows,
   ].join("\n");
 }
@@ -127,6 +128,11 @@ function adminTable(results: readonly InteropResult[]): string {
       `| ${client} | ${version} | ${what} | ${passed ? "passed" : "**failed**"} |`,
   );
   return ["| tool | version | what it did | result |", "|---|---|---|---|", ...rows].join("\n");
+}
+
+function runsOf(results: readonly InteropResult[]): string {
+  const runs = results.map(({ at, commit }) => `${at.slice(0, 10)} at commit \`${commit.slice(0, 12)}\``);
+  return unique(runs).join(", ");
 }
 
 const nameOf = ({ client, version }: InteropResult): string => `${client} ${version}`;

@@ -38,6 +38,11 @@ export interface Reader extends Client {
   read(exchange: Exchange): Promise<ReadBack>;
 }
 
+/** Does what a newcomer does first, with the client's default settings and its own admin client. */
+export interface Tourist extends Client {
+  tour(address: string, topic: string, timeoutMs: number): Promise<void>;
+}
+
 /** What goes over a command line is never null in the sets that are made for it. */
 export function textOf(bytes: Buffer | null): string {
   if (bytes === null) throw new Error("A key or header that is null cannot be written on a command line");

@@ -3,10 +3,11 @@
  * its snappy package, lz4-napi and Node's zstd. An idempotent KafkaJS producer is safe with one send per
  * partition at a time: it takes its sequence numbers back when a send fails.
  */
+import assert from "node:assert/strict";
 import { promisify } from "node:util";
 import { zstdCompress, zstdDecompress } from "node:zlib";
 import type { DataRecord } from "../data-set.ts";
-import { packageNamed, runWireProgram, writeInLots } from "./wire.ts";
+import { packageNamed, runWireProgram, tourSetting, writeInLots } from "./wire.ts";
 
 interface Codec {
   compress(encoder: { readonly buffer: Buffer }): Promise<Buffer>;
@@ -24,10 +25,35 @@ interface Producer {
   connect(): Promise<void>;
   send(options: {
     readonly topic: string;
-    readonly acks: -1;
-    readonly compression: number;
-    readonly messages: readonly Message[];
+    readonly acks?: -1;
+    readonly compression?: number;
+    readonly messages: readonly (Message | { readonly value: string })[];
   }): Promise<readonly { readonly partition: number; readonly baseOffset: string }[]>;
+  disconnect(): Promise<void>;
+}
+
+interface TopicSettings {
+  readonly resources: readonly {
+    readonly configEntries: readonly { configName: string; configValue: string }[];
+  }[];
+}
+
+interface Admin {
+  connect(): Promise<void>;
+  createTopics(options: {
+    readonly topics: readonly {
+      readonly topic: string;
+      readonly numPartitions: number;
+      readonly configEntries: readonly { readonly name: string; readonly value: string }[];
+    }[];
+  }): Promise<boolean>;
+  listTopics(): Promise<readonly string[]>;
+  describeConfigs(options: {
+    readonly includeSynonyms: boolean;
+    readonly resources: readonly { readonly type: number; readonly name: string }[];
+  }): Promise<TopicSettings>;
+  fetchTopicOffsets(topic: string): Promise<readonly { readonly offset: string }[]>;
+  deleteTopics(options: { readonly topics: readonly string[] }): Promise<void>;
   disconnect(): Promise<void>;
 }
 
@@ -36,10 +62,12 @@ const kafkajs = packageNamed("kafkajs") as {
     readonly clientId: string;
     readonly brokers: readonly string[];
     readonly logLevel: number;
-    readonly retry: { readonly retries: number; readonly maxRetryTime: number };
+    readonly retry?: { readonly retries: number; readonly maxRetryTime: number };
   }) => {
-    producer(options: { readonly idempotent: true; readonly maxInFlightRequests: number }): Producer;
+    producer(options?: { readonly idempotent: true; readonly maxInFlightRequests: number }): Producer;
+    admin(): Admin;
   };
+  readonly ConfigResourceTypes: Readonly<Record<"TOPIC", number>>;
   readonly CompressionTypes: Readonly<Record<"None" | "GZIP" | "Snappy" | "LZ4" | "ZSTD", number>>;
   readonly CompressionCodecs: Record<number, () => Codec>;
 };
@@ -75,6 +103,32 @@ await runWireProgram({
       return Number(sent[0]?.baseOffset ?? -1);
     });
     await producer.disconnect();
+  },
+
+  tour: async (address, topic) => {
+    const kafka = new kafkajs.Kafka({ clientId: "tour", brokers: [address], logLevel: 0 });
+    const admin = kafka.admin();
+    await admin.connect();
+    await admin.createTopics({ topics: [{ topic, numPartitions: 3, configEntries: [tourSetting] }] });
+    assert.ok((await admin.listTopics()).includes(topic));
+    const { resources } = await admin.describeConfigs({
+      includeSynonyms: true,
+      resources: [{ type: kafkajs.ConfigResourceTypes.TOPIC, name: topic }],
+    });
+    const found = resources[0]?.configEntries.find(({ configName }) => configName === tourSetting.name);
+    assert.equal(found?.configValue, tourSetting.value);
+    const producer = kafka.producer();
+    await producer.connect();
+    await producer.send({ topic, messages: [{ value: "one" }, { value: "two" }, { value: "three" }] });
+    await producer.disconnect();
+    const ends = await admin.fetchTopicOffsets(topic);
+    assert.equal(
+      ends.reduce((sum, { offset }) => sum + Number(offset), 0),
+      3,
+    );
+    await admin.deleteTopics({ topics: [topic] });
+    assert.ok(!(await admin.listTopics()).includes(topic));
+    await admin.disconnect();
   },
 });
 

@@ -2,11 +2,15 @@
  * @platformatic/kafka as writer and reader. Its consumer streams belong to a group; `Consumer.fetch` asks for
  * given partitions and offsets without one, and the package decodes what comes back.
  */
-import { packageNamed, runWireProgram, writeInLots } from "./wire.ts";
+import assert from "node:assert/strict";
+import { packageNamed, runWireProgram, tourSetting, writeInLots } from "./wire.ts";
 
-interface BaseOptions {
+interface Address {
   readonly clientId: string;
   readonly bootstrapBrokers: readonly string[];
+}
+
+interface BaseOptions extends Address {
   readonly retries: number;
   readonly retryDelay: number;
   readonly timeout: number;
@@ -22,8 +26,8 @@ interface Message {
 
 interface Producer {
   send(options: {
-    readonly compression: string;
-    readonly messages: readonly Message[];
+    readonly compression?: string;
+    readonly messages: readonly (Message | { readonly topic: string; readonly value: Buffer })[];
   }): Promise<{ readonly offsets?: readonly { readonly partition: number; readonly offset: bigint }[] }>;
   close(): Promise<void>;
 }
@@ -75,9 +79,38 @@ interface Consumer {
   close(): Promise<void>;
 }
 
-const { Producer, Consumer } = packageNamed("@platformatic/kafka") as {
-  readonly Producer: new (options: BaseOptions & { readonly idempotent: true }) => Producer;
+interface Admin {
+  createTopics(options: {
+    readonly topics: readonly string[];
+    readonly partitions: number;
+    readonly replicas: number;
+    readonly configs: readonly { readonly name: string; readonly value: string }[];
+  }): Promise<unknown>;
+  listTopics(): Promise<readonly string[]>;
+  describeConfigs(options: {
+    readonly resources: readonly {
+      readonly resourceType: number;
+      readonly resourceName: string;
+      readonly configurationKeys: readonly string[];
+    }[];
+  }): Promise<
+    readonly { readonly configs: readonly { readonly name: string; readonly value: string | null }[] }[]
+  >;
+  listOffsets(options: {
+    readonly topics: readonly {
+      readonly name: string;
+      readonly partitions: readonly { readonly partitionIndex: number; readonly timestamp: bigint }[];
+    }[];
+  }): Promise<readonly { readonly partitions: readonly { readonly offset: bigint }[] }[]>;
+  deleteTopics(options: { readonly topics: readonly string[] }): Promise<void>;
+  close(): Promise<void>;
+}
+
+const { Producer, Consumer, Admin, ConfigResourceTypes } = packageNamed("@platformatic/kafka") as {
+  readonly Producer: new (options: (BaseOptions & { readonly idempotent: true }) | Address) => Producer;
   readonly Consumer: new (options: BaseOptions & { readonly groupId: string }) => Consumer;
+  readonly Admin: new (options: Address) => Admin;
+  readonly ConfigResourceTypes: Readonly<Record<"TOPIC", number>>;
 };
 
 const baseOptions = (address: string): BaseOptions => ({
@@ -153,5 +186,36 @@ await runWireProgram({
         });
       }
     }
+  },
+
+  tour: async (address, topic) => {
+    const options = { clientId: "tour", bootstrapBrokers: [address] };
+    const admin = new Admin(options);
+    await admin.createTopics({ topics: [topic], partitions: 3, replicas: 1, configs: [tourSetting] });
+    assert.ok((await admin.listTopics()).includes(topic));
+    const [described] = await admin.describeConfigs({
+      resources: [
+        {
+          resourceType: ConfigResourceTypes.TOPIC,
+          resourceName: topic,
+          configurationKeys: [tourSetting.name],
+        },
+      ],
+    });
+    assert.equal(described?.configs[0]?.value, tourSetting.value);
+    const producer = new Producer(options);
+    const values = ["one", "two", "three"];
+    await producer.send({ messages: values.map((value) => ({ topic, value: Buffer.from(value) })) });
+    await producer.close();
+    const latest = -1n;
+    const partitions = [0, 1, 2].map((partitionIndex) => ({ partitionIndex, timestamp: latest }));
+    const [ends] = await admin.listOffsets({ topics: [{ name: topic, partitions }] });
+    assert.equal(
+      ends?.partitions.reduce((sum, { offset }) => sum + Number(offset), 0),
+      3,
+    );
+    await admin.deleteTopics({ topics: [topic] });
+    assert.ok(!(await admin.listTopics()).includes(topic));
+    await admin.close();
   },
 });

@@ -14,7 +14,11 @@ const lotBytes = 256_000;
 export interface WireProgram {
   produce(address: string, topic: string, path: string, acknowledged: Acknowledged): Promise<void>;
   consume?(address: string, topic: string, gathered: Gathered): Promise<void>;
+  tour(address: string, topic: string): Promise<void>;
 }
+
+/** The setting that a tour gives its topic. */
+export const tourSetting = { name: "retention.ms", value: "3600000" } as const;
 
 export async function runWireProgram(program: WireProgram): Promise<void> {
   const [action, address = "", topic = "", ...rest] = process.argv.slice(2);
@@ -27,6 +31,8 @@ export async function runWireProgram(program: WireProgram): Promise<void> {
     const gathered = new Gathered(Number(rest[0]));
     await program.consume(address, topic, gathered);
     gathered.print();
+  } else if (action === "tour") {
+    await program.tour(address, topic);
   } else {
     throw new Error(`Cannot read the arguments ${process.argv.slice(2).join(" ")}`);
   }
@@ -100,6 +106,55 @@ export class Gathered {
 function reportProgress(before: number, after: number): void {
   if (Math.floor(before / progressEvery) < Math.floor(after / progressEvery))
     console.log(`progress ${after}`);
+}
+
+/** Hands one record to the client; resolves with its offset when it is acknowledged. */
+export type SendRecord = (record: DataRecord) => Promise<number>;
+
+/** So many records are given to a client before the first is acknowledged. */
+const underWayMax = 10_000;
+
+/**
+ * For clients that gather batches themselves. The codec of a partition changes only when everything is
+ * acknowledged, since each codec has a producer of its own.
+ */
+export async function writeRecords(
+  path: string,
+  acknowledged: Acknowledged,
+  send: SendRecord,
+): Promise<void> {
+  const codecOf = new Map<number, number>();
+  let underWay = 0;
+  let failure: Error | undefined;
+  let wake = (): void => undefined;
+  const fallenTo = async (count: number): Promise<void> => {
+    while (underWay > count && failure === undefined) {
+      await new Promise<void>((resolve) => {
+        wake = resolve;
+      });
+    }
+    if (failure !== undefined) throw failure;
+  };
+  for await (const record of recordsOf({ path })) {
+    const { partition, codec } = record;
+    if ((codecOf.get(partition) ?? codec) !== codec) {
+      await fallenTo(0);
+      codecOf.clear();
+    }
+    codecOf.set(partition, codec);
+    await fallenTo(underWayMax);
+    underWay += 1;
+    send(record)
+      .then((offset) => acknowledged.add(partition, offset, 1))
+      .catch((error: unknown) => {
+        failure ??= error instanceof Error ? error : new Error(String(error));
+      })
+      .finally(() => {
+        underWay -= 1;
+        if (underWay === 0 || underWay === underWayMax - 1 || failure !== undefined) wake();
+      });
+  }
+  await fallenTo(0);
 }
 
 /** Sends records of one partition and one codec, and answers the offset of the first. */

@@ -1,6 +1,7 @@
 """Writes a data set with confluent-kafka (librdkafka), or reads a topic back: see wire.py."""
 
 from confluent_kafka import Consumer, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, OffsetSpec, ResourceType
 
 import wire
 
@@ -78,4 +79,23 @@ def consume(address: str, topic: str, gathered: wire.Gathered) -> None:
     consumer.close()
 
 
-wire.run(produce, consume)
+def tour(address: str, topic: str) -> None:
+    admin = AdminClient({"bootstrap.servers": address})
+    created = admin.create_topics([NewTopic(topic, num_partitions=3, config=wire.TOUR_SETTING)])
+    created[topic].result(30)
+    assert topic in admin.list_topics(timeout=30).topics
+    resource = ConfigResource(ResourceType.TOPIC, topic)
+    settings = admin.describe_configs([resource])[resource].result(30)
+    assert {name: settings[name].value for name in wire.TOUR_SETTING} == wire.TOUR_SETTING
+    producer = Producer({"bootstrap.servers": address})
+    for value in ("one", "two", "three"):
+        producer.produce(topic, value=value)
+    assert producer.flush(30) == 0
+    asked = {TopicPartition(topic, partition): OffsetSpec.latest() for partition in range(3)}
+    ends = [end.result(30).offset for end in admin.list_offsets(asked).values()]
+    assert sum(ends) == 3, ends
+    admin.delete_topics([topic])[topic].result(30)
+    assert topic not in admin.list_topics(timeout=30).topics
+
+
+wire.run(produce, consume, tour)

@@ -2,7 +2,8 @@
 
 import threading
 
-from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
+from kafka.admin import ConfigResource, ConfigResourceType, OffsetSpec
 
 import wire
 
@@ -78,4 +79,24 @@ def consume(address: str, topic: str, gathered: wire.Gathered) -> None:
     consumer.close()
 
 
-wire.run(produce, consume)
+def tour(address: str, topic: str) -> None:
+    admin = KafkaAdminClient(bootstrap_servers=address)
+    admin.create_topics({topic: {"num_partitions": 3, "configs": wire.TOUR_SETTING}})
+    assert topic in admin.list_topics()
+    described = admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic)])
+    settings = described["topic"][topic]
+    assert {name: settings[name]["value"] for name in wire.TOUR_SETTING} == wire.TOUR_SETTING
+    producer = KafkaProducer(bootstrap_servers=address)
+    for value in (b"one", b"two", b"three"):
+        producer.send(topic, value=value)
+    producer.flush(30)
+    producer.close()
+    asked = {TopicPartition(topic, partition): OffsetSpec.LATEST for partition in range(3)}
+    ends = [end.offset for end in admin.list_partition_offsets(asked).values()]
+    assert sum(ends) == 3, ends
+    admin.delete_topics([topic])
+    assert topic not in admin.list_topics()
+    admin.close()
+
+
+wire.run(produce, consume, tour)

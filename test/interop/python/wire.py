@@ -9,6 +9,8 @@ from typing import BinaryIO, Callable, Iterator, NamedTuple, Optional
 
 CODECS = ("none", "gzip", "snappy", "lz4", "zstd")
 PROGRESS_EVERY = 500
+# The setting that a tour gives its topic.
+TOUR_SETTING = {"retention.ms": "3600000"}
 
 Bytes = Optional[bytes]
 Headers = list[tuple[str, Bytes]]
@@ -96,6 +98,7 @@ def write(path: str, acks: Acks, send: Callable[[Record], None], flush: Callable
 def run(
     produce: Callable[[str, str, str, Acks], None],
     consume: Callable[[str, str, Gathered], None],
+    tour: Callable[[str, str], None],
 ) -> None:
     match sys.argv[1:]:
         case ["produce", address, topic, path, partitions]:
@@ -106,6 +109,8 @@ def run(
             gathered = Gathered(int(partitions))
             consume(address, topic, gathered)
             gathered.print()
+        case ["tour", address, topic]:
+            tour(address, topic)
         case others:
             raise SystemExit(f"cannot read the arguments {others}")
 

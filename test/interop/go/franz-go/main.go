@@ -11,7 +11,7 @@ import (
 )
 
 func main() {
-	wire.Main(wire.Program{Produce: produce, Consume: consume})
+	wire.Main(wire.Program{Produce: produce, Consume: consume, Tour: tour})
 }
 
 func codecs() []kgo.CompressionCodec {
@@ -102,6 +102,59 @@ func consume(address, topic string, gathered *wire.Gathered) error {
 				return err
 			}
 		}
+	}
+	return nil
+}
+
+func tour(address, topic string) error {
+	ctx := context.Background()
+	client, err := kgo.NewClient(kgo.SeedBrokers(address))
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	admin := kadm.NewClient(client)
+	value := wire.TourValue
+	if _, err := admin.CreateTopic(ctx, 3, 1, map[string]*string{wire.TourSetting: &value}, topic); err != nil {
+		return err
+	}
+	if topics, err := admin.ListTopics(ctx); err != nil || !topics.Has(topic) {
+		return fmt.Errorf("the topic is not listed: %v", err)
+	}
+	described, err := admin.DescribeTopicConfigs(ctx, topic)
+	if err != nil {
+		return err
+	}
+	for _, config := range described[0].Configs {
+		if config.Key == wire.TourSetting && config.MaybeValue() != value {
+			return fmt.Errorf("%s is %q", config.Key, config.MaybeValue())
+		}
+	}
+	for _, text := range []string{"one", "two", "three"} {
+		if err := client.ProduceSync(ctx, &kgo.Record{Topic: topic, Value: []byte(text)}).FirstErr(); err != nil {
+			return err
+		}
+	}
+	ends, err := admin.ListEndOffsets(ctx, topic)
+	if err != nil {
+		return err
+	}
+	var total int64
+	ends.Each(func(end kadm.ListedOffset) { total += end.Offset })
+	if total != 3 {
+		return fmt.Errorf("%d records after 3 were written", total)
+	}
+	if _, err := admin.DeleteTopic(ctx, topic); err != nil {
+		return err
+	}
+	// What one client has seen of a topic it remembers for some seconds.
+	other, err := kgo.NewClient(kgo.SeedBrokers(address))
+	if err != nil {
+		return err
+	}
+	defer other.Close()
+	if topics, err := kadm.NewClient(other).ListTopics(ctx); err != nil || topics.Has(topic) {
+		return fmt.Errorf("the topic is still listed: %v", err)
 	}
 	return nil
 }

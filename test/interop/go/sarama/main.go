@@ -12,7 +12,7 @@ import (
 )
 
 func main() {
-	wire.Main(wire.Program{Produce: produce, Consume: consume})
+	wire.Main(wire.Program{Produce: produce, Consume: consume, Tour: tour})
 }
 
 func codecs() []sarama.CompressionCodec {
@@ -149,4 +149,64 @@ func consumePartition(client sarama.Client, consumer sarama.Consumer, topic stri
 			}
 		}
 	}
+}
+
+// tour keeps sarama's own default version, which is an old one.
+func tour(address, topic string) error {
+	config := sarama.NewConfig()
+	config.Producer.Return.Successes = true // a SyncProducer asks for it
+	client, err := sarama.NewClient([]string{address}, config)
+	if err != nil {
+		return err
+	}
+	admin, err := sarama.NewClusterAdminFromClient(client)
+	if err != nil {
+		return err
+	}
+	defer admin.Close()
+	value := wire.TourValue
+	detail := &sarama.TopicDetail{NumPartitions: 3, ReplicationFactor: 1, ConfigEntries: map[string]*string{wire.TourSetting: &value}}
+	if err := admin.CreateTopic(topic, detail, false); err != nil {
+		return err
+	}
+	topics, err := admin.ListTopics()
+	if err != nil {
+		return err
+	}
+	if found := topics[topic].ConfigEntries[wire.TourSetting]; found == nil || *found != value {
+		return fmt.Errorf("the topic is listed with %v", topics[topic])
+	}
+	producer, err := sarama.NewSyncProducerFromClient(client)
+	if err != nil {
+		return err
+	}
+	for _, text := range []string{"one", "two", "three"} {
+		if _, _, err := producer.SendMessage(&sarama.ProducerMessage{Topic: topic, Value: sarama.StringEncoder(text)}); err != nil {
+			return err
+		}
+	}
+	if err := producer.Close(); err != nil {
+		return err
+	}
+	var total int64
+	for partition := range int32(3) {
+		end, err := client.GetOffset(topic, partition, sarama.OffsetNewest)
+		if err != nil {
+			return err
+		}
+		total += end
+	}
+	if total != 3 {
+		return fmt.Errorf("%d records after 3 were written", total)
+	}
+	if err := admin.DeleteTopic(topic); err != nil {
+		return err
+	}
+	if topics, err = admin.ListTopics(); err != nil {
+		return err
+	}
+	if _, found := topics[topic]; found {
+		return errors.New("the topic is still listed")
+	}
+	return nil
 }

@@ -23,7 +23,14 @@ const progressEvery = 500
 type Program struct {
 	Produce func(address, topic, path string, acks *Acks) error
 	Consume func(address, topic string, gathered *Gathered) error
+	Tour    func(address, topic string) error
 }
+
+// TourSetting and TourValue are what a tour gives its topic.
+const (
+	TourSetting = "retention.ms"
+	TourValue   = "3600000"
+)
 
 // Main runs the program with the arguments of the process and ends the process.
 func Main(program Program) {
@@ -60,6 +67,8 @@ func run(program Program, args []string) error {
 		}
 		gathered.print()
 		return nil
+	case len(args) == 3 && args[0] == "tour":
+		return program.Tour(args[1], args[2])
 	}
 	return fmt.Errorf("cannot read the arguments %q", args)
 }

@@ -1,0 +1,56 @@
+/** Our own client as writer and reader, as a user of `holdfast/client` has it. */
+import assert from "node:assert/strict";
+import { createClient } from "../../../src/entry/client.ts";
+import { codecs } from "../data-set.ts";
+import { runWireProgram, tourSetting, writeRecords } from "./wire.ts";
+
+await runWireProgram({
+  produce: async (address, topic, path, acknowledged) => {
+    await using client = createClient({ bootstrap: address, clientId: "interop" });
+    const producers = codecs.map((compression) => client.producer({ compression, lingerMs: 5 }));
+    await writeRecords(path, acknowledged, async ({ partition, codec, key, value, headers }) => {
+      const sent = await producers[codec]?.send({
+        topic,
+        partition,
+        key,
+        value,
+        headers: headers.map((header) => ({ key: header.name.toString(), value: header.value })),
+      });
+      return sent?.offset ?? -1;
+    });
+    for (const producer of producers) await producer.close();
+  },
+
+  consume: async (address, topic, gathered) => {
+    await using client = createClient({ bootstrap: address, clientId: "interop" });
+    const consumer = client.consumer({ topic, from: "start", until: "end" });
+    for await (const { partition, offset, key, value, headers } of consumer) {
+      const named = headers.map((header) => ({ name: Buffer.from(header.key), value: header.value }));
+      gathered.add(partition, offset, { key, value, headers: named });
+    }
+    await consumer.close();
+  },
+
+  tour: async (address, topic) => {
+    await using client = createClient({ bootstrap: address });
+    const admin = client.admin();
+    const { name, value: setting } = tourSetting;
+    await admin.createTopic({ topic, partitions: 3, configs: { [name]: setting } });
+    const isListed = async (): Promise<boolean> =>
+      (await admin.listTopics()).some((listed) => listed.name === topic);
+    assert.ok(await isListed());
+    const [described] = await admin.describeConfigs([{ topic }], { keys: [name] });
+    assert.equal(described?.entries[0]?.value, setting);
+    const producer = client.producer();
+    for (const value of ["one", "two", "three"]) await producer.send({ topic, value });
+    const ends = await admin.listOffsets(
+      [0, 1, 2].map((partition) => ({ topic, partition, at: "latest" as const })),
+    );
+    assert.equal(
+      ends.reduce((sum, { offset }) => sum + offset, 0),
+      3,
+    );
+    await admin.deleteTopic(topic);
+    assert.ok(!(await isListed()));
+  },
+});
