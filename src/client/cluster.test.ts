@@ -126,3 +126,19 @@ describe("the view of a cluster", () => {
     }
   });
 });
+
+describe("a refresh in the background", () => {
+  it("is one question, however often it is asked for while it is under way", async (test) => {
+    const broker = await aBroker(test);
+    await broker.createTopic("orders");
+    const cluster = aCluster(test, broker, { metadataMaxAgeMs: 1_000 });
+    await broker.scheduler.runUntil(cluster.topic("orders"));
+    await broker.scheduler.run({ untilMs: broker.scheduler.nowMs + 1_500 });
+    let rounds = 0;
+    cluster.onChange(() => rounds++);
+    // What is known is old: each look would like it to be newer.
+    for (let look = 0; look < 1_000; look++) cluster.peek("orders");
+    await broker.scheduler.run({ untilMs: broker.scheduler.nowMs + 500 });
+    assert.equal(rounds, 1);
+  });
+});

@@ -88,6 +88,7 @@ export class Cluster {
   readonly #listeners = new Set<() => void>();
   /** Why each topic that was asked for is not there. */
   readonly #absence = new Map<string, number>();
+  readonly #refreshing = new Set<string>();
   /** The round that has not begun yet. */
   #next: Round | null = null;
   #running: Promise<void> = Promise.resolve();
@@ -143,8 +144,12 @@ export class Cluster {
 
   /** Something that was learnt of the topic turned out to be wrong: asks again soon, without a promise. */
   refresh(name: string): void {
-    // The failure will be met by whoever needs the answer.
-    this.#ask(name, false).catch(() => undefined);
+    // While one is under way another would tell nothing more: who is not content asks again after it.
+    if (this.#refreshing.has(name)) return;
+    this.#refreshing.add(name);
+    const done = (): void => void this.#refreshing.delete(name);
+    // A failure will be met by whoever needs the answer.
+    this.#ask(name, false).then(done, done);
   }
 
   /** A leader that an answer named in passing (KIP-951). */
