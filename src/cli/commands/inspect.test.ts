@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { after, before, describe, it } from "node:test";
+import fc from "fast-check";
 import { RefusedError } from "../../base/errors.ts";
 import { startBroker } from "../../testing/test-broker.ts";
 import { connect, produce } from "../../testing/raw-client-fixture.ts";
@@ -154,6 +155,37 @@ describe("inspect", () => {
       inFrame.out,
       /^DAMAGE .*frame at byte 8192: entry 0, which claims to be orders-0 offsets 2 to 2: it fails its checksum$/m,
     );
+  });
+
+  it("ends with findings and never with an error, whatever bytes a file of each kind has become", async () => {
+    const files = [filesIn("store/seg")[0], filesIn("store/meta").at(-1), filesIn("wal").at(-1)] as string[];
+    const wholes = files.map((path) => readFileSync(path).subarray(0, 16 * 4096));
+    const change = fc.record({
+      at: fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true }),
+      bytes: fc.uint8Array({ minLength: 1, maxLength: 12 }),
+    });
+    await fc.assert(
+      fc.asyncProperty(
+        fc.nat({ max: files.length - 1 }),
+        fc.array(change, { minLength: 1, maxLength: 4 }),
+        fc.option(fc.double({ min: 0, max: 1, noNaN: true })),
+        async (kind, changes, end) => {
+          const bytes = Buffer.from(wholes[kind] as Buffer);
+          for (const { at, bytes: put } of changes)
+            bytes.set(
+              put.subarray(0, bytes.length - Math.floor(at * bytes.length)),
+              Math.floor(at * bytes.length),
+            );
+          const named = join(data, "copy", (files[kind] as string).slice(data.length + 1));
+          mkdirSync(dirname(named), { recursive: true });
+          writeFileSync(named, end === null ? bytes : bytes.subarray(0, Math.floor(end * bytes.length)));
+          const { out } = await run(named, { records: true });
+          assert.notEqual(out, "");
+        },
+      ),
+      { numRuns: 60 },
+    );
+    rmSync(join(data, "copy"), { recursive: true });
   });
 
   it("finds with --check what an overview does not read", async () => {
