@@ -55,6 +55,7 @@ export function fateOf(error: unknown): "not-written" | "unknown" {
 
 /** What the client advises to programs, as advice to people. */
 function forCommandLine({ code, message }: HoldfastError): string {
+  if (code === "DELIVERY") return message.replace("(deliveryTimeoutMs)", "(--timeout)");
   if (code !== "LOST_POSITION" && code !== "DAMAGED_RECORDS") return message;
   return message.replace(
     /; seek .*$/s,

@@ -1,4 +1,5 @@
 /** A topic that was made because somebody wrote to it: said, with what was perhaps meant, so that a typo does not go unseen. */
+import { HoldfastError } from "../base/errors.ts";
 import type { Client } from "../client/client.ts";
 import { similarNames } from "../client/similar-names.ts";
 import { paintFor, type Terminal } from "./terminal.ts";
@@ -23,17 +24,23 @@ export class TopicNews {
 
   async tell(terminal: Terminal): Promise<void> {
     if (this.#others === null) return;
-    const topics = await this.#client.admin().listTopics({ internal: true });
-    const partitions = topics.find(({ name }) => name === this.#topic)?.partitions;
-    if (partitions === undefined) return;
+    let partitions: number | undefined;
+    try {
+      const topics = await this.#client.admin().listTopics({ internal: true });
+      partitions = topics.find(({ name }) => name === this.#topic)?.partitions;
+    } catch (error) {
+      // The records are acknowledged, and that stays true; only the number of partitions is not known.
+      if (!(error instanceof HoldfastError)) throw error;
+    }
     const [near] = similarNames(this.#topic, this.#others);
-    const count = partitions === 1 ? "1 partition" : `${partitions} partitions`;
+    const count =
+      partitions === undefined ? "" : partitions === 1 ? ": 1 partition" : `: ${partitions} partitions`;
     const meant =
       near === undefined
         ? ""
         : ` Did you mean "${near}"? holdfast topic delete ${this.#topic} takes the new one back.`;
     await terminal.stderr.write(
-      `${paintFor(terminal.stderr, terminal.env)("dim", `topic "${this.#topic}" created: ${count}.${meant}`)}\n`,
+      `${paintFor(terminal.stderr, terminal.env)("dim", `topic "${this.#topic}" created${count}.${meant}`)}\n`,
     );
   }
 }

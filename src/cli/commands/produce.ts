@@ -56,7 +56,8 @@ export async function produce({ terminal, args, options }: Invocation<ProduceOpt
     stall.stop();
     abandoned = delivery.underWay > 0;
     await report.summary(delivery);
-    if (delivery.acknowledged > 0) await news.tell(terminal);
+    // Nobody is asked anything more when the broker has gone: what became of the records is what matters.
+    if (delivery.acknowledged > 0 && delivery.failure === null && !abandoned) await news.tell(terminal);
     return await verdict(terminal, source, delivery, end, report.output.failure);
   } finally {
     // After a second Ctrl-C nothing is waited for any more.
