@@ -83,7 +83,7 @@ function clientTables({ scale, results }: InteropResults): string {
   const remarks = unique(exchanges.flatMap(({ client, remark }) => (remark ? [`${client}: ${remark}`] : [])));
   return [
     `Scale "${scale}", the newest run of each case: ${runsOf(results)}. ${verdict}`,
-    'Every client writes records of 0 B to 2 KB and some of 100 to 900 KB with keys, headers and null values as far as it goes, in all five compressions, with idempotence and `acks=all`. "Reads" means: each record of that writer byte for byte, in order, at dense offsets. "kill -9" means that the broker got it half-way, while this client wrote or read, and was started again. \"First steps\" are those of a newcomer, with the client's default settings and its own admin client: create a topic with a setting, list and describe it, write three records, ask for the end offsets, delete it.',
+    'Every client writes records of 0 B to 2 KB and some of 100 to 900 KB with keys, headers and null values as far as it goes, in all five compressions, with idempotence and `acks=all`. "Reads" means: each record of that writer byte for byte, in order, at dense offsets. "kill -9" means that the broker got it half-way, while this client wrote or read, and was started again. "First steps" are those of a newcomer, with default settings and its own admin client: create a topic with a setting, list and describe it, write three records, ask for the end offsets, delete it.',
     exchangeTable(ours),
     ...remarks.map((remark) => `- ${remark}`),
     ...(kafkas.length === 0 ? [] : ["### Against Apache Kafka 4.3.0", exchangeTable(kafkas)]),
