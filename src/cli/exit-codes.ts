@@ -14,7 +14,7 @@ export const exitCodes = {
     code: 4,
     text: "Sent and not acknowledged: the broker may have taken it or not. Standard error says how many records.",
   },
-  interrupted: { code: 130, text: "Ctrl-C before everything that was asked for was done." },
+  interrupted: { code: 130, text: "Ctrl-C (or SIGTERM) before everything that was asked for was done." },
 } as const satisfies { readonly [name: string]: { readonly code: number; readonly text: string } };
 
 export type ExitCode = (typeof exitCodes)[keyof typeof exitCodes]["code"];

@@ -145,9 +145,9 @@ describe("holdfast produce", () => {
   });
 
   it("an answer that does not come in time leaves a fate unknown: exit code 4, and the number is said", async () => {
-    broker.faults.delay("Produce", 3_000);
+    broker.faults.delay("Produce", 6_000);
     try {
-      const { code, stdout, stderr } = await run(["produce", "orders", "lost", "--timeout", "400ms"]);
+      const { code, stdout, stderr } = await run(["produce", "orders", "lost", "--timeout", "1s"]);
       assert.deepEqual([code, stdout], [4, ""]);
       assert.match(stderr, /may or may not have been written/);
     } finally {
@@ -157,7 +157,7 @@ describe("holdfast produce", () => {
 
   it("a second Ctrl-C waits for nothing, and counts what is under way as unknown", async () => {
     await run(["topic", "create", "abandoned"]);
-    broker.faults.delay("Produce", 3_000);
+    broker.faults.delay("Produce", 6_000);
     try {
       const on = terminal(["a\n"], true);
       const running = run(["produce", "abandoned"], on);
@@ -173,42 +173,6 @@ describe("holdfast produce", () => {
     } finally {
       broker.faults.delay("Produce", 0);
     }
-  });
-
-  it("a broker that dies in the middle: every record given is in one of the numbers, and what was acknowledged is there", async () => {
-    await using mortal = await startBroker({ topics: ["many"] });
-    const lines = Array.from({ length: 200_000 }, (_none, index) => `${index}\n`);
-    const on = terminal([lines.join("")]);
-    const running = run(["produce", "many", "-b", mortal.address, "--timeout", "300ms"], on);
-    await mortal.waitFor({ topic: "many", count: 1 });
-    await mortal.crash();
-    const { code, stderr } = await running;
-    assert.ok(code === 4 || code === 1 || code === 3, `${code} ${stderr}`);
-    assert.doesNotMatch(stderr, /deliveryTimeoutMs/);
-    const numbers = /^Of ([\d,]+) records: (.*); nothing behind them was sent\.$/m.exec(stderr);
-    const count = (text: string | undefined): number => Number((text ?? "0").replaceAll(",", ""));
-    const fates = Array.from(
-      (numbers?.[2] ?? "").matchAll(/([\d,]+) (?:not )?(?:acknowledged|written)/g),
-      ([, n]) => count(n),
-    );
-    assert.equal(
-      fates.reduce((sum, each) => sum + each, 0),
-      count(numbers?.[1]),
-    );
-    await mortal.restart();
-    const stored = (await mortal.records("many")).map(({ value }) => value);
-    assert.ok(stored.length >= (fates[0] ?? 0) && stored.length > 0);
-    assert.ok(stored.every((value, index) => value === String(index)));
-  });
-
-  it("a topic that is not there and may not be made is a sentence that says what was perhaps meant", async () => {
-    await using strict = await startBroker({
-      topics: ["orders"],
-      settings: { "auto.create.topics.enable": "false" },
-    });
-    const { code, stdout, stderr } = await run(["produce", "ordes", "x", "-b", strict.address]);
-    assert.deepEqual([code, stdout], [1, ""]);
-    assert.match(stderr, /There is no topic "ordes" at .* Did you mean "orders"\?\n$/);
   });
 
   it("whoever reads its output may leave: the records are sent all the same", async () => {
