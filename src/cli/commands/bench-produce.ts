@@ -15,6 +15,7 @@ import { Delivery, inFlightRecordsMax } from "../delivery.ts";
 import { type ExitCode, exitCodes } from "../exit-codes.ts";
 import { Measurement, tellFigures } from "../measurement.ts";
 import { Pace } from "../pace.ts";
+import { formatCount } from "../table.ts";
 
 const recordsDefault = 100_000;
 
@@ -54,7 +55,7 @@ export async function benchProduce({ terminal, options }: Invocation<SendingOpti
     await tellFigures(terminal, options, measurement.figures("produce", topic), "acknowledged after");
     if (!Number.isFinite(rateOf(options)) && options.csv !== true && options.json !== true) {
       await terminal.stderr.write(
-        `These times include waiting behind up to ${inFlightRecordsMax} records; with --rate N they do not.\n`,
+        `These times include waiting behind up to ${formatCount(inFlightRecordsMax)} records; with --rate N they do not.\n`,
       );
     }
     return interrupt.happened ? exitCodes.interrupted.code : exitCodes.done.code;

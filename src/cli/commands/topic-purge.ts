@@ -13,6 +13,6 @@ export async function topicPurge({
   await using client = connect(options, terminal);
   const { partitions } = await client.admin().describeTopic(topic);
   throw new RefusedError(
-    `Nothing was deleted: Holdfast does not offer DeleteRecords yet. To begin anew, run holdfast topic delete ${topic}, and then holdfast topic create ${topic} --partitions ${partitions.length}; to let records go by age or size, set retention.ms or retention.bytes with holdfast topic alter.`,
+    `Nothing was deleted: this program cannot ask for DeleteRecords yet, and a broker of Holdfast does not offer it. To begin anew, run holdfast topic delete ${topic}, and then holdfast topic create ${topic} --partitions ${partitions.length}; to let records go by age or size, set retention.ms or retention.bytes with holdfast topic alter.`,
   );
 }

@@ -37,7 +37,8 @@ export async function topicSegments({
       path,
     ]),
   );
-  const note = "The protocol tells bytes, not segments: holdfast inspect DIRECTORY shows each of them.";
+  const note =
+    "The protocol tells bytes, not segments: beside a broker of Holdfast, holdfast inspect DIRECTORY shows each of them.";
   await terminal.stdout.write(`${table}\n${paintFor(terminal.stdout, terminal.env)("dim", note)}\n`);
   return exitCodes.done.code;
 }
