@@ -64,6 +64,18 @@ export class Acknowledged {
       throw new Error(`Partition ${partition}: acknowledged at ${firstOffset} where ${due} was due`);
     }
     this.#nextOffsets[partition] = firstOffset + recordCount;
+    this.#took(recordCount);
+  }
+
+  /** Where acknowledgements may be told in another order than that of the records. */
+  addInAnyOrder(partition: number, offset: number, due: number): void {
+    if (offset !== due) {
+      throw new Error(`Partition ${partition}: acknowledged at ${offset} what was sent as number ${due}`);
+    }
+    this.#took(1);
+  }
+
+  #took(recordCount: number): void {
     const before = this.#count;
     this.#count += recordCount;
     reportProgress(before, this.#count);
@@ -124,6 +136,7 @@ export async function writeRecords(
   send: SendRecord,
 ): Promise<void> {
   const codecOf = new Map<number, number>();
+  const sentTo = new Map<number, number>();
   let underWay = 0;
   let failure: Error | undefined;
   let wake = (): void => undefined;
@@ -144,8 +157,10 @@ export async function writeRecords(
     codecOf.set(partition, codec);
     await fallenTo(underWayMax);
     underWay += 1;
+    const due = sentTo.get(partition) ?? 0;
+    sentTo.set(partition, due + 1);
     send(record)
-      .then((offset) => acknowledged.add(partition, offset, 1))
+      .then((offset) => acknowledged.addInAnyOrder(partition, offset, due))
       .catch((error: unknown) => {
         failure ??= error instanceof Error ? error : new Error(String(error));
       })
