@@ -22,7 +22,12 @@ export function parseKeys(keys: readonly string[]): readonly string[] {
 }
 
 function splitList(list: string): readonly string[] {
-  return [...list.matchAll(/([^=,]+=)(?:\[([^\]]*)\]|([^,]*))(?:,|$)/g)].map(
-    ([, key, bracketed, plain]) => `${key}${bracketed ?? plain ?? ""}`,
-  );
+  const found = [...list.matchAll(/([^=,]+=)(?:\[([^\]]*)\]|([^,[]*))(?:,|$)/g)];
+  // What fits no pair must not be overlooked.
+  if (found.reduce((length, [all]) => length + all.length, 0) !== list.length || found.length === 0) {
+    throw new UsageError(
+      `--add-config needs KEY=VALUE,KEY=VALUE, with brackets around a value that has commas, not "${list}".`,
+    );
+  }
+  return found.map(([, key, bracketed, plain]) => `${key}${bracketed ?? plain ?? ""}`);
 }
