@@ -4,12 +4,12 @@
  * the next start quicker.
  */
 import { resolve } from "node:path";
-import v8 from "node:v8";
 import { HoldfastError, RefusedError } from "../../base/errors.ts";
 import { Broker } from "../../broker/broker.ts";
 import { BrokerConfig, isBrokerSetting } from "../../broker/config.ts";
 import { health } from "../../http/health.ts";
 import { metrics } from "../../http/metrics.ts";
+import { watchGarbage } from "../../io/garbage-watch.ts";
 import { systemClock } from "../../io/clock.ts";
 import { loadNativeCrc32c } from "../../io/crc32c-native.ts";
 import { type DirectoryLock, lockDirectory } from "../../io/directory-lock.ts";
@@ -48,17 +48,8 @@ function refusal(error: unknown): { readonly code: number; readonly sentence: st
   return { code: 1, sentence: error instanceof Error ? (error.stack ?? error.message) : String(error) };
 }
 
-/**
- * Buffers lie outside V8's heap, which by default answers each few megabytes of them with a collection of the
- * whole heap: half of the processor's time under load. Counted as a part of the heap they are given the room
- * that a heap of their size has.
- */
-function accountForBuffers(): void {
-  v8.setFlagsFromString("--external-memory-accounted-in-global-limit");
-}
-
 async function serve(options: StartOptions, terminal: boolean): Promise<void> {
-  accountForBuffers();
+  watchGarbage();
   const data = resolve(options.data);
   // Under Kafka's name, for those who ask where the broker keeps its logs.
   const config = new BrokerConfig(new Map([...options.settings, ["log.dirs", data]]));
