@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import fc from "fast-check";
-import { crc32c, crc32cScript } from "./crc32c.ts";
+import { crc32c, crc32cJoin, crc32cScript } from "./crc32c.ts";
 
 const ascending = Uint8Array.from({ length: 32 }, (_, at) => at);
 
@@ -49,6 +49,22 @@ describe("CRC-32C", () => {
         const part = bytes.subarray(start, start + length);
         assert.equal(crc32cScript(part), crc32cScript(Uint8Array.from(part)));
       }
+    }
+  });
+});
+
+describe("joined checksums", () => {
+  it("are those of the joined bytes", () => {
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 300 }), fc.uint8Array({ maxLength: 300 }), (a, b) => {
+        assert.equal(crc32cJoin(crc32c(a), crc32c(b), b.byteLength), crc32c(Buffer.concat([a, b])));
+      }),
+    );
+    const long = Uint8Array.from({ length: 200_003 }, (_, at) => (at * 7919) & 0xff);
+    for (const cut of [0, 1, 21, 65_536, 200_002, 200_003]) {
+      const a = long.subarray(0, cut);
+      const b = long.subarray(cut);
+      assert.equal(crc32cJoin(crc32c(a), crc32c(b), b.byteLength), crc32c(long));
     }
   });
 });

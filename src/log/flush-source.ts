@@ -10,6 +10,8 @@ import type { FlushRow } from "./segment-ref.ts";
 /** One record batch as stored; a `WalEntry` is one. */
 export interface SegmentBatch {
   readonly payload: Uint8Array;
+  /** CRC32C of the payload, where it is known already. */
+  readonly payloadChecksum?: number | undefined;
   readonly baseOffset: Offset;
   /** How many offsets it takes. */
   readonly count: number;

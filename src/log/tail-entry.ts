@@ -53,6 +53,8 @@ export class TailEntry implements WalEntry {
   readonly walNumber: number;
   /** Set once, before the WAL gets the entry: a copy may take the place of a slice of a request. */
   payload: Uint8Array;
+  /** CRC32C of the payload; undefined: nobody has vouched for the batch's own. */
+  payloadChecksum: number | undefined = undefined;
   /** End of the WAL frame that holds it; infinite until that is durable, 0 when it comes from an older WAL. */
   walEnd: WalPosition = walPosition(Infinity);
   /** What it adds to the memory budget. */

@@ -133,8 +133,8 @@ export class FileWal implements Wal {
     assert(entries.length > 0, "an append has entries");
     const checksums: number[] = [];
     let bytes = 0;
-    for (const { payload } of entries) {
-      checksums.push(crc32c(payload));
+    for (const { payload, payloadChecksum } of entries) {
+      checksums.push(payloadChecksum ?? crc32c(payload));
       bytes += payload.byteLength;
     }
     this.#appended += entries.length;

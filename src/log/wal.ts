@@ -43,6 +43,8 @@ export interface WalEntry {
    */
   readonly appendedMs: number;
   readonly payload: Uint8Array;
+  /** CRC32C of the payload, where the author knows it already. */
+  readonly payloadChecksum?: number | undefined;
 }
 
 /** Entries that became durable together: one frame, one sync. */
