@@ -71,6 +71,21 @@ export function describeDisk(name: string, make: () => Promise<Disk>): void {
         assert.equal(textOf(await file.read(0, 3)), "abc");
       }));
 
+    it("reads into the beginning of memory that it is given, and may answer with its own", () =>
+      withFile(async (file) => {
+        await file.write(0, [bytesOf("abcdef")]);
+        const into = new Uint8Array(8);
+        for (const [position, length, expected] of [
+          [1, 3, "bcd"],
+          [4, 3, "ef"],
+          [9, 3, ""],
+        ] as const) {
+          const bytes = await file.read(position, length, into);
+          assert.equal(textOf(bytes), expected);
+          assert.ok(bytes.buffer !== into.buffer || bytes.byteOffset === 0);
+        }
+      }));
+
     it("writes more than a thousand chunks and more than a few mebibytes at once", () =>
       withFile(async (file) => {
         const chunks: Uint8Array[] = [];

@@ -64,8 +64,11 @@ export interface Disk {
 export interface DiskFile {
   readonly path: string;
   size(): Promise<number>;
-  /** A fresh array; shorter than `length` only at the end of the file. */
-  read(position: number, length: number): Promise<Uint8Array>;
+  /**
+   * An array that is shorter than `length` only at the end of the file: a fresh one, or the beginning of
+   * `into`, which has at least that length and may be filled with anything until this settles.
+   */
+  read(position: number, length: number, into?: Uint8Array): Promise<Uint8Array>;
   /** Writes all bytes or rejects; on rejection any part may have been written. The chunks must not change meanwhile. */
   write(position: number, chunks: readonly Uint8Array[]): Promise<void>;
   /**
@@ -80,8 +83,15 @@ export interface DiskFile {
 
 /** Immutable named objects. Names never get other content; there is no overwriting put. */
 export interface ObjectStore {
-  /** The object, or the part [start, start + length) of it (shorter at its end); null when absent. */
-  get(key: string, range?: { readonly start: number; readonly length: number }): Promise<Uint8Array | null>;
+  /**
+   * The object, or the part [start, start + length) of it (shorter at its end); null when absent. A part
+   * may be put into the beginning of `into`, which is at least as long.
+   */
+  get(
+    key: string,
+    range?: { readonly start: number; readonly length: number },
+    into?: Uint8Array,
+  ): Promise<Uint8Array | null>;
   /**
    * Creates the object whole and durable, or finds that one exists. A rejection means the outcome is
    * unknown, unless it is a `DiskError` with ENOSPC, after which nothing was created.
@@ -127,6 +137,11 @@ export interface Socket {
   /** Set once, before data can arrive. Data arrays are filled again after the call: who keeps bytes copies them. */
   open(events: {
     onData(bytes: Uint8Array): void;
+    /**
+     * Where the bytes that follow may be put at once, a large request's for example; null: anywhere. What is
+     * given here and filled is told to `onData` as a part of it, and is not filled again.
+     */
+    room?(): Uint8Array | null;
     /** The peer will send nothing more; it may still read answers. */
     onEnd(): void;
     /** Everything written so far has left the process's buffers. */

@@ -65,7 +65,7 @@ export class Broker {
   readonly services: Services;
   /** What recovery found. */
   readonly recovery: RecoverySummary;
-  readonly store: ObjectStore;
+  readonly store: DirectoryStore;
   readonly #flusher: Flusher;
   readonly #housekeeping: Housekeeping;
   readonly #connections: Connections;
@@ -143,6 +143,7 @@ export class Broker {
     await this.#flusher.close();
     if (this.#failure.cause === null) await this.services.wal.close();
     await this.services.journal.close();
+    this.store.close();
     this.services.diskFloor.stop();
   }
 
@@ -170,7 +171,7 @@ class Failure {
 
 interface Rooms {
   readonly services: Services;
-  readonly store: ObjectStore;
+  readonly store: DirectoryStore;
   readonly recovery: RecoverySummary;
   readonly flusher: Flusher;
   readonly housekeeping: Housekeeping;

@@ -4,6 +4,7 @@ import fc from "fast-check";
 import { AssertionFailure } from "../base/assert.ts";
 import { Budget } from "../base/budget.ts";
 import type { Clock, Logger, Meter, Socket } from "../base/ports.ts";
+import { lend, ReusedMemory } from "../base/reused-memory.ts";
 import { api } from "../protocol/api.ts";
 import { ErrorCode } from "../protocol/errors.ts";
 import { decodeCorrelationId, decodeResponse, encodeRequest } from "../protocol/frame.ts";
@@ -33,7 +34,7 @@ interface EchoResponse extends EchoRequest {
   readonly throttleTimeMs: number;
 }
 const noLoad = new Uint8Array(0);
-const echoOf = (request: EchoRequest, load = noLoad): EchoResponse => ({
+const echoOf = (request: EchoRequest, load: Uint8Array = noLoad): EchoResponse => ({
   number: request.number,
   throttleTimeMs: 0,
   load,
@@ -464,6 +465,36 @@ describe("what a client can make us hold", () => {
     socket.drain();
     assert.equal(socket.paused, false);
     assert.deepEqual(socket.answers, sequence(100));
+  });
+
+  it("lent memory is given back when everything has left, and never while a slow client still reads", async () => {
+    const memory = new ReusedMemory(1 << 20);
+    const { connect } = world({
+      decide: (asked) => {
+        const loan = memory.take(4096);
+        assert.ok(loan !== null);
+        loan.hold();
+        const part = loan.bytes.subarray(0, 3000);
+        lend(part, loan);
+        return echoOf(asked, part);
+      },
+    });
+    const socket = connect();
+    socket.reads = false;
+    socket.send(request(1));
+    await settled();
+    socket.send(request(2));
+    await settled();
+    assert.equal(socket.writes.length, 2);
+    assert.equal(memory.freeBytes, 0);
+    socket.drain();
+    assert.equal(memory.freeBytes, 2 * 4096);
+    socket.send(request(3));
+    await settled();
+    const freeBytes = memory.freeBytes;
+    socket.destroy();
+    socket.drain();
+    assert.equal(memory.freeBytes, freeBytes, "of what a connection held that was cut, nothing is known");
   });
 
   it("no more requests than the bound are begun, also when they come all at once", async () => {

@@ -7,6 +7,7 @@
 import { AssertionFailure } from "../base/assert.ts";
 import type { Budget } from "../base/budget.ts";
 import type { Socket } from "../base/ports.ts";
+import { giveBack, isLent } from "../base/reused-memory.ts";
 import type { ConnectionFacts } from "./context.ts";
 import { bytesOf, type Call, type Dispatch, isPeerFault } from "./dispatch.ts";
 import { type FrameFault, FrameReader } from "../protocol/frame-reader.ts";
@@ -45,6 +46,9 @@ interface Slot {
 
 const noAnswer: readonly Uint8Array[] = [];
 
+/** Of lent memory that may have left; beyond it is left to the collector, as with a client that never lets us pause. */
+const leavingBytesMax = 64 * 1024 * 1024;
+
 export class Connection implements ConnectionFacts, BudgetedReader {
   readonly principal = "User:ANONYMOUS";
   readonly listenerName: string;
@@ -66,6 +70,9 @@ export class Connection implements ConnectionFacts, BudgetedReader {
   #preparing = false;
   #outgoing: Uint8Array[] = [];
   #outgoingBytes = 0;
+  /** Lent memory among what was written since the socket was last empty. */
+  #leaving: Uint8Array[] = [];
+  #leavingBytes = 0;
   /** Answers that wait for earlier ones. */
   #settledBytes = 0;
   #chargedAnswers = 0;
@@ -96,12 +103,14 @@ export class Connection implements ConnectionFacts, BudgetedReader {
     this.#owner.budget.join(this);
     this.#socket.open({
       onData: (bytes) => this.#onData(bytes),
+      room: () => this.#input.room,
       onEnd: () => {
         this.#peerEnded = true;
         this.#pump();
       },
       onDrain: () => {
         this.activeMs = this.#owner.nowMs();
+        this.#giveBackWhatLeft();
         this.#accountAnswers();
         this.#pump();
         this.#flush();
@@ -273,6 +282,7 @@ export class Connection implements ConnectionFacts, BudgetedReader {
       const chunks = this.#outgoing;
       this.#outgoing = [];
       this.#outgoingBytes = 0;
+      this.#noteLent(chunks);
       this.#socket.write(chunks);
       this.#accountAnswers();
     }
@@ -282,6 +292,28 @@ export class Connection implements ConnectionFacts, BudgetedReader {
     }
     if (this.#frames.length > 0) this.#pump();
     else this.#settleReading();
+  }
+
+  #noteLent(chunks: readonly Uint8Array[]): void {
+    for (const chunk of chunks) {
+      if (!isLent(chunk)) continue;
+      this.#leaving.push(chunk);
+      this.#leavingBytes += chunk.byteLength;
+    }
+    if (this.#leavingBytes > leavingBytesMax) this.#forgetLent();
+  }
+
+  /** Only an empty socket reads nothing any more; one that was closed says nothing of what the kernel still has. */
+  #giveBackWhatLeft(): void {
+    if (this.#closed || this.#leavingBytes === 0 || this.#socket.pendingBytes > 0) return;
+    const left = this.#leaving;
+    this.#forgetLent();
+    for (const chunk of left) giveBack(chunk);
+  }
+
+  #forgetLent(): void {
+    this.#leaving = [];
+    this.#leavingBytes = 0;
   }
 
   /** Reads exactly when no bound is reached. */
@@ -336,6 +368,7 @@ export class Connection implements ConnectionFacts, BudgetedReader {
     if (this.#closed) return;
     this.#closed = true;
     this.#outgoing = [];
+    this.#forgetLent();
     this.#frames = [];
     this.#accountAnswers();
     this.#owner.budget.leave(this, this.#heldBytes, this.#workingBytes);

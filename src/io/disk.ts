@@ -231,8 +231,9 @@ class DirectoryFile implements DiskFile {
     return found.size;
   }
 
-  async read(position: number, length: number): Promise<Uint8Array> {
-    const bytes = new Uint8Array(Buffer.allocUnsafeSlow(length).buffer, 0, length);
+  async read(position: number, length: number, into?: Uint8Array): Promise<Uint8Array> {
+    const bytes =
+      into?.subarray(0, length) ?? new Uint8Array(Buffer.allocUnsafeSlow(length).buffer, 0, length);
     let filled = 0;
     while (filled < length) {
       const count = await this.#run(() =>

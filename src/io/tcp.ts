@@ -154,8 +154,11 @@ const plainAddress = (address: string | undefined): string => (address ?? "").re
 
 /** Where a socket's bytes go (`onread` of node:net). */
 class Reading {
-  readonly buffer = received;
   onData: (bytes: Uint8Array) => void = () => undefined;
+  room: () => Uint8Array | null = () => null;
+
+  /** Asked by Node before the first read, and after each for the next. */
+  readonly buffer = (): Uint8Array => this.room() ?? received;
 
   readonly callback = (count: number, buffer: Uint8Array): boolean => {
     this.onData(buffer.subarray(0, count));
@@ -205,7 +208,10 @@ class TcpSocket implements Socket {
 
   open(events: Parameters<Socket["open"]>[0]): void {
     if (this.#reading === null) this.#socket.on("data", (bytes: Buffer) => events.onData(bytes));
-    else this.#reading.onData = (bytes) => events.onData(bytes);
+    else {
+      this.#reading.onData = (bytes) => events.onData(bytes);
+      this.#reading.room = () => events.room?.() ?? null;
+    }
     this.#socket.resume();
     this.#socket.on("end", () => events.onEnd());
     this.#onWritten = () => {

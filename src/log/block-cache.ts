@@ -3,6 +3,7 @@
  * with one read share one buffer, and a slice keeps its whole buffer alive: so a buffer is the unit that
  * is counted and evicted, never a block. Only bytes that passed their checksum may be put in.
  */
+import type { Loan } from "../base/reused-memory.ts";
 
 /** A map with a bound in bytes. */
 export class ByteLru<V> {
@@ -55,6 +56,8 @@ export class ByteLru<V> {
 /** The blocks of one range read. */
 interface Extent {
   readonly key: string;
+  /** Whose memory it is; held for as long as the blocks are here. */
+  readonly loan: Loan | null;
   readonly blockKeys: readonly string[];
 }
 
@@ -83,8 +86,8 @@ export class BlockCache {
     return this.#misses;
   }
 
-  /** `start` is the block's first byte in the object. */
-  get(object: string, start: number): Uint8Array | undefined {
+  /** `start` is the block's first byte in the object. Who keeps the bytes beyond this turn holds the loan. */
+  get(object: string, start: number): { readonly bytes: Uint8Array; readonly loan: Loan | null } | undefined {
     const found = this.#blocks.get(blockKey(object, start));
     if (found === undefined) {
       this.#misses++;
@@ -92,7 +95,7 @@ export class BlockCache {
     }
     this.#hits++;
     this.#extents.get(found.extent.key);
-    return found.bytes;
+    return { bytes: found.bytes, loan: found.extent.loan };
   }
 
   has(object: string, start: number): boolean {
@@ -104,15 +107,18 @@ export class BlockCache {
     object: string,
     bufferBytes: number,
     blocks: readonly { readonly start: number; readonly bytes: Uint8Array }[],
+    loan: Loan | null = null,
   ): void {
     if (blocks.length === 0) return;
     const extent: Extent = {
       key: String(this.#reads++),
+      loan,
       blockKeys: blocks.map(({ start }) => blockKey(object, start)),
     };
     for (const [i, { bytes }] of blocks.entries()) {
       this.#blocks.set(extent.blockKeys[i] as string, { extent, bytes });
     }
+    loan?.hold();
     this.#extents.put(extent.key, extent, bufferBytes);
   }
 
@@ -120,6 +126,7 @@ export class BlockCache {
     for (const key of extent.blockKeys) {
       if (this.#blocks.get(key)?.extent === extent) this.#blocks.delete(key);
     }
+    extent.loan?.release();
   }
 }
 

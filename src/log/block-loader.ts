@@ -8,6 +8,7 @@ import { crc32c } from "../base/crc32c.ts";
 import { DamageError } from "../base/errors.ts";
 import type { Offset } from "../base/ids.ts";
 import type { ObjectStore } from "../base/ports.ts";
+import { type Loan, ReusedMemory } from "../base/reused-memory.ts";
 import { BlockCache } from "./block-cache.ts";
 import {
   type Block,
@@ -24,20 +25,34 @@ const rangeBytesMax = 1024 * 1024;
 /** Bytes that may be on their way from the store at the same time. */
 const loadingBytesMax = 32 * 1024 * 1024;
 
-export type LoadedBlock =
-  | { readonly kind: "good"; readonly bytes: Uint8Array }
-  | { readonly kind: "damaged"; readonly error: DamageError };
+export interface GoodBlock {
+  readonly kind: "good";
+  readonly bytes: Uint8Array;
+  /** Held once for whoever loads the block; null: the memory is not used again. */
+  readonly loan: Loan | null;
+}
+
+export type LoadedBlock = GoodBlock | { readonly kind: "damaged"; readonly error: DamageError };
+
+/** One read of neighbours that is under way. */
+interface RangeRead {
+  readonly blocks: Promise<ReadonlyMap<number, LoadedBlock>>;
+  /** How many blocks of it are waited for. */
+  readonly awaited: { count: number };
+}
 
 export class BlockLoader {
   readonly #store: ObjectStore;
   readonly cache: BlockCache;
   readonly #loading = new Budget(loadingBytesMax);
   /** By object and start of the block. */
-  readonly #inFlight = new Map<string, Promise<ReadonlyMap<number, LoadedBlock>>>();
+  readonly #inFlight = new Map<string, RangeRead>();
+  readonly #memory: ReusedMemory;
 
   constructor(store: ObjectStore, cacheBytesMax: number) {
     this.#store = store;
     this.cache = new BlockCache(cacheBytesMax);
+    this.#memory = new ReusedMemory(cacheBytesMax);
   }
 
   /** Bytes on their way from the store. */
@@ -45,7 +60,7 @@ export class BlockLoader {
     return this.#loading.used;
   }
 
-  /** Blocks [first, end) of the footer, in order. Throws `ObjectGoneError` and what the store throws. */
+  /** Blocks [first, end) of the footer, in order, each held once for the caller. Throws `ObjectGoneError` and what the store throws. */
   async load(
     identity: SectionIdentity,
     ref: SegmentRef,
@@ -58,13 +73,16 @@ export class BlockLoader {
     const reads: Promise<ReadonlyMap<number, LoadedBlock>>[] = [];
     for (let i = first; i < end; i++) {
       const block = footer.blocks[i] as Block;
-      const bytes = this.cache.get(ref.object, blockPosition(ref, block));
-      if (bytes !== undefined) {
-        blocks[i - first] = { kind: "good", bytes };
+      const cached = this.cache.get(ref.object, blockPosition(ref, block));
+      if (cached !== undefined) {
+        cached.loan?.hold();
+        blocks[i - first] = { kind: "good", ...cached };
         continue;
       }
+      const range = this.#inFlight.get(keyOf(ref, block)) ?? this.#startRange(identity, ref, footer, i, end);
+      range.awaited.count++;
       missing.push(i);
-      reads.push(this.#inFlight.get(keyOf(ref, block)) ?? this.#startRange(identity, ref, footer, i, end));
+      reads.push(range.blocks);
     }
     for (const [i, read] of (await Promise.all(reads)).entries()) {
       const index = missing[i] as number;
@@ -80,7 +98,7 @@ export class BlockLoader {
     footer: SegmentFooter,
     first: number,
     endMax: number,
-  ): Promise<ReadonlyMap<number, LoadedBlock>> {
+  ): RangeRead {
     let end = first;
     let length = 0;
     while (end < endMax) {
@@ -92,39 +110,53 @@ export class BlockLoader {
       length += block.bytes;
       end++;
     }
-    const keys = footer.blocks.slice(first, end).map((block) => keyOf(ref, block));
-    const reading = this.#readRange(identity, ref, footer, { first, end, length }).finally(() => {
-      for (const key of keys) this.#inFlight.delete(key);
-    });
-    for (const key of keys) this.#inFlight.set(key, reading);
-    return reading;
+    const awaited = { count: 0 };
+    const blocks = this.#readRange(identity, ref, footer, { first, end, length, awaited });
+    const range: RangeRead = { blocks, awaited };
+    for (const block of footer.blocks.slice(first, end)) this.#inFlight.set(keyOf(ref, block), range);
+    return range;
   }
 
   async #readRange(
     identity: SectionIdentity,
     ref: SegmentRef,
     footer: SegmentFooter,
-    range: { readonly first: number; readonly end: number; readonly length: number },
+    range: {
+      readonly first: number;
+      readonly end: number;
+      readonly length: number;
+      readonly awaited: RangeRead["awaited"];
+    },
   ): Promise<ReadonlyMap<number, LoadedBlock>> {
-    const { first, end, length } = range;
+    const { first, end, length, awaited } = range;
     await this.#loading.take(length);
     try {
       const begin = footer.blocks[first] as Block;
-      const bytes = await this.#store.get(ref.object, { start: blockPosition(ref, begin), length });
+      const taken = this.#memory.take(length);
+      const place = { start: blockPosition(ref, begin), length };
+      const bytes = await this.#store.get(ref.object, place, taken?.bytes);
       if (bytes === null) throw goneError(identity, ref);
+      // A store need not use what it is offered.
+      const loan = bytes.buffer === taken?.bytes.buffer ? taken : null;
       const loaded = new Map<number, LoadedBlock>();
       const good: { start: number; bytes: Uint8Array }[] = [];
       for (let i = first; i < end; i++) {
         const block = footer.blocks[i] as Block;
         const at = block.start - begin.start;
         const part = bytes.subarray(at, at + block.bytes);
-        const checked = checkBlock(identity, ref, block, blockEnd(footer, i), part);
-        loaded.set(block.start, checked);
-        if (checked.kind === "good") good.push({ start: blockPosition(ref, block), bytes: part });
+        const error = checkBlock(identity, ref, block, blockEnd(footer, i), part);
+        loaded.set(
+          block.start,
+          error === null ? { kind: "good", bytes: part, loan } : { kind: "damaged", error },
+        );
+        if (error === null) good.push({ start: blockPosition(ref, block), bytes: part });
       }
-      this.cache.put(ref.object, bytes.byteLength, good);
+      // In the same step in which nobody can begin to wait any more.
+      loan?.hold(awaited.count);
+      this.cache.put(ref.object, loan?.bytes.byteLength ?? bytes.byteLength, good, loan);
       return loaded;
     } finally {
+      for (const block of footer.blocks.slice(first, end)) this.#inFlight.delete(keyOf(ref, block));
       this.#loading.give(length);
     }
   }
@@ -140,15 +172,15 @@ function checkBlock(
   block: Block,
   end: Offset,
   bytes: Uint8Array,
-): LoadedBlock {
+): DamageError | null {
   const short = bytes.byteLength < block.bytes;
   if (!short && crc32c(bytes, checksumSeed(identity, block.base)) === block.checksum) {
-    return { kind: "good", bytes };
+    return null;
   }
   const why = short ? "the object ends before them" : "they fail their checksum";
   const what = `Offsets ${block.base} to ${end} of ${nameOf(identity)}`;
   const where = `${ref.object} at byte ${blockPosition(ref, block)}`;
-  return { kind: "damaged", error: new DamageError(`${what} in ${where} are damaged: ${why}.`) };
+  return new DamageError(`${what} in ${where} are damaged: ${why}.`);
 }
 
 /** The offset behind the block's last one. */

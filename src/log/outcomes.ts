@@ -45,6 +45,8 @@ export interface ReadOptions {
   readonly bytesMax: number;
   /** The first batch comes even if it is larger than `bytesMax` (KIP-74). */
   readonly orOneBatch: boolean;
+  /** Nothing is read from segments: what lies there is left to a later read. Default false. */
+  readonly memoryOnly?: boolean;
   /** "committed": only what lies below the last stable offset. */
   readonly isolation?: "uncommitted" | "committed";
 }

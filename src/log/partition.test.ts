@@ -191,6 +191,19 @@ describe("a partition", () => {
     assert.deepEqual(offsetsOf(await read(false)), []);
   });
 
+  it("a read of memory alone gives nothing of what is in segments, and one without room does not look there", async () => {
+    const world = new PartitionWorld({ tail: { heldBytesMax: 0 } });
+    world.append(aBatch());
+    world.wal.sync();
+    world.flush();
+    const read = (change: { readonly memoryOnly?: boolean; readonly bytesMax?: number }) =>
+      world.partition.read({ offset: offset(0), bytesMax: 1e6, orOneBatch: false, ...change });
+    assert.deepEqual(offsetsOf(await read({ memoryOnly: true })), []);
+    assert.deepEqual(offsetsOf(await read({ bytesMax: 0 })), []);
+    assert.equal(world.cold.reads, 0);
+    assert.deepEqual(offsetsOf(await read({})), [[0, 0]]);
+  });
+
   it("a read in segments is out of range when the log start passed it meanwhile", async () => {
     const world = new PartitionWorld({ tail: { heldBytesMax: 0 } });
     world.append(aBatch({ count: 2 }));

@@ -153,6 +153,8 @@ export class Partition implements FlushSource, SegmentSource {
       bytesBefore: this.#appendedBytes,
       walNumber,
     });
+    // Its CRC was checked when it was taken, and what is stamped since is read here.
+    entry.payloadChecksum = batch.checksumIfIntact();
     session.add(entry);
     this.#take(entry);
     return {
@@ -273,7 +275,10 @@ export class Partition implements FlushSource, SegmentSource {
     if (damaged !== undefined && damaged.from <= from) return this.#unreadable(damaged.to);
     const below = damaged === undefined || damaged.from > end ? end : damaged.from;
     const memoryBegin = this.#memoryBegin;
-    if (from < memoryBegin) return this.#readCold(options, offset(Math.min(below, memoryBegin)));
+    if (from < memoryBegin) {
+      const fits = options.orOneBatch || (options.bytesMax > 0 && options.memoryOnly !== true);
+      return fits ? this.#readCold(options, offset(Math.min(below, memoryBegin))) : this.#served([], 0);
+    }
     const { chunks, bytes } = this.#tail.collect(from, below, options.bytesMax, options.orOneBatch);
     return this.#served(chunks, bytes);
   }

@@ -3,6 +3,7 @@ import { test } from "node:test";
 import { concatBytes, equalBytes } from "../base/bytes.ts";
 import { DamageError } from "../base/errors.ts";
 import { offset, type Offset, partitionIndex, topicId } from "../base/ids.ts";
+import { giveBack } from "../base/reused-memory.ts";
 import { SimRandom } from "../sim/random.ts";
 import {
   aBatch,
@@ -253,6 +254,75 @@ test("readers of the same blocks share one read, and who catches up finds them a
   );
   assert.ok(reader.blocks.cache.bytes <= 16 << 20);
   assert.equal(reader.blocks.loadingBytes, 0);
+});
+
+test("only what fits into the answer is read, and the first block in any case", async () => {
+  const store = new MemoryStore();
+  const batches = Array.from({ length: 8 }, (_, i) => aBatch({ base: i, size: 200_000 }));
+  const [ref] = await stored(store, [aDraft(batches)]);
+  assert.ok(ref !== undefined);
+  const reader = aReader(store);
+  const source = aSource([ref]);
+  const blockBytes = (batches[0] as SegmentBatch).payload.byteLength;
+  const readBytes = async (from: number, bytesMax: number, limit = 8): Promise<number> => {
+    const before = store.gets.length;
+    const answer = await reader.read(source, offset(from), { bytesMax, limit: offset(limit) });
+    assert.ok(answer.kind === "batches");
+    const blocks = store.gets.slice(before).filter(({ length }) => length >= blockBytes);
+    const bytes = blocks.reduce((sum, { length }) => sum + length, 0);
+    assert.equal(bytes, answer.bytes);
+    return bytes;
+  };
+  assert.equal(await readBytes(0, 10), blockBytes);
+  assert.equal(await readBytes(2, 3 * blockBytes - 1), 2 * blockBytes);
+  assert.equal(await readBytes(5, 1 << 20, 7), 2 * blockBytes, "what is in memory is not read");
+});
+
+test("nothing is read ahead of what is in memory", async () => {
+  const store = new MemoryStore();
+  const batches = Array.from({ length: 12 }, (_, i) => aBatch({ base: i, size: 70_000 }));
+  const [ref] = await stored(store, [aDraft(batches)]);
+  assert.ok(ref !== undefined);
+  const reader = aReader(store, 16 << 20);
+  for (let next = offset(0); next < 6; ) {
+    const answer = await reader.read(aSource([ref]), next, { bytesMax: 1, limit: offset(7) });
+    assert.ok(answer.kind === "batches" && answer.next > next);
+    next = answer.next;
+    for (let i = 0; i < 20; i++) await new Promise((resolve) => setImmediate(resolve));
+  }
+  const blockBytes = (batches[0] as SegmentBatch).payload.byteLength;
+  const bytes = store.gets.slice(1).reduce((sum, { length }) => sum + length, 0);
+  assert.equal(bytes, 7 * blockBytes);
+});
+
+test("memory is used again, and never while somebody still reads it", async () => {
+  for (let seed = 0; seed < 20; seed++) {
+    const random = new SimRandom(seed);
+    const store = new MemoryStore();
+    const batches = drawBatches(random, 0, 60, 12_000);
+    const [ref] = await stored(store, [aDraft(batches)]);
+    assert.ok(ref !== undefined);
+    const reader = aReader(store, random.pick([10_000, 100_000, 400_000]));
+    const source = aSource([ref]);
+    const aWhile = async (): Promise<void> => {
+      for (let i = random.below(8); i > 0; i--) await new Promise((resolve) => setImmediate(resolve));
+    };
+    const readAll = async (): Promise<void> => {
+      for (let next = ref.base; next < ref.end; ) {
+        const bytesMax = random.pick([1, 5_000, 150_000]);
+        const answer = await reader.read(source, next, { bytesMax, limit: ref.end });
+        assert.ok(answer.kind === "batches" && answer.next > next);
+        await aWhile();
+        const expected = bytesFrom(batches, next, answer.next);
+        assert.ok(equalBytes(concatBytes(answer.chunks), expected), `seed , from `);
+        // Some forget to, or their connection was cut.
+        if (random.chance(0.8)) for (const chunk of answer.chunks) giveBack(chunk);
+        next = answer.next;
+      }
+    };
+    await Promise.all(Array.from({ length: 4 }, readAll));
+    assert.ok(store.givenBytes > 0);
+  }
 });
 
 test("who catches up through small segments finds the next ones already there", async () => {

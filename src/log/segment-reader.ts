@@ -7,8 +7,9 @@
 import { DamageError } from "../base/errors.ts";
 import type { Offset } from "../base/ids.ts";
 import type { Logger, ObjectStore } from "../base/ports.ts";
+import { lend } from "../base/reused-memory.ts";
 import { BatchView, batchesIn } from "../record/batch.ts";
-import { blockEnd, BlockLoader } from "./block-loader.ts";
+import { blockEnd, BlockLoader, type GoodBlock } from "./block-loader.ts";
 import { ReadAhead } from "./read-ahead.ts";
 import type { Block, SectionIdentity, SegmentFooter } from "./segment-format.ts";
 import { ObjectGoneError, SegmentIndex, type SegmentSource } from "./segment-index.ts";
@@ -25,7 +26,10 @@ export interface ReadBounds {
 export type SegmentRead =
   | {
       readonly kind: "batches";
-      /** Whole batches; the first may begin below the offset that was asked for. Views of cached bytes: read only. */
+      /**
+       * Whole batches; the first may begin below the offset that was asked for. Read only: others may read
+       * the same bytes. Who is done with a chunk may `giveBack` it (base/reused-memory.ts).
+       */
       readonly chunks: readonly Uint8Array[];
       readonly bytes: number;
       /** Where the next read begins. */
@@ -82,7 +86,8 @@ export class SegmentReader {
     this.index = new SegmentIndex(options.store, options.indexBytesMax, options.log);
     this.blocks = new BlockLoader(options.store, options.blockBytesMax);
     this.#log = options.log;
-    this.#ahead = new ReadAhead(Math.min(aheadBytesMax, Math.floor(options.blockBytesMax / 8)));
+    const windowBytesMax = Math.min(aheadBytesMax, Math.floor(options.blockBytesMax / 8));
+    this.#ahead = new ReadAhead(windowBytesMax, options.blockBytesMax / 2);
   }
 
   /**
@@ -92,7 +97,7 @@ export class SegmentReader {
    */
   async read(source: SegmentSource, from: Offset, bounds: ReadBounds): Promise<SegmentRead> {
     const answer = await lookAgain(() => this.#read(source, from, bounds));
-    if (answer.kind === "batches") this.#readAhead(source, from, answer.next);
+    if (answer.kind === "batches") this.#readAhead(source, from, answer, bounds.limit);
     if (answer.kind === "damaged") this.#report(answer);
     return answer;
   }
@@ -125,16 +130,22 @@ export class SegmentReader {
     const { blocks } = footer;
     let first = blockIndex(blocks, collected.next);
     while (first < blocks.length && !collected.isFull) {
-      const end = blocksWithin(blocks, first, collected.bytesLeft);
+      const { base, bytes } = blocks[first] as Block;
+      // What does not fit is left to the next read: it would push out of the cache what somebody waits for.
+      if (base >= collected.bounds.limit || (!collected.isEmpty && bytes > collected.bytesLeft)) {
+        collected.close();
+        break;
+      }
+      const end = blocksWithin(blocks, first, collected.bytesLeft, collected.bounds.limit);
       const loaded = await this.#blocksOf(source, ref, footer, first, end);
       if (loaded instanceof DamageError) return damaged(collected.next, ref.base, ref.end, loaded);
       for (const [i, block] of loaded.entries()) {
-        const { base } = blocks[first + i] as Block;
-        if (base >= collected.bounds.limit) collected.close();
-        if (collected.isFull) break;
         const to = blockEnd(footer, first + i);
-        if (block.kind === "damaged") return damaged(collected.next, base, to, block.error);
-        collected.add(block.bytes, to);
+        if (block.kind === "damaged") {
+          if (collected.isFull) break;
+          return damaged(collected.next, (blocks[first + i] as Block).base, to, block.error);
+        }
+        collected.add(block, to);
       }
       first = end;
     }
@@ -181,8 +192,10 @@ export class SegmentReader {
       }
       for (const batch of batchesIn(only.bytes)) {
         if (batch.nextOffset <= range.from || batch.maxTimestamp < timestamp) continue;
+        // Its memory stays lent: whoever gets the batch may keep it.
         return batch.baseOffset < range.limit ? { kind: "batch", batch: batch.bytes } : null;
       }
+      only.loan?.release();
     }
     return null;
   }
@@ -197,28 +210,36 @@ export class SegmentReader {
   }
 
   /** Fetches in the background what a reader who catches up will ask for next. */
-  #readAhead(source: SegmentSource, from: Offset, next: Offset): void {
-    const bytes = this.#ahead.advance(source, from, next);
+  #readAhead(
+    source: SegmentSource,
+    from: Offset,
+    answer: { readonly next: Offset; readonly bytes: number },
+    limit: Offset,
+  ): void {
+    const bytes = this.#ahead.advance(source, from, answer.next, answer.bytes);
     if (bytes === 0 || this.#aheadLoads >= aheadLoadsMax) return;
     this.#aheadLoads++;
-    this.#prefetch(source, next, bytes)
+    this.#prefetch(source, answer.next, bytes, limit)
       // A reader will come to the same place and is told there.
       .catch(() => undefined)
       .finally(() => this.#aheadLoads--);
   }
 
-  /** Also over the ends of segments, since those out of packs are small. */
-  async #prefetch(source: SegmentSource, from: Offset, bytes: number): Promise<void> {
+  /** Also over the ends of segments, since those out of packs are small; never what begins at `limit`, which is in memory. */
+  async #prefetch(source: SegmentSource, from: Offset, bytes: number, limit: Offset): Promise<void> {
     let next = from;
     let bytesLeft = bytes;
     for (let i = 0; i < segmentsPerReadMax && bytesLeft > 0; i++) {
       const ref = await this.index.locate(source, next);
-      if (ref === null) return;
+      if (ref === null || ref.base >= limit) return;
       const footer = await this.index.footer(source, ref);
       const first = blockIndex(footer.blocks, next);
-      const end = blocksWithin(footer.blocks, first, bytesLeft);
-      for (const block of footer.blocks.slice(first, end)) bytesLeft -= block.bytes;
-      await this.blocks.load(source, ref, footer, first, Math.min(end, footer.blocks.length));
+      if (first < footer.blocks.length) {
+        const end = blocksWithin(footer.blocks, first, bytesLeft, limit);
+        for (const block of footer.blocks.slice(first, end)) bytesLeft -= block.bytes;
+        const loaded = await this.blocks.load(source, ref, footer, first, end);
+        for (const block of loaded) if (block.kind === "good") block.loan?.release();
+      }
       next = ref.end;
     }
   }
@@ -260,16 +281,15 @@ class Collected {
   }
 
   /** Adds the batches of a block from `next` on, in one piece; `end` is the offset behind the block. */
-  add(block: Uint8Array, end: Offset): void {
-    if (!this.isEmpty && block.byteLength < this.bytesLeft && end <= this.bounds.limit) {
-      this.#chunks.push(block);
-      this.#bytes += block.byteLength;
+  add({ bytes: block, loan }: GoodBlock, end: Offset): void {
+    if (!this.#closed && !this.isEmpty && block.byteLength < this.bytesLeft && end <= this.bounds.limit) {
+      this.#push(block.subarray(0), loan);
       this.#next = end;
       return;
     }
     let begin = -1;
     let at = 0;
-    while (at < block.byteLength) {
+    while (at < block.byteLength && !this.#closed) {
       const batch = BatchView.at(block, at);
       if (batch.nextOffset > this.#next) {
         const size = at + batch.sizeInBytes - (begin < 0 ? at : begin);
@@ -283,12 +303,17 @@ class Collected {
       }
       at += batch.sizeInBytes;
     }
-    if (begin >= 0) {
-      this.#chunks.push(block.subarray(begin, at));
-      this.#bytes += at - begin;
-    }
+    if (begin >= 0) this.#push(block.subarray(begin, at), loan);
+    else loan?.release();
     if (this.bytesLeft <= 0) this.#closed = true;
     if (!this.#closed) this.skipTo(end);
+  }
+
+  /** `chunk` is an array of its own, which whoever gets the answer may give back. */
+  #push(chunk: Uint8Array, loan: GoodBlock["loan"]): void {
+    this.#chunks.push(chunk);
+    this.#bytes += chunk.byteLength;
+    if (loan !== null) lend(chunk, loan);
   }
 
   answer(): SegmentRead {
@@ -308,12 +333,14 @@ function blockIndex(blocks: readonly Block[], offset: Offset): number {
   return Math.max(0, low - 1);
 }
 
-/** The end of a run of blocks from `first` on that has about `bytes` bytes beside the first. */
-function blocksWithin(blocks: readonly Block[], first: number, bytes: number): number {
+/** The end of the run of blocks from `first` on that begin below `limit` and fit into `bytes`; the first belongs to it in any case. */
+function blocksWithin(blocks: readonly Block[], first: number, bytes: number, limit: Offset): number {
   let end = first + 1;
-  let sum = 0;
-  while (end < blocks.length && sum < bytes) {
-    sum += (blocks[end] as Block).bytes;
+  let sum = (blocks[first] as Block).bytes;
+  while (end < blocks.length) {
+    const block = blocks[end] as Block;
+    sum += block.bytes;
+    if (sum > bytes || block.base >= limit) break;
     end++;
   }
   return end;

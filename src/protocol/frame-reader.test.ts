@@ -109,6 +109,38 @@ describe("frames in a stream of bytes", () => {
   });
 });
 
+describe("a peer that is trusted with some bytes", () => {
+  const mebibyte = 1024 * 1024;
+  const claim = (bytes: number): Buffer => {
+    const start = Buffer.alloc(5, 1);
+    start.writeInt32BE(bytes);
+    return start;
+  };
+
+  it("gets memory for a whole frame at once, which is not copied again", () => {
+    const reader = new FrameReader(frameBytesMax, 4 * mebibyte);
+    const before = process.memoryUsage().arrayBuffers;
+    reader.push(claim(3 * mebibyte), []);
+    assert.ok(process.memoryUsage().arrayBuffers - before >= 3 * mebibyte);
+    const frames: Uint8Array[] = [];
+    const rest = new Uint8Array(3 * mebibyte - 1).fill(1);
+    const begun = process.memoryUsage().arrayBuffers;
+    for (let at = 0; at < rest.byteLength; at += 65_536) reader.push(rest.subarray(at, at + 65_536), frames);
+    assert.ok(process.memoryUsage().arrayBuffers - begun < mebibyte);
+    assert.deepEqual(
+      frames.map((frame) => [frame.byteLength, frame.every((byte) => byte === 1)]),
+      [[3 * mebibyte, true]],
+    );
+  });
+
+  it("gets no more for a claim beyond that", () => {
+    const before = process.memoryUsage().arrayBuffers;
+    const reader = new FrameReader(frameBytesMax, 2 * mebibyte);
+    reader.push(claim(frameBytesMax), []);
+    assert.ok(process.memoryUsage().arrayBuffers - before < 3 * mebibyte);
+  });
+});
+
 describe("what a frame reader is given", () => {
   it("may be overwritten after the call", () => {
     const frame = (text: string): Buffer => {
@@ -132,5 +164,56 @@ describe("what a frame reader is given", () => {
         ["one", "", "three", "a longer one", "5"],
       );
     }
+  });
+});
+
+describe("the room that a frame reader offers", () => {
+  it("takes what belongs there, wherever reads end", () => {
+    fc.assert(
+      fc.property(
+        fc.array(fc.nat(600_000), { minLength: 1, maxLength: 4 }),
+        fc.array(fc.integer({ min: 1, max: 300_000 }), { minLength: 1, maxLength: 8 }),
+        (lengths, reads) => {
+          const bodies = lengths.map((length, i) => Buffer.alloc(length, `${i}body`));
+          const stream = Buffer.concat(
+            bodies.flatMap((body) => {
+              const prefix = Buffer.alloc(4);
+              prefix.writeInt32BE(body.byteLength);
+              return [prefix, body];
+            }),
+          );
+          const reader = new FrameReader(1 << 20);
+          const frames: Uint8Array[] = [];
+          const shared = Buffer.alloc(256 * 1024);
+          for (let at = 0, read = 0; at < stream.byteLength; read++) {
+            const into = reader.room ?? shared;
+            const count = Math.min(
+              reads[read % reads.length] as number,
+              into.byteLength,
+              stream.byteLength - at,
+            );
+            into.set(stream.subarray(at, at + count));
+            assert.equal(reader.push(into.subarray(0, count), frames), null);
+            if (into === shared) shared.fill(0xdd);
+            at += count;
+          }
+          assert.equal(frames.length, bodies.length);
+          for (const [i, frame] of frames.entries()) assert.ok((bodies[i] as Buffer).equals(frame));
+        },
+      ),
+      { numRuns: 40 },
+    );
+  });
+
+  it("is the rest of a long body and nothing else", () => {
+    const reader = new FrameReader(1 << 20);
+    const prefix = Buffer.alloc(4);
+    prefix.writeInt32BE(300_000);
+    const roomBytes = (): number | undefined => reader.room?.byteLength;
+    assert.equal(roomBytes(), undefined);
+    reader.push(Buffer.concat([prefix, Buffer.alloc(100_000)]), []);
+    assert.equal(roomBytes(), 200_000);
+    reader.push(Buffer.alloc(190_000), []);
+    assert.equal(roomBytes(), undefined);
   });
 });

@@ -1,18 +1,22 @@
 /**
  * Cuts a stream of bytes into frames (4-byte length, body), and keeps nothing of what it is given: the
- * socket's buffer is filled again. Nothing is allocated by a claimed length: bodies that lie whole in what
- * arrived are copied together, any other grows in a buffer of a few times what has arrived: of sixteen times
- * up to a mebibyte, so that a usual batch is copied once, and of four times beyond.
+ * socket's buffer is filled again. Nothing is allocated by a claimed length, beyond what whoever makes the
+ * reader trusts its peer with: bodies that lie whole in what arrived are copied together, any other grows in
+ * a buffer of a few times what has arrived: of sixteen times up to a mebibyte, so that a usual batch is
+ * copied once, and of four times beyond.
  */
 const growth = 4;
 const smallGrowth = 16;
 const smallBytesMax = 1024 * 1024;
 const firstBytes = 512;
+/** A shorter rest is not worth a read of its own. */
+const roomBytesMin = 64 * 1024;
 
 export type FrameFault = { readonly kind: "length"; readonly claimed: number; readonly start: Uint8Array };
 
 export class FrameReader {
   readonly #frameBytesMax: number;
+  readonly #trustedBytes: number;
   /** The 4 bytes of a length that is arriving. */
   readonly #prefix = new Uint8Array(4);
   #prefixFilled = 0;
@@ -21,14 +25,26 @@ export class FrameReader {
   #body: Uint8Array | null = null;
   #filled = 0;
 
-  constructor(frameBytesMax: number) {
+  /**
+   * `trustedBytes`: what a claimed length alone may allocate, for one frame at a time. A client that asked for
+   * so much saves copies by it; a server, to whom anybody may claim anything, trusts nobody.
+   */
+  constructor(frameBytesMax: number, trustedBytes = 0) {
     this.#frameBytesMax = frameBytesMax;
+    this.#trustedBytes = trustedBytes;
   }
 
   /** Bytes that the arriving frame still lacks, its length included; 0 between two frames. */
   get missingBytes(): number {
     if (this.#length >= 0) return this.#length - this.#filled;
     return this.#prefixFilled === 0 ? 0 : 4 - this.#prefixFilled;
+  }
+
+  /** Where the rest of a long body belongs: who puts it there spares a copy. Null: there is none. */
+  get room(): Uint8Array | null {
+    const body = this.#body;
+    if (body === null || body.byteLength - this.#filled < roomBytesMin) return null;
+    return body.subarray(this.#filled);
   }
 
   /** Appends whole frames (bodies without their length) to `into`. A fault ends the stream: nothing more may be given. */
@@ -98,12 +114,19 @@ export class FrameReader {
   #append(part: Uint8Array): void {
     const needed = this.#filled + part.byteLength;
     if (this.#body === null || this.#body.byteLength < needed) {
-      const justified = Math.max(firstBytes, needed * growth, Math.min(needed * smallGrowth, smallBytesMax));
+      const justified = Math.max(
+        firstBytes,
+        this.#trustedBytes,
+        needed * growth,
+        Math.min(needed * smallGrowth, smallBytesMax),
+      );
       const grown = Buffer.allocUnsafeSlow(Math.min(this.#length, justified));
       if (this.#body !== null) grown.set(this.#body.subarray(0, this.#filled));
       this.#body = new Uint8Array(grown.buffer, 0, grown.byteLength);
     }
-    this.#body.set(part, this.#filled);
+    const body = this.#body;
+    const isThere = part.buffer === body.buffer && part.byteOffset === body.byteOffset + this.#filled;
+    if (!isThere) body.set(part, this.#filled);
     this.#filled = needed;
   }
 }

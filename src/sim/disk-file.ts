@@ -32,9 +32,14 @@ export class SimDiskFile implements DiskFile {
     if (!this.#alive()) return never();
     return this.#disk.sizeOf(this.#file, this.path);
   }
-  async read(position: number, length: number): Promise<Uint8Array> {
+  async read(position: number, length: number, into?: Uint8Array): Promise<Uint8Array> {
     if (!this.#alive()) return never();
-    return this.#disk.readFile(this.#file, this.path, position, length);
+    // Who still reads what he gave back shall read garbage.
+    into?.fill(0xdd);
+    const bytes = await this.#disk.readFile(this.#file, this.path, position, length);
+    if (into === undefined) return bytes;
+    into.set(bytes);
+    return into.subarray(0, bytes.byteLength);
   }
   async write(position: number, chunks: readonly Uint8Array[]): Promise<void> {
     this.#checkWrite();

@@ -207,9 +207,11 @@ export class SimDisk implements Disk {
       readonly synced?: boolean;
     },
   ): Promise<DiskFile> {
+    // The file that has the name now, whatever happens to the name until this resolves.
+    let opened = null as SimFile | null;
     await this.#call("open", path, 0, () => {
       if (options.mode !== "create") {
-        this.#fileAt(path, "open");
+        opened = this.#fileAt(path, "open");
         return;
       }
       this.#needDirectoryOf(path, "open");
@@ -217,8 +219,9 @@ export class SimDisk implements Disk {
       const file = new SimFile(this.#nextFile++);
       this.#files.set(file.id, file);
       this.#changeNames(parentOf(path), [{ path, file: file.id }]);
+      opened = file;
     });
-    return new SimDiskFile(this, this.#fileAt(path, "open"), path, {
+    return new SimDiskFile(this, opened ?? this.#fileAt(path, "open"), path, {
       writable: options.mode !== "read",
       synced: options.synced === true,
     });

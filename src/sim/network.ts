@@ -83,7 +83,14 @@ class SimSocket implements Socket {
     while (!this.#paused && !this.#closed && this.#events !== null) {
       const next = this.#inbox.shift();
       if (next === undefined) break;
-      this.#events.onData(next);
+      const room = this.#events.room?.() ?? null;
+      if (room === null) this.#events.onData(next);
+      else {
+        const taken = Math.min(room.byteLength, next.byteLength);
+        room.set(next.subarray(0, taken));
+        if (taken < next.byteLength) this.#inbox.unshift(next.slice(taken));
+        this.#events.onData(room.subarray(0, taken));
+      }
       // As a socket's buffer, which is filled again: who kept a view reads garbage.
       next.fill(0xdd);
     }

@@ -167,6 +167,55 @@ describe("a directory as an object store", () => {
     assert.deepEqual(seen, ["put", "get"]);
   });
 
+  it("reads parts of an object from one open file", async () => {
+    const disk = new SimDisk();
+    const store = await open(disk);
+    await put(store, "seg/1");
+    const calls: string[] = [];
+    disk.fault = ({ operation }) => {
+      calls.push(operation);
+      return undefined;
+    };
+    for (const start of [0, 1, 2]) {
+      assert.deepEqual(await store.get("seg/1", { start, length: 1 }), some.subarray(start, start + 1));
+    }
+    assert.deepEqual(calls, ["open", "read", "read", "read"]);
+  });
+
+  it("never gives parts of an object that was deleted, whoever reads meanwhile, nor of its predecessor", async () => {
+    const disk = new SimDisk();
+    const store = await open(disk);
+    const part = { start: 0, length: 3 };
+    await put(store, "seg/1");
+    assert.deepEqual(await store.get("seg/1", part), some);
+    const [during] = await Promise.all([store.get("seg/1", part), store.delete("seg/1")]);
+    assert.ok(during === null || Buffer.from(during).equals(some));
+    assert.equal(await store.get("seg/1", part), null);
+    const other = new Uint8Array([7, 8, 9]);
+    await store.putIfAbsent("seg/1", [other], 3);
+    assert.deepEqual(await store.get("seg/1", part), other);
+  });
+
+  it("shows what happened to an object's file while it was open: bytes that changed, and an end that came nearer", async () => {
+    const disk = new SimDisk();
+    const store = await open(disk);
+    const part = { start: 0, length: 3 };
+    await put(store, "seg/1");
+    await store.get("seg/1", part);
+    disk.flipBit("objects/seg/1.object", 0);
+    assert.deepEqual(await store.get("seg/1", part), new Uint8Array([0, 2, 3]));
+    disk.damage("objects/seg/1.object", (bytes) => bytes.subarray(0, 2));
+    assert.deepEqual(await store.get("seg/1", part), new Uint8Array([0, 2]));
+  });
+
+  it("can be closed, and is still there for who asks late", async () => {
+    const store = await open(new SimDisk());
+    await put(store, "seg/1");
+    await store.get("seg/1", { start: 0, length: 1 });
+    store.close();
+    assert.deepEqual(await store.get("seg/1", { start: 0, length: 3 }), some);
+  });
+
   it("takes only plain names for keys", async () => {
     const store = await open(new SimDisk());
     for (const key of [

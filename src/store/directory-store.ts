@@ -12,6 +12,7 @@ import { assert } from "../base/assert.ts";
 import { DiskError, RefusedError } from "../base/errors.ts";
 import type { Disk, DiskFile, ObjectStore, Random } from "../base/ports.ts";
 import { StoreFailedError } from "./errors.ts";
+import { OpenFiles } from "./open-files.ts";
 
 export interface DirectoryStoreOptions {
   /** Path of the store's root on the disk; made when absent. */
@@ -29,6 +30,8 @@ const temporaryPrefix = ".tmp-";
 const keyPattern = /^[A-Za-z0-9_-][A-Za-z0-9._-]*(\/[A-Za-z0-9_-][A-Za-z0-9._-]*)*$/;
 const partPattern = /^[A-Za-z0-9_-][A-Za-z0-9._-]*$/;
 const keyLengthMax = 200;
+/** Files of objects that stay open for readers of parts: as many as partitions that are commonly read in turns. */
+const openFilesMax = 256;
 
 export class DirectoryStore implements ObjectStore {
   readonly #disk: Disk;
@@ -40,10 +43,12 @@ export class DirectoryStore implements ObjectStore {
   readonly #directories = new Map<string, Promise<void>>();
   /** Creations in flight by key: nobody may see a name before it is durable. Bounded by the callers. */
   readonly #creating = new Map<string, Promise<unknown>>();
+  readonly #files: OpenFiles;
   #failure: StoreFailedError | null = null;
 
   private constructor(disk: Disk, options: DirectoryStoreOptions) {
     this.#disk = disk;
+    this.#files = new OpenFiles((path) => this.#openToRead(path), openFilesMax);
     this.#root = options.directory;
     this.#shared = options.shared === true;
     this.#nonce = Buffer.from(options.random.bytes(6)).toString("hex");
@@ -64,31 +69,51 @@ export class DirectoryStore implements ObjectStore {
   async get(
     key: string,
     range?: { readonly start: number; readonly length: number },
+    into?: Uint8Array,
   ): Promise<Uint8Array | null> {
     const path = this.#path(key);
     this.#mustWork();
-    await this.#creating.get(key);
-    this.#mustWork();
-    let file: DiskFile;
+    const creating = this.#creating.get(key);
+    if (creating !== undefined) {
+      await creating;
+      this.#mustWork();
+    }
     try {
-      file = await this.#disk.open(path, { mode: "read", lane: "bulk" });
+      if (range === undefined || this.#shared) return await this.#readOnce(path, range);
+      // An object never changes, so a file that stays open has the bytes of its name for as long as that exists.
+      return await this.#files.use(path, (file) => file.read(range.start, range.length, into));
     } catch (error) {
       if (isErrno(error, "ENOENT") || isErrno(error, "ENOTDIR")) return null;
       throw error;
     }
+  }
+
+  async #readOnce(
+    path: string,
+    range: { readonly start: number; readonly length: number } | undefined,
+  ): Promise<Uint8Array> {
+    const file = await this.#openToRead(path);
     try {
       if (this.#shared) await this.#durably(() => this.#disk.syncDirectory(parentOf(path)));
+      if (range !== undefined) return await file.read(range.start, range.length);
       const size = await file.size();
-      const start = Math.min(range?.start ?? 0, size);
-      const length = Math.min(range?.length ?? size, size - start);
-      const bytes = await file.read(start, length);
-      if (bytes.byteLength !== length) {
+      const bytes = await file.read(0, size);
+      if (bytes.byteLength !== size) {
         throw new DiskError({ errno: "EIO", operation: "read", path, cause: new Error("short read") });
       }
       return bytes;
     } finally {
       await file.close();
     }
+  }
+
+  #openToRead(path: string): Promise<DiskFile> {
+    return this.#disk.open(path, { mode: "read", lane: "bulk" });
+  }
+
+  /** Closes what stays open for readers. Nothing else is held, and the store can still be used. */
+  close(): void {
+    this.#files.close();
   }
 
   async putIfAbsent(
@@ -131,6 +156,9 @@ export class DirectoryStore implements ObjectStore {
       await this.#disk.remove(path);
     } catch (error) {
       if (!isErrno(error, "ENOENT") && !isErrno(error, "ENOTDIR")) throw error;
+    } finally {
+      // Behind the removal: who opens it from now on finds nothing.
+      this.#files.forget(path);
     }
   }
 

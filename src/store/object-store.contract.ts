@@ -66,6 +66,15 @@ export function describeObjectStore(
         assert.equal(textOf(await store.get("seg/1/2", { start: 50, length: 1 })), "");
       }));
 
+    it("gives the same part when it is offered memory", () =>
+      withStore(async (store) => {
+        await put(store, "seg/1/2", "0123456789");
+        const into = new Uint8Array(16);
+        assert.equal(textOf(await store.get("seg/1/2", { start: 2, length: 3 }, into)), "234");
+        assert.equal(textOf(await store.get("seg/1/2", { start: 8, length: 10 }, into)), "89");
+        assert.equal(await store.get("seg/1/3", { start: 0, length: 1 }, into), null);
+      }));
+
     it("lists by prefix, in the order of bytes, with sizes", () =>
       withStore(async (store) => {
         for (const key of ["seg/2/1", "seg/1/2", "seg/1/10", "meta/1", "seg/10/1", "segment"]) {

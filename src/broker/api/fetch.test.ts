@@ -56,7 +56,7 @@ function request(
   };
 }
 
-async function produce(broker: SimulatedBroker, values: readonly string[]) {
+async function produce(broker: SimulatedBroker, values: readonly string[], partition = 0) {
   const batch = buildBatch(values.map((value) => ({ value })));
   const answer = await broker.ask(
     Produce,
@@ -68,7 +68,7 @@ async function produce(broker: SimulatedBroker, values: readonly string[]) {
         {
           name: "orders",
           topicId: NO_TOPIC_ID,
-          partitionData: [{ index: partitionIndex(0), records: [batch] }],
+          partitionData: [{ index: partitionIndex(partition), records: [batch] }],
         },
       ],
     },
@@ -168,6 +168,44 @@ describe("Fetch", () => {
     const { partition: after, values } = await fetch(broker, request(0));
     assert.deepEqual(values, ["0:a", "1:b", "2:c"]);
     assert.deepEqual(Buffer.concat([...(after?.records ?? [])]), Buffer.concat([...(before?.records ?? [])]));
+    await broker.stop();
+  });
+
+  it("reads several partitions from segments, in their order, and no more than the answer has room for", async () => {
+    const broker = await SimulatedBroker.start();
+    await broker.createTopic("orders", 6);
+    const value = "x".repeat(200_000);
+    for (let partition = 0; partition < 6; partition++) await produce(broker, [value], partition);
+    await broker.scheduler.runUntil(broker.broker.flush());
+    await broker.restart();
+    const large: number[] = [];
+    broker.disk.refuseRead = (_path, _position, length) => {
+      if (length > value.length) large.push(length);
+      return false;
+    };
+    const wanted = (maxBytes: number): FetchRequest => {
+      const one = request(0, { maxBytes });
+      const [topic] = one.topics;
+      const partitions = Array.from({ length: 6 }, (_, index) => ({
+        ...(topic?.partitions[0] as NonNullable<typeof topic>["partitions"][number]),
+        partition: partitionIndex(index),
+      }));
+      return { ...one, topics: topic === undefined ? [] : [{ ...topic, partitions }] };
+    };
+    const read = async (maxBytes: number): Promise<readonly boolean[]> => {
+      const answer = await broker.ask(Fetch, wanted(maxBytes), version);
+      const { partitions = [] } = answer.responses[0] ?? {};
+      assert.deepEqual(
+        partitions.map(({ partitionIndex: index }) => index),
+        [0, 1, 2, 3, 4, 5],
+      );
+      assert.ok(partitions.every(({ errorCode }) => errorCode === ErrorCode.NONE));
+      return partitions.map(({ records }) => (records ?? []).some(({ byteLength }) => byteLength > 0));
+    };
+    assert.deepEqual(await read(500_000), [true, true, false, false, false, false]);
+    assert.equal(large.length, 3, "the third did not fit, and of the others none was read");
+    assert.deepEqual(await read(10_000_000), [true, true, true, true, true, true]);
+    assert.equal(broker.broker.services.answers.used, 0, "nothing is counted when nothing is held");
     await broker.stop();
   });
 

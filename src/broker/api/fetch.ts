@@ -5,6 +5,7 @@
  */
 import { leaderEpoch, NO_TOPIC_ID, type Offset, offset, type TopicId } from "../../base/ids.ts";
 import { DamageError } from "../../base/errors.ts";
+import { AnswerRoom } from "../answer-room.ts";
 import type { ReadOutcome } from "../../log/outcomes.ts";
 import type { Partition } from "../../log/partition.ts";
 import { ErrorCode } from "../../protocol/errors.ts";
@@ -58,12 +59,14 @@ export const fetch = handle(Fetch, {
       case "wrong-topic-naming":
         return failed(ErrorCode.FETCH_SESSION_TOPIC_ID_ERROR);
       case "serve":
-        return serve(request, plan.wishes, context).then((served) =>
-          answer(
+        return serve(request, plan.wishes, context).then(({ served, room }) => {
+          // The connection counts the answer from here on.
+          room.giveBack();
+          return answer(
             plan.sessionId,
             served.filter(({ wish, response, bytes }) => !plan.omits(wish, newsOf(response, bytes))),
-          ),
-        );
+          );
+        });
       default:
         return plan satisfies never;
     }
@@ -103,10 +106,11 @@ async function serve(
   request: FetchRequest,
   wishes: readonly FetchWish[],
   context: RequestContext,
-): Promise<readonly Served[]> {
+): Promise<Reading> {
   const first = await readAll(request, wishes, context);
-  const enough = first.bytes >= request.minBytes || first.urgent || wishes.length === 0;
-  if (enough || request.maxWaitMs <= 0) return first.served;
+  const enough = first.room.bytes >= request.minBytes || first.urgent || wishes.length === 0;
+  if (enough || request.maxWaitMs <= 0) return first;
+  first.room.giveBack();
   const isolation = request.isolationLevel === readCommitted ? "committed" : "uncommitted";
   await waitForBytes({
     clock: context.services.env.clock,
@@ -121,38 +125,60 @@ async function serve(
     waitMs: request.maxWaitMs,
     onCancel: (cancel) => context.connection.onClose(cancel),
   });
-  return (await readAll(request, wishes, context)).served;
+  return readAll(request, wishes, context);
 }
 
 interface Reading {
-  readonly served: Served[];
-  readonly bytes: number;
+  readonly served: readonly Served[];
+  /** What the records take, until the answer is given to the connection. */
+  readonly room: AnswerRoom;
   /** Something that the client should hear now: an error, or another log than it believes in. */
   readonly urgent: boolean;
 }
+
+/** So many partitions of one fetch are read from segments at the same time: the disk has something to do while one is checked. */
+const readsAtOnceMax = 4;
 
 async function readAll(
   request: FetchRequest,
   wishes: readonly FetchWish[],
   context: RequestContext,
 ): Promise<Reading> {
-  const served: Served[] = [];
   const { config, answers } = context.services;
-  // When slow readers hold much, each fetch still gets its first batch, and nobody more.
-  const allowed = Math.max(0, answers.limit - answers.used);
-  const bytesMax = Math.min(request.maxBytes, config.get("fetch.max.bytes"), allowed);
-  let left = bytesMax;
-  let bytes = 0;
+  const room = new AnswerRoom(answers, Math.min(request.maxBytes, config.get("fetch.max.bytes")));
+  const served: Served[] = [];
+  const reading = new Set<Promise<void>>();
   let urgent = false;
-  for (const wish of wishes) {
-    const pending = readOne(wish, request, { bytesMax: Math.max(0, left), isFirst: bytes === 0 }, context);
-    const one = pending instanceof Promise ? await pending : pending;
-    left -= one.bytes;
-    bytes += one.bytes;
+  /** What lies in segments comes in large pieces: once one does not fit into what is left, no other is read for nothing. */
+  let memoryOnly = false;
+  const take = (index: number, one: Served): void => {
+    served[index] = one;
+    room.take(one.bytes);
     urgent ||= one.response.errorCode !== ErrorCode.NONE || one.response.divergingEpoch.epoch >= 0;
-    served.push(one);
+  };
+  for (const [index, wish] of wishes.entries()) {
+    // Who is first gets a batch of any size, so it must be known whether there is one; and room may be left over.
+    while (reading.size >= readsAtOnceMax || (reading.size > 0 && (room.bytes === 0 || room.left === 0))) {
+      await Promise.race(reading);
+    }
+    const bytesMax = Math.max(0, Math.min(wish.bytesMax, room.left));
+    const one = readOne(wish, request, { bytesMax, isFirst: room.bytes === 0, memoryOnly }, context);
+    if (!(one instanceof Promise)) {
+      take(index, one);
+      continue;
+    }
+    room.reserve(bytesMax);
+    const taken: Promise<void> = one.then((found) => {
+      room.cancel(bytesMax);
+      take(index, found);
+      const didNotFit = found.bytes === 0 && found.response.errorCode === ErrorCode.NONE;
+      memoryOnly ||= didNotFit && bytesMax < wish.bytesMax;
+      reading.delete(taken);
+    });
+    reading.add(taken);
   }
-  return { served, bytes, urgent };
+  await Promise.all(reading);
+  return { served, room, urgent };
 }
 
 function find(wish: FetchWish, context: RequestContext): Partition | undefined {
@@ -164,7 +190,7 @@ function find(wish: FetchWish, context: RequestContext): Partition | undefined {
 function readOne(
   wish: FetchWish,
   request: FetchRequest,
-  bounds: { readonly bytesMax: number; readonly isFirst: boolean },
+  bounds: { readonly bytesMax: number; readonly isFirst: boolean; readonly memoryOnly: boolean },
   context: RequestContext,
 ): Served | Promise<Served> {
   const partition = find(wish, context);
@@ -185,8 +211,9 @@ function readOne(
   try {
     outcome = partition.read({
       offset: wish.fetchOffset,
-      bytesMax: Math.min(wish.bytesMax, bounds.bytesMax),
+      bytesMax: bounds.bytesMax,
       orOneBatch: bounds.isFirst,
+      memoryOnly: bounds.memoryOnly,
       isolation: committed ? "committed" : "uncommitted",
     });
   } catch (cause) {
