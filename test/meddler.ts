@@ -28,7 +28,9 @@ export type Meddling =
   /** The broker gets the request, and the answer never comes. */
   | "swallow-answer"
   /** The broker gets nothing; every partition is answered with this. */
-  | { readonly error: ErrorCode };
+  | { readonly error: ErrorCode }
+  /** The broker gets the request and carries it out; every partition is answered with this all the same. */
+  | { readonly errorAfter: ErrorCode };
 
 /** What waits for its turn: answers keep the order of their requests. */
 interface Slot {
@@ -86,7 +88,7 @@ export class Meddler {
           if (meddling === "cut-before") return end();
           const slot: Slot = { header, meddling, answer: null };
           slots.push(slot);
-          if (typeof meddling === "object") {
+          if (typeof meddling === "object" && "error" in meddling) {
             slot.answer = refusal(header, decodeRequest(Produce, header, frame), meddling.error);
             flush();
           } else broker.write([lengthOf(frame), frame]);
@@ -100,10 +102,13 @@ export class Meddler {
         answers.push(bytes, frames);
         for (const frame of frames) {
           const slot = slots.find(
-            (each) => each.answer === null && typeof each.meddling === "string",
+            (each) =>
+              each.answer === null && (typeof each.meddling === "string" || "errorAfter" in each.meddling),
           ) as Slot;
           if (slot.meddling === "cut-after") return end();
           if (slot.meddling === "swallow-answer") slot.answer = [];
+          else if (typeof slot.meddling === "object" && "errorAfter" in slot.meddling)
+            slot.answer = refusalAfter(slot.header, frame, slot.meddling.errorAfter);
           else
             slot.answer =
               slot.header.apiKey === Metadata.key
@@ -153,6 +158,22 @@ function refusal(header: RequestHeader, request: ProduceRequest, errorCode: Erro
     })),
     throttleTimeMs: 0,
     nodeEndpoints: [],
+  });
+}
+
+/** The broker's answer, with the error in place of each success. */
+function refusalAfter(header: RequestHeader, frame: Uint8Array, errorCode: ErrorCode): Uint8Array[] {
+  const answer = decodeResponse(Produce, header.apiVersion, frame);
+  return encodeResponse(Produce, header.apiVersion, header.correlationId, {
+    ...answer,
+    responses: answer.responses.map((topic) => ({
+      ...topic,
+      partitionResponses: topic.partitionResponses.map((each) => ({
+        ...each,
+        errorCode,
+        baseOffset: offset(-1),
+      })),
+    })),
   });
 }
 

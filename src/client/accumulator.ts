@@ -4,7 +4,7 @@
  * known yet, waits in a line, in order; when the line is full too, it is refused at once.
  */
 import type { Timer } from "../base/ports.ts";
-import { BatchWriter, headersLength, recordOverheadMax, type WrittenHeader } from "../record/batch-writer.ts";
+import { BatchWriter, headersLength, recordOverheadMax } from "../record/batch-writer.ts";
 import { Batch } from "./batch.ts";
 import type { Cluster } from "./cluster.ts";
 import {
@@ -17,9 +17,10 @@ import {
   UnknownPartitionError,
 } from "./errors.ts";
 import { Lane } from "./lane.ts";
+import { copyOf, headersOf, noHeaders, sizeOf } from "./outgoing-record.ts";
 import { partitionOfKey, StickyChoice } from "./partitioner.ts";
 import type { ProducerSettings } from "./producer-settings.ts";
-import type { Bytes, OutgoingHeaders, OutgoingRecord } from "./records.ts";
+import type { Bytes, OutgoingRecord } from "./records.ts";
 import type { Sender } from "./sender.ts";
 
 /** Where a record went. */
@@ -29,12 +30,17 @@ export interface Place {
   readonly timestampMs: number;
 }
 
+/** Who is told what becomes of a record that waits: one of the two, once and synchronously. */
+export interface Waiter {
+  placed(place: Place): void;
+  refused(cause: Error): void;
+}
+
 interface Waiting {
   readonly record: OutgoingRecord;
   readonly bytes: number;
   readonly deadlineMs: number;
-  resolve(place: Place): void;
-  reject(cause: Error): void;
+  readonly waiter: Waiter;
 }
 
 class TopicLanes {
@@ -52,7 +58,6 @@ class TopicLanes {
 
 /** How often deadlines are looked at. */
 const sweepMsMax = 1_000;
-const noHeaders: readonly WrittenHeader[] = [];
 /** Keys up to this size are encoded here to be hashed; others on their own. */
 const keyScratch = Buffer.alloc(1024);
 
@@ -85,11 +90,12 @@ export class Accumulator {
   get waitingBytes(): number {
     return this.#waitingBytes;
   }
+  /** Records that wait for their topic count: they will want the room that is left. */
   get hasRoom(): boolean {
-    return this.#usedBytes < this.#settings.bufferBytes && this.#line.length === 0;
+    return this.#line.length === 0 && this.#usedBytes + this.#waitingBytes < this.#settings.bufferBytes;
   }
 
-  /** Resolves when a record would find room. */
+  /** Resolves when there is room. */
   room(): Promise<void> {
     if (this.hasRoom) return Promise.resolve();
     return new Promise((resolve) => this.#roomListeners.push(resolve));
@@ -105,34 +111,36 @@ export class Accumulator {
     return this.#append(topic, record, timestampMs);
   }
 
-  /** Puts the record into the line of its topic or of the buffer. Rejects as `append` throws. */
-  wait(record: OutgoingRecord): Promise<Place> {
-    const bytes = recordOverheadMax + sizeOf("key", record.key) + sizeOf("value", record.value);
-    if (typeof record.topic !== "string" || record.topic === "") {
-      return Promise.reject(new OptionError("a record needs the name of a topic."));
+  /**
+   * Puts the record into the line of its topic or of the buffer; refuses what `append` throws. A line that
+   * is not full takes a record of any size, so that nobody is refused who asked for room before.
+   */
+  wait(record: OutgoingRecord, waiter: Waiter): void {
+    const { bufferBytes, deliveryTimeoutMs } = this.#settings;
+    let bytes: number;
+    try {
+      bytes = this.#bytesOf(record);
+    } catch (cause) {
+      waiter.refused(cause as Error);
+      return;
     }
-    if (this.#waitingBytes > 0 && this.#waitingBytes + bytes > this.#settings.bufferBytes) {
-      return Promise.reject(
-        refused(
-          record,
-          new BufferFullError(
-            `the producer's buffer and the line before it are full (bufferBytes is ${this.#settings.bufferBytes}); wait for ready() or for earlier records before sending more`,
-          ),
-        ),
+    if (this.#waitingBytes >= bufferBytes) {
+      const cause = new BufferFullError(
+        `the producer's buffer and the line before it are full (bufferBytes is ${bufferBytes}); wait for ready() or for earlier records before sending more`,
       );
+      waiter.refused(refused(record, cause));
+      return;
     }
-    return new Promise((resolve, reject) => {
-      const deadlineMs = this.#nowMs + this.#settings.deliveryTimeoutMs;
-      const waiting: Waiting = { record, bytes, deadlineMs, resolve, reject };
-      this.#waitingBytes += bytes;
-      this.#armSweep();
-      const topic = this.#topic(record.topic);
-      if (topic.waiting !== null) topic.waiting.push(waiting);
-      else {
-        this.#line.push(waiting);
-        this.#drainLine();
-      }
-    });
+    const deadlineMs = this.#nowMs + deliveryTimeoutMs;
+    const waiting: Waiting = { record: copyOf(record), bytes, deadlineMs, waiter };
+    this.#waitingBytes += bytes;
+    this.#armSweep();
+    const topic = this.#topic(record.topic);
+    if (topic.waiting !== null) topic.waiting.push(waiting);
+    else {
+      this.#line.push(waiting);
+      this.#drainLine();
+    }
   }
 
   /** A batch takes so many bytes more, or less. */
@@ -140,9 +148,7 @@ export class Accumulator {
     this.#usedBytes += bytes;
     if (bytes >= 0) return;
     if (this.#line.length > 0) this.#drainLine();
-    if (this.#roomListeners.length > 0 && this.hasRoom) {
-      for (const listener of this.#roomListeners.splice(0)) listener();
-    }
+    this.#tellRoom();
   }
 
   /** Until the returned function is called, no batch waits for others to join it. */
@@ -197,6 +203,7 @@ export class Accumulator {
     for (const topic of this.#topics.values()) {
       if (topic.waiting !== null) topic.waiting = topic.waiting.filter(keep);
     }
+    this.#tellRoom();
   }
 
   // ── Records into batches ──
@@ -209,14 +216,7 @@ export class Accumulator {
     const headers = record.headers === undefined ? noHeaders : headersOf(record.headers);
     const bytes =
       recordOverheadMax + keyBytes + valueBytes + (headers === noHeaders ? 0 : headersLength(headers));
-    if (bytes > this.#settings.recordBytesMax) {
-      throw refused(
-        record,
-        new RecordTooLargeError(
-          `it has ${bytes} bytes, more than the ${this.#settings.recordBytesMax} that this producer takes (recordBytesMax)`,
-        ),
-      );
-    }
+    this.#checkSize(record, bytes);
     if (this.#usedBytes + bytes > this.#settings.bufferBytes && this.#usedBytes > 0) return null;
     const count = topic.lanes.length;
     const partition = record.partition ?? this.#choose(topic, key, keyBytes, bytes);
@@ -237,6 +237,29 @@ export class Accumulator {
     this.#usedBytes += growth;
     if (!lane.queued && (lane.due || lane.waiting.length > 1)) this.#sender.enqueue(lane);
     return batch;
+  }
+
+  /** Of a record that is to wait, as `#append` counts. Throws `OptionError`, and `DeliveryError` when it is too large. */
+  #bytesOf(record: OutgoingRecord): number {
+    if (typeof record.topic !== "string" || record.topic === "") {
+      throw new OptionError("a record needs the name of a topic.");
+    }
+    const headers = record.headers === undefined ? noHeaders : headersOf(record.headers);
+    const bytes =
+      recordOverheadMax + sizeOf("key", record.key) + sizeOf("value", record.value) + headersLength(headers);
+    this.#checkSize(record, bytes);
+    return bytes;
+  }
+
+  #checkSize(record: OutgoingRecord, bytes: number): void {
+    const { recordBytesMax } = this.#settings;
+    if (bytes <= recordBytesMax) return;
+    throw refused(
+      record,
+      new RecordTooLargeError(
+        `it has ${bytes} bytes, more than the ${recordBytesMax} that this producer takes (recordBytesMax)`,
+      ),
+    );
   }
 
   #openBatch(lane: Lane): Batch {
@@ -316,19 +339,32 @@ export class Accumulator {
   }
 
   /** False: there is no room yet. */
-  #place(each: Waiting): boolean {
-    const { record } = each;
-    const timestampMs = record.timestampMs ?? this.#cluster.settings.clock.wallMs();
-    try {
-      const batch = this.#append(this.#topic(record.topic), record, timestampMs);
-      if (batch === null) return false;
-      this.#waitingBytes -= each.bytes;
-      each.resolve({ batch, index: batch.recordCount - 1, timestampMs });
-    } catch (cause) {
-      this.#waitingBytes -= each.bytes;
-      each.reject(cause as Error);
+  #place(waiting: Waiting): boolean {
+    const { record, bytes, waiter } = waiting;
+    const topic = this.#topic(record.topic);
+    if (topic.waiting !== null) {
+      // Its topic was deleted meanwhile, and may be another one soon.
+      topic.waiting.push(waiting);
+      return true;
     }
+    const timestampMs = record.timestampMs ?? this.#cluster.settings.clock.wallMs();
+    let batch: Batch | null;
+    try {
+      batch = this.#append(topic, record, timestampMs);
+    } catch (cause) {
+      this.#waitingBytes -= bytes;
+      waiter.refused(cause as Error);
+      return true;
+    }
+    if (batch === null) return false;
+    this.#waitingBytes -= bytes;
+    waiter.placed({ batch, index: batch.recordCount - 1, timestampMs });
     return true;
+  }
+
+  #tellRoom(): void {
+    if (this.#roomListeners.length === 0 || !this.hasRoom) return;
+    for (const listener of this.#roomListeners.splice(0)) listener();
   }
 
   #topic(name: string): TopicLanes {
@@ -351,12 +387,14 @@ export class Accumulator {
       this.grow();
       const waiting = topic.waiting ?? [];
       topic.waiting = null;
-      this.#line.push(...waiting);
+      // Not spread into a call: as many arguments as may wait here are more than a stack holds.
+      this.#line = this.#line.concat(waiting);
       this.#drainLine();
     } catch (cause) {
       this.#topics.delete(topic.name);
       for (const each of topic.waiting ?? []) this.#refuse(each, cause as Error);
     }
+    this.#tellRoom();
   }
 
   /** Makes lanes for partitions that were added. */
@@ -370,7 +408,7 @@ export class Accumulator {
 
   #refuse(each: Waiting, cause: Error): void {
     this.#waitingBytes -= each.bytes;
-    each.reject(refused(each.record, cause));
+    each.waiter.refused(refused(each.record, cause));
   }
 }
 
@@ -378,21 +416,4 @@ export class Accumulator {
 export function refused(record: OutgoingRecord, cause: Error): DeliveryError {
   const { topic, partition = -1 } = record;
   return new DeliveryError({ fate: "not-written", topic, partition, recordCount: 1, cause });
-}
-
-function sizeOf(what: "key" | "value", bytes: unknown): number {
-  if (bytes === null || bytes === undefined) return 0;
-  if (typeof bytes === "string") return Buffer.byteLength(bytes, "utf8");
-  if (bytes instanceof Uint8Array) return bytes.byteLength;
-  throw new OptionError(
-    `a record's ${what} is bytes, a string or null, not ${Array.isArray(bytes) ? "an array" : `a value of type ${typeof bytes}`}; encode it first, for example with JSON.stringify.`,
-  );
-}
-
-function headersOf(headers: OutgoingHeaders): readonly WrittenHeader[] {
-  if (Array.isArray(headers)) return headers as readonly WrittenHeader[];
-  return Object.entries(headers as { readonly [name: string]: Bytes | null }).map(([key, value]) => ({
-    key,
-    value,
-  }));
 }

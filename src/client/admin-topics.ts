@@ -183,8 +183,13 @@ function describe(
     const place = `${name}/${each.index}`;
     const { index: partition, leader, leaderEpoch, replicas, inSync } = each;
     return {
-      ...{ partition, leader, leaderEpoch, replicas, inSync },
-      ...{ start: starts.get(place), end: ends.get(place) },
+      partition,
+      leader,
+      leaderEpoch,
+      replicas,
+      inSync,
+      start: starts.get(place),
+      end: ends.get(place),
     };
   });
   return { name, id, isInternal, partitions };

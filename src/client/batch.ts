@@ -37,9 +37,13 @@ export class Batch {
   attempts = 0;
   /** Memory that the producer's buffer counts for it. */
   chargedBytes: number;
-  settled = false;
+  /** The broker acknowledged it, and it is settled after one before it; null otherwise. */
+  acknowledged: Outcome | null = null;
   lastCause: Error | null = null;
   #settle: (outcome: Outcome) => void = () => undefined;
+  #result: Outcome | null = null;
+  /** Called synchronously, so that what is settled after it is told after it. */
+  #onSettled: () => void = () => undefined;
   #bytes: Uint8Array | null = null;
   #stamped = false;
 
@@ -51,6 +55,10 @@ export class Batch {
     this.outcome = new Promise((resolve) => {
       this.#settle = resolve;
     });
+  }
+
+  get settled(): boolean {
+    return this.#result !== null;
   }
 
   get recordCount(): number {
@@ -84,8 +92,9 @@ export class Batch {
 
   settle(outcome: Outcome): void {
     if (this.settled) return;
-    this.settled = true;
+    this.#result = outcome;
     this.#settle(outcome);
+    this.#onSettled();
   }
 
   /** The same records as two batches of half as many, not sealed; their outcomes become this one's. */
@@ -100,9 +109,11 @@ export class Batch {
       const into = index++ < count ? first : second;
       into.writer.append(key, byteLengthOf(key), value, byteLengthOf(value), headers, timestamp);
     }
-    void Promise.all([first.outcome, second.outcome]).then(([one, two]) =>
-      this.settle({ kind: "split", count, first: one, second: two }),
-    );
+    const settleBoth = (): void => {
+      const [one, two] = [first.#result, second.#result];
+      if (one !== null && two !== null) this.settle({ kind: "split", count, first: one, second: two });
+    };
+    first.#onSettled = second.#onSettled = settleBoth;
     return [first, second];
   }
 

@@ -19,6 +19,11 @@ import type { ClientSettings } from "./settings.ts";
 
 /** The version of ApiVersions that says who we are and that brokers have understood since 2019 (KIP-511). */
 const greetingVersion = 3;
+/**
+ * For an answer that claims to be no longer, memory is taken at once: it was asked for, and to grow with what
+ * arrives would copy it several times. Above what a consumer asks for by default.
+ */
+const trustedBytes = 8 * 1024 * 1024;
 
 interface Waiting {
   readonly correlationId: number;
@@ -55,9 +60,10 @@ export class Connection {
     this.#socket = socket;
     this.address = address;
     this.#settings = settings;
-    this.#frames = new FrameReader(settings.frameBytesMax);
+    this.#frames = new FrameReader(settings.frameBytesMax, trustedBytes);
     socket.open({
       onData: (bytes) => this.#take(bytes),
+      room: () => this.#frames.room,
       onEnd: () => this.#end("the broker closed the connection"),
       onDrain: () => {
         for (const listener of this.#drainListeners.splice(0)) listener();

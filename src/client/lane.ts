@@ -34,6 +34,8 @@ export class Lane {
   readonly waiting: Batch[] = [];
   /** On their way, oldest first. */
   readonly inFlight: Batch[] = [];
+  /** Acknowledged while one before them is not settled; in their order. */
+  readonly early: Batch[] = [];
   /** The broker that `inFlight` went to. */
   flightNode = -1;
   /** In the queue of a broker already. */
@@ -62,10 +64,6 @@ export class Lane {
   get open(): Batch | null {
     const last = this.waiting.at(-1);
     return last === undefined || last.closed ? null : last;
-  }
-
-  get isIdle(): boolean {
-    return this.waiting.length === 0 && this.inFlight.length === 0;
   }
 
   /** The batch to send next, if one may be sent now as far as this partition is concerned. */
@@ -134,6 +132,15 @@ export class Lane {
     if (this.inFlight[0] !== batch) return false;
     const head = this.waiting[0];
     return head === undefined || head.sequence < 0 || isBefore(batch.sequence, head.sequence);
+  }
+
+  /** Whether a batch that may have got earlier offsets is still to be settled. */
+  hasUnsettledBefore(batch: Batch): boolean {
+    const isEarlier = (other: Batch): boolean =>
+      other.sequence >= 0 && isBefore(other.sequence, batch.sequence);
+    const head = this.waiting[0];
+    if (head !== undefined && isEarlier(head)) return true;
+    return this.inFlight.some((other) => !other.settled && isEarlier(other));
   }
 
   /** The broker does not go on from this sequence. `stale`: nor from any epoch of this producer id. */

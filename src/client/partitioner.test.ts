@@ -28,7 +28,10 @@ describe("the partitioner", () => {
     const chosen = Array.from({ length: 50 }, () => sticky.next(50, 5, (partition) => partition !== 3));
     for (let at = 0; at < 50; at += 2) assert.equal(chosen[at], chosen[at + 1]);
     for (let at = 2; at < 50; at += 2) assert.notEqual(chosen[at], chosen[at - 1]);
-    assert.deepEqual([...new Set(chosen)].toSorted((a, b) => a - b), [0, 1, 2, 4]);
+    assert.deepEqual(
+      [...new Set(chosen)].toSorted((a, b) => a - b),
+      [0, 1, 2, 4],
+    );
   });
 
   it("goes on when no partition has a leader", () => {

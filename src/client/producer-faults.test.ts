@@ -111,6 +111,38 @@ describe("a producer in trouble", () => {
     });
   }
 
+  it("tells of a batch only after those before it, whose answer did not say what became of them", async (test) => {
+    const world = await meddled(test);
+    world.meddler.onProduce = byNumber({ 0: { errorAfter: ErrorCode.REQUEST_TIMED_OUT } });
+    const told: number[] = [];
+    const sent = ["a", "b", "c"].map(async (value, index) => {
+      for (let turn = 0; turn < 2 * index; turn++) await Promise.resolve();
+      const { offset } = await world.producer.send({ topic: "orders", value });
+      told.push(offset);
+    });
+    await world.broker.scheduler.runUntil(Promise.all(sent));
+    assert.deepEqual(told, [1, 2, 3]);
+    assert.deepEqual(await valuesOf(world.broker), ["a", "b", "c"]);
+    assert.equal(world.producer.stats.retries, 1);
+    assert.equal(world.producer.stats.bufferedBytes, 0);
+  });
+
+  it("says of what was acknowledged that it was, when the batch before it is given up", async (test) => {
+    const world = await meddled(test, { deliveryTimeoutMs: 2_000 });
+    let number = 0;
+    world.meddler.onProduce = () => (number++ === 1 ? "pass" : { errorAfter: ErrorCode.REQUEST_TIMED_OUT });
+    const results = await sendApart(world, ["a", "b"]);
+    assert.deepEqual(
+      results.map(({ status }) => status),
+      ["rejected", "fulfilled"],
+    );
+    assert.equal(((results[0] as PromiseRejectedResult).reason as DeliveryError).fate, "unknown");
+    assert.deepEqual(await valuesOf(world.broker), ["a", "b"]);
+    await world.broker.scheduler.run({ untilMs: world.broker.scheduler.nowMs + 5_000 });
+    assert.equal(world.producer.stats.bufferedBytes, 0);
+    assert.equal(world.producer.stats.acknowledged, 2);
+  });
+
   it("follows the leader to another broker, and keeps the order", async (test) => {
     const world = await meddled(test);
     let number = 0;

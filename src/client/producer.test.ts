@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it, type TestContext } from "node:test";
+import { inspect } from "node:util";
 import { readBack } from "../../test/read-back.ts";
 import { aBroker, type SimulatedBroker } from "../../test/simulated-broker.ts";
 import { type Client, createClient } from "./client.ts";
@@ -116,9 +117,30 @@ describe("a producer", () => {
             cause.acknowledged.reduce((sum, { recordCount }) => sum + recordCount, 0),
             2,
           );
+          assert.match(cause.message, /^1 of 3 records were not acknowledged: 1 record for "absent" was not/);
           return true;
         },
       ),
+    );
+  });
+
+  it("says in few lines that hundreds of records were not delivered", async (test) => {
+    const broker = await aBroker(test, { "auto.create.topics.enable": "false" });
+    await broker.createTopic("a");
+    const producer = aClient(test, broker, { topicTimeoutMs: 0 }).producer();
+    const absent = Array.from({ length: 200 }, (_, index) => ({ topic: `absent-${index % 3}`, value: "x" }));
+    const present = Array.from({ length: 100 }, () => ({ topic: "a", value: "x" }));
+    await broker.scheduler.runUntil(
+      assert.rejects(producer.sendMany([...absent, ...present]), (cause: unknown) => {
+        assert(cause instanceof PartialDeliveryError && cause instanceof AggregateError);
+        assert.equal(cause.errors.length, 200);
+        assert.match(
+          cause.message,
+          /^200 of 300 records were not acknowledged, in 200 failures \(see errors\); the first: 1 record for "absent-0" was not written: There is no topic "absent-0"/,
+        );
+        assert(inspect(cause).split("\n").length < 60, inspect(cause));
+        return true;
+      }),
     );
   });
 
@@ -148,6 +170,114 @@ describe("a producer", () => {
     await third;
   });
 
+  it("resolves in the order of the offsets, whether records waited for their topic or not", async (test) => {
+    const broker = await aBroker(test);
+    await broker.createTopic("orders", 3);
+    const producer = aClient(test, broker).producer({ batchBytes: 2_000 });
+    const { scheduler } = broker;
+    const resolved = new Map<number, number[]>();
+    const sendAll = async (): Promise<void> => {
+      const sent: Promise<void>[] = [];
+      // Bursts while the topic is asked for, when it becomes known, and after that.
+      for (let burst = 0; burst < 60; burst++) {
+        for (let number = 0; number < 30; number++) {
+          const told = producer
+            .send({ topic: "orders", partition: number % 3, value: `${burst}-${number}` })
+            .then(({ partition, offset }) => {
+              resolved.set(partition, [...(resolved.get(partition) ?? []), offset]);
+            });
+          sent.push(told);
+        }
+        if (burst % 3 === 0) await new Promise<void>((resolve) => scheduler.schedule(1, resolve));
+        else await Promise.resolve();
+      }
+      await Promise.all(sent);
+    };
+    await scheduler.runUntil(sendAll());
+    for (const offsets of resolved.values()) {
+      assert.deepEqual(
+        offsets,
+        offsets.map((_, index) => index),
+      );
+    }
+    assert.equal(resolved.size, 3);
+  });
+
+  it("writes what a record was when it was sent, although its owner goes on with the same object and bytes", async (test) => {
+    const broker = await aBroker(test);
+    await broker.createTopic("orders");
+    const producer = aClient(test, broker).producer();
+    const value = Buffer.from("0");
+    const record = { topic: "orders", key: "0", value, headers: { h: value } };
+    const sent = Array.from({ length: 3 }, (_, index) => {
+      value.write(String(index));
+      record.key = String(index);
+      return producer.send(record);
+    });
+    await broker.scheduler.runUntil(Promise.all(sent));
+    assert.deepEqual(
+      (await readBack(broker, "orders")).map(({ key, value: bytes, headers }) =>
+        [key, bytes, headers[0]?.value ?? null].map(text),
+      ),
+      [
+        ["0", "0", "0"],
+        ["1", "1", "1"],
+        ["2", "2", "2"],
+      ],
+    );
+  });
+
+  it("never refuses a record of whoever asks for room first, also while the topic is not known", async (test) => {
+    const broker = await aBroker(test);
+    await broker.createTopic("orders");
+    const bufferBytes = 50_000;
+    const producer = aClient(test, broker).producer({ bufferBytes, batchBytes: 5_000 });
+    const value = "x".repeat(959);
+    let waits = 0;
+    let mostBytes = 0;
+    const sendAll = async (): Promise<readonly { readonly offset: number }[]> => {
+      const sent: Promise<{ readonly offset: number }>[] = [];
+      for (let number = 0; number < 300; number++) {
+        if (!producer.hasRoom) {
+          waits++;
+          await producer.ready();
+        }
+        sent.push(producer.send({ topic: "orders", value }));
+        mostBytes = Math.max(mostBytes, producer.stats.bufferedBytes + producer.stats.waitingBytes);
+      }
+      return Promise.all(sent);
+    };
+    const places = await broker.scheduler.runUntil(sendAll());
+    assert.deepEqual(
+      places.map(({ offset }) => offset),
+      places.map((_, index) => index),
+    );
+    assert(waits > 1, `${waits} waits`);
+    assert(mostBytes < bufferBytes + 5_000 + 2_000, `${mostBytes} bytes`);
+  });
+
+  it("tells who waits for room when the topic that records waited for is not there", async (test) => {
+    const broker = await aBroker(test, { "auto.create.topics.enable": "false" });
+    const producer = aClient(test, broker).producer({ bufferBytes: 10_000 });
+    const sent = Array.from({ length: 10 }, () =>
+      producer.send({ topic: "absent", value: "x".repeat(1_000) }),
+    );
+    const settled = Promise.allSettled(sent);
+    assert.equal(producer.hasRoom, false);
+    await broker.scheduler.runUntil(producer.ready());
+    assert.equal(producer.stats.waitingBytes, 0);
+    assert((await settled).every(({ status }) => status === "rejected"));
+  });
+
+  it("takes as many records for a topic that is not known yet as its buffer allows", async (test) => {
+    const broker = await aBroker(test);
+    await broker.createTopic("orders");
+    const producer = aClient(test, broker).producer();
+    const sent = Array.from({ length: 150_000 }, () => producer.send({ topic: "orders", value: null }));
+    const places = await broker.scheduler.runUntil(Promise.all(sent));
+    assert.equal(places.at(-1)?.offset, 149_999);
+  });
+
   it("refuses at once what is too large, and what is no record", async (test) => {
     const broker = await aBroker(test);
     await broker.createTopic("orders");
@@ -164,6 +294,13 @@ describe("a producer", () => {
       message:
         "a record's value is bytes, a string or null, not a value of type object; encode it first, for example with JSON.stringify.",
     });
+    for (const topic of ["orders", "unknown"]) {
+      await assert.rejects(producer.send({ topic, value: "x", headers: { h: 5 as never } }), {
+        name: "OptionError",
+        message:
+          'a record\'s header "h" is bytes, a string or null, not a value of type number; encode it first, for example with JSON.stringify.',
+      });
+    }
     await assert.rejects(producer.send({ topic: "orders", partition: 7, value: "x" }), {
       name: "DeliveryError",
       message:

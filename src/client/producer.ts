@@ -7,7 +7,7 @@
 import { Accumulator, type Place, refused } from "./accumulator.ts";
 import type { Batch } from "./batch.ts";
 import type { Cluster } from "./cluster.ts";
-import { ClosedError, type DeliveryError } from "./errors.ts";
+import { ClosedError, DeliveryError } from "./errors.ts";
 import type { ProducerOptions } from "./options.ts";
 import { producerSettings } from "./producer-settings.ts";
 import type { Acknowledgement, OutgoingRecord, RecordMetadata } from "./records.ts";
@@ -25,17 +25,33 @@ export interface ProducerStats {
   readonly waitingBytes: number;
 }
 
-/** Some records of a `sendMany` were not delivered; `acknowledged` has the others. */
+/**
+ * Some records of a `sendMany` were not delivered: `errors` says which, `acknowledged` has the others. Both may
+ * be long, so that they are read from it and not printed with it.
+ */
 export class PartialDeliveryError extends AggregateError {
   override readonly name = "PartialDeliveryError";
   readonly code = "PARTIAL_DELIVERY";
-  readonly acknowledged: readonly Acknowledgement[];
   declare readonly errors: DeliveryError[];
+  readonly #acknowledged: readonly Acknowledgement[];
   constructor(errors: readonly Error[], acknowledged: readonly Acknowledgement[]) {
-    const [first] = errors;
-    super(errors, first?.message ?? "", { cause: first });
-    this.acknowledged = acknowledged;
+    super([], sentenceOn(errors, acknowledged), { cause: errors[0] });
+    this.#acknowledged = acknowledged;
+    // Node prints every element of an own array of this name, each with its stack; a getter it only names.
+    Object.defineProperty(this, "errors", { get: () => errors, enumerable: false });
   }
+
+  get acknowledged(): readonly Acknowledgement[] {
+    return this.#acknowledged;
+  }
+}
+
+function sentenceOn(errors: readonly Error[], acknowledged: readonly Acknowledgement[]): string {
+  const sum = (counts: readonly number[]): number => counts.reduce((total, count) => total + count, 0);
+  const lost = sum(errors.map((error) => (error instanceof DeliveryError ? error.recordCount : 1)));
+  const all = lost + sum(acknowledged.map(({ recordCount }) => recordCount));
+  const failures = errors.length === 1 ? "" : `, in ${errors.length} failures (see errors); the first`;
+  return `${lost} of ${all} records were not acknowledged${failures}: ${errors[0]?.message ?? ""}`;
 }
 
 interface Run {
@@ -52,8 +68,8 @@ export class Producer implements AsyncDisposable {
   readonly #stopWatching: () => void;
   readonly #deliveryTimeoutMs: number;
   readonly #onClosed: () => void;
-  /** Records in line, until they have a place. */
-  readonly #lines = new Set<Promise<unknown>>();
+  /** One for each record that waits; resolves when it has a place or was refused. */
+  readonly #lines = new Set<Promise<void>>();
   #closing: Promise<void> | null = null;
 
   /** Throws `OptionError`. */
@@ -91,11 +107,7 @@ export class Producer implements AsyncDisposable {
       this.#counts.failed++;
       return Promise.reject(cause as Error);
     }
-    if (batch === null) {
-      return this.#wait(record).then(({ batch: taker, index, timestampMs: ms }) =>
-        taker.outcome.then((outcome) => taker.metadataOf(outcome, index, ms)),
-      );
-    }
+    if (batch === null) return this.#sendLater(record);
     const taker = batch;
     const index = taker.recordCount - 1;
     return taker.outcome.then((outcome) => taker.metadataOf(outcome, index, timestampMs));
@@ -133,7 +145,7 @@ export class Producer implements AsyncDisposable {
         continue;
       }
       try {
-        const place = await this.#wait(record);
+        const place = await new Promise<Place>((resolve, reject) => this.#wait(record, resolve, reject));
         note(place.batch, place.index);
       } catch (cause) {
         errors.push(cause as Error);
@@ -171,7 +183,7 @@ export class Producer implements AsyncDisposable {
   async flush(): Promise<void> {
     const endFlush = this.#accumulator.beginFlush();
     try {
-      await Promise.allSettled(this.#lines);
+      await Promise.all(this.#lines);
       await Promise.all(this.#sender.unsettled.map((batch) => batch.outcome));
     } finally {
       endFlush();
@@ -206,21 +218,38 @@ export class Producer implements AsyncDisposable {
     this.#onClosed();
   }
 
-  #wait(record: OutgoingRecord): Promise<Place> {
-    let place: Promise<Place>;
-    try {
-      place = this.#accumulator.wait(record);
-    } catch (cause) {
-      place = Promise.reject(cause as Error);
-    }
-    // Kept for `flush`; who is concerned by a rejection has the promise itself.
-    const line = place.then(
-      () => undefined,
-      () => void this.#counts.failed++,
-    );
+  /** Looks at the outcome from the moment it is placed, as `send` does: so promises settle in the order of the records. */
+  #sendLater(record: OutgoingRecord): Promise<RecordMetadata> {
+    return new Promise((resolve, reject) => {
+      const placed = ({ batch, index, timestampMs }: Place): void => {
+        batch.outcome.then((outcome) => resolve(batch.metadataOf(outcome, index, timestampMs))).catch(reject);
+      };
+      this.#wait(record, placed, reject);
+    });
+  }
+
+  /** Calls one of the two, once and synchronously with what became of the record. */
+  #wait(record: OutgoingRecord, onPlaced: (place: Place) => void, onRefused: (cause: Error) => void): void {
+    let leave: () => void = () => undefined;
+    const line = new Promise<void>((resolve) => {
+      leave = resolve;
+    });
     this.#lines.add(line);
-    void line.then(() => this.#lines.delete(line));
-    return place;
+    const left = (): void => {
+      this.#lines.delete(line);
+      leave();
+    };
+    this.#accumulator.wait(record, {
+      placed: (place) => {
+        left();
+        onPlaced(place);
+      },
+      refused: (cause) => {
+        left();
+        this.#counts.failed++;
+        onRefused(cause);
+      },
+    });
   }
 }
 

@@ -14,7 +14,7 @@ export interface OutgoingRecord {
   readonly topic: string;
   /** Records with equal keys go to the same partition, the one that Java's client would choose. */
   readonly key?: Bytes | null | undefined;
-  /** Null or absent: a tombstone. The bytes are taken before `send` returns, unless the buffer is full. */
+  /** Null or absent: a tombstone. The bytes are taken before `send` returns. */
   readonly value?: Bytes | null | undefined;
   readonly headers?: OutgoingHeaders | undefined;
   /** Overrules the partitioner. */

@@ -4,17 +4,18 @@
  * It promises that every batch is settled once, at the latest when its deadline has passed, and that a
  * batch is called "not written" only when no attempt can have written it.
  */
-import { NO_PRODUCER, NO_PRODUCER_EPOCH, type NodeId } from "../base/ids.ts";
+import type { NodeId } from "../base/ids.ts";
 import type { Timer } from "../base/ports.ts";
-import { ErrorCode, errorFacts } from "../protocol/errors.ts";
-import { InitProducerId } from "../protocol/messages/init-producer-id.ts";
+import { ErrorCode } from "../protocol/errors.ts";
 import type { Batch, Outcome } from "./batch.ts";
 import type { Cluster } from "./cluster.ts";
 import { BrokerRefusedError, ClosedError, DeadlineError, type Fate, UnknownTopicError } from "./errors.ts";
 import type { Identity, Lane } from "./lane.ts";
 import { Links } from "./links.ts";
 import { Outlet, type OutletEvents, type PartitionAnswer } from "./outlet.ts";
+import { ParkedLanes } from "./parked-lanes.ts";
 import type { ProducerSettings } from "./producer-settings.ts";
+import { Registration, type RegistrationFailure } from "./registration.ts";
 import { backoffAfter } from "./settings.ts";
 import { verdictOf } from "./verdict.ts";
 
@@ -37,17 +38,13 @@ export class Sender implements OutletEvents {
   readonly #events: SenderEvents;
   readonly #links: Links;
   readonly #outlets = new Map<NodeId, Outlet>();
-  /** Without a leader, or pausing after a failure. */
-  readonly #parked = new Set<Lane>();
+  readonly #parked: ParkedLanes;
   readonly #unsettled = new Set<Batch>();
   /** Topics that a broker did not know when it was sent to them: is that so? */
   readonly #doubted = new Set<string>();
   readonly #stopWatching: () => void;
-  #identity: Identity | null = null;
-  #identifying = false;
+  readonly #registration: Registration;
   #lastCause: Error | null = null;
-  #wake: Timer | null = null;
-  #wakeAtMs = 0;
   #sweep: Timer | null = null;
   #closed = false;
 
@@ -56,7 +53,9 @@ export class Sender implements OutletEvents {
     this.#settings = settings;
     this.#events = events;
     this.#links = new Links(cluster.settings);
+    this.#parked = new ParkedLanes(cluster.settings.clock, (lane) => this.enqueue(lane));
     this.#stopWatching = cluster.onChange(() => this.#reroute());
+    this.#registration = new Registration(cluster, (failure) => this.#registered(failure));
   }
 
   get unsettled(): readonly Batch[] {
@@ -75,7 +74,7 @@ export class Sender implements OutletEvents {
     const leader = this.#leaderOf(lane);
     if (leader === null) {
       this.#cluster.refresh(lane.topic);
-      this.#park(lane, backoffAfter(1, this.#cluster.settings));
+      this.#parked.addFor(lane, backoffAfter(1, this.#cluster.settings));
       return;
     }
     this.#outlet(leader).push(lane);
@@ -86,7 +85,7 @@ export class Sender implements OutletEvents {
     if (this.#closed) return;
     this.#closed = true;
     this.#stopWatching();
-    this.#wake?.cancel();
+    this.#parked.close();
     this.#sweep?.cancel();
     this.#links.close();
     for (const batch of this.#unsettled) this.#expire(batch, new ClosedError("The producer was closed."));
@@ -101,15 +100,19 @@ export class Sender implements OutletEvents {
     }
     const pauseMs = lane.pausedUntilMs - this.#nowMs;
     if (pauseMs > 0) {
-      this.#park(lane, pauseMs);
+      this.#parked.addFor(lane, pauseMs);
       return null;
     }
     // To another broker only when nothing is on its way to the one before: order.
     if (lane.inFlight.length > 0 && lane.flightNode !== node) return null;
     if (lane.next(this.#settings.inFlightMax) === null) return null;
     if (this.#settings.acks !== 0) {
-      if (this.#identity === null) return this.#identify(lane);
-      if (lane.breaks && !this.#beginEpoch(lane, this.#identity)) return this.#identify(lane);
+      const { identity } = this.#registration;
+      if (identity === null || (lane.breaks && !this.#beginEpoch(lane, identity))) {
+        this.#parked.add(lane);
+        this.#registration.request();
+        return null;
+      }
     }
     const batch = lane.next(this.#settings.inFlightMax);
     if (batch === null) return null;
@@ -118,7 +121,7 @@ export class Sender implements OutletEvents {
       this.enqueue(lane);
       return null;
     }
-    lane.depart(this.#settings.acks === 0 ? null : this.#identity, node);
+    lane.depart(this.#settings.acks === 0 ? null : this.#registration.identity, node);
     if (lane.waiting.length > 0) this.enqueue(lane);
     return batch;
   }
@@ -130,7 +133,7 @@ export class Sender implements OutletEvents {
     if (verdict.kind === "written") {
       lane.arrive(batch);
       lane.failures = 0;
-      this.#finish(batch, { kind: "written", baseOffset, logAppendTimeMs });
+      this.#acknowledge(batch, { kind: "written", baseOffset, logAppendTimeMs });
       if (lane.waiting.length > 0) this.enqueue(lane);
       return;
     }
@@ -198,7 +201,7 @@ export class Sender implements OutletEvents {
     for (const lane of lanes) {
       // The leader may be another by now; if not, the link makes us wait before the next attempt.
       this.#cluster.refresh(lane.topic);
-      this.#park(lane, backoffAfter(1, this.#cluster.settings));
+      this.#parked.addFor(lane, backoffAfter(1, this.#cluster.settings));
     }
   }
 
@@ -230,7 +233,7 @@ export class Sender implements OutletEvents {
     const { lane } = batch;
     if (!lane.isOldest(batch)) return this.#again(batch, cause, false);
     lane.breakSequence(stale);
-    if (stale) this.#identity = null;
+    if (stale) this.#registration.giveUp();
     if (!batch.inDoubt) return this.#again(batch, cause);
     lane.arrive(batch);
     this.#fail(batch, cause);
@@ -261,7 +264,7 @@ export class Sender implements OutletEvents {
   #beginEpoch(lane: Lane, identity: Identity): boolean {
     const inDoubt = lane.beginEpoch(identity);
     if (inDoubt === null) {
-      this.#identity = null;
+      this.#registration.giveUp();
       return false;
     }
     this.#events.epochBegun();
@@ -272,6 +275,7 @@ export class Sender implements OutletEvents {
     for (const batch of inDoubt) {
       this.#fail(batch, batch.lastCause ?? new Error("the broker lost track of this producer"));
     }
+    this.#settleEarly(lane);
     return true;
   }
 
@@ -281,27 +285,45 @@ export class Sender implements OutletEvents {
     this.#finish(batch, { kind: "failed", fate, cause });
   }
 
+  /**
+   * Settles the batch, or keeps that for later when one before it was written perhaps and asked about again:
+   * promises of a partition resolve in the order of its offsets.
+   */
+  #acknowledge(batch: Batch, outcome: Outcome): void {
+    const { lane } = batch;
+    if (batch.settled || !lane.hasUnsettledBefore(batch)) return this.#finish(batch, outcome);
+    batch.acknowledged = outcome;
+    lane.early.push(batch);
+  }
+
   /** It is neither waiting nor on its way any more: its memory is free. */
   #finish(batch: Batch, outcome: Outcome): void {
-    this.#unsettled.delete(batch);
-    if (!batch.settled) {
-      batch.settle(outcome);
-      this.#events.settled(batch, outcome);
-    }
+    this.#settle(batch, outcome);
     this.#events.charge(-batch.chargedBytes);
   }
 
+  #settle(batch: Batch, outcome: Outcome): void {
+    this.#unsettled.delete(batch);
+    if (batch.settled) return;
+    batch.settle(outcome);
+    this.#events.settled(batch, outcome);
+    this.#settleEarly(batch.lane);
+  }
+
+  #settleEarly(lane: Lane): void {
+    for (const batch of lane.early.splice(0)) this.#acknowledge(batch, batch.acknowledged as Outcome);
+  }
+
   #expire(batch: Batch, cause: Error): void {
+    // Those before it, which are older, are given up in the same turn, and then it is told that it was written.
+    if (batch.acknowledged !== null) return;
     const { lane } = batch;
     if (!lane.inFlight.includes(batch)) {
       lane.drop(batch);
       return this.#fail(batch, cause);
     }
     // Its bytes are on their way still: the memory is given back when it returns.
-    this.#unsettled.delete(batch);
-    const outcome = { kind: "failed", fate: "unknown", cause } as const;
-    batch.settle(outcome);
-    this.#events.settled(batch, outcome);
+    this.#settle(batch, { kind: "failed", fate: "unknown", cause });
   }
 
   // ── Where lanes go ──
@@ -326,79 +348,26 @@ export class Sender implements OutletEvents {
 
   /** What is known of the cluster changed. */
   #reroute(): void {
-    const lanes = [...this.#parked];
-    this.#parked.clear();
+    const lanes: Lane[] = [];
     for (const [node, outlet] of this.#outlets) {
       if (this.#cluster.broker(node) !== undefined) continue;
       lanes.push(...outlet.drain());
       this.#outlets.delete(node);
     }
-    for (const lane of lanes) this.#retry(lane);
-  }
-
-  #retry(lane: Lane): void {
-    const pauseMs = lane.pausedUntilMs - this.#nowMs;
-    if (pauseMs > 0) this.#park(lane, pauseMs);
-    else this.enqueue(lane);
-  }
-
-  #park(lane: Lane, pauseMs: number): void {
-    if (this.#closed) return;
-    this.#parked.add(lane);
-    const atMs = this.#nowMs + pauseMs;
-    if (this.#wake !== null && this.#wakeAtMs <= atMs) return;
-    this.#wake?.cancel();
-    this.#wakeAtMs = atMs;
-    this.#wake = this.#cluster.settings.clock.schedule(pauseMs, () => {
-      this.#wake = null;
-      const lanes = [...this.#parked];
-      this.#parked.clear();
-      for (const each of lanes) this.#retry(each);
-    });
+    this.#parked.release(lanes);
   }
 
   // ── The producer's id ──
 
-  /** Parks the lane until there is one. */
-  #identify(lane: Lane): null {
-    this.#parked.add(lane);
-    if (!this.#identifying) {
-      this.#identifying = true;
-      void this.#askIdentity().finally(() => {
-        this.#identifying = false;
-        if (!this.#closed) this.#reroute();
-      });
+  /** Those that were parked for it go on, or wait for the next attempt. */
+  #registered(failure: RegistrationFailure | null): void {
+    if (this.#closed) return;
+    if (failure !== null) {
+      this.#lastCause = failure.cause;
+      if (failure.isFinal) this.#giveUpAll(failure.cause);
+      else this.#parked.holdUntil(this.#nowMs + backoffAfter(2, this.#cluster.settings));
     }
-    return null;
-  }
-
-  async #askIdentity(): Promise<void> {
-    const { settings } = this.#cluster;
-    try {
-      const { errorCode, producerId, producerEpoch } = await this.#cluster.ask(InitProducerId, {
-        transactionalId: null,
-        transactionTimeoutMs: settings.requestTimeoutMs,
-        producerId: NO_PRODUCER,
-        producerEpoch: NO_PRODUCER_EPOCH,
-      });
-      if (errorCode === ErrorCode.NONE) {
-        this.#identity = { id: producerId, epoch: producerEpoch };
-        return;
-      }
-      const cause = new BrokerRefusedError("Asking for a producer id", errorCode);
-      this.#lastCause = cause;
-      if (errorFacts(errorCode).retriable) this.#pauseAll();
-      else this.#giveUpAll(cause);
-    } catch (cause) {
-      // No broker for a while; the batches that wait for the id have deadlines of their own.
-      this.#lastCause = cause as Error;
-      this.#pauseAll();
-    }
-  }
-
-  #pauseAll(): void {
-    const untilMs = this.#nowMs + backoffAfter(2, this.#cluster.settings);
-    for (const lane of this.#parked) lane.pausedUntilMs = Math.max(lane.pausedUntilMs, untilMs);
+    this.#reroute();
   }
 
   #giveUpAll(cause: Error): void {
@@ -418,7 +387,7 @@ export class Sender implements OutletEvents {
       .catch((cause: unknown) => {
         if (!(cause instanceof UnknownTopicError)) return;
         // Should it come back, its lanes begin at sequence 0: under this id they would look like duplicates.
-        this.#identity = null;
+        this.#registration.giveUp();
         this.#events.topicGone(topic);
         for (const batch of this.#unsettled) if (batch.lane.topic === topic) this.#expire(batch, cause);
       })

@@ -1,0 +1,70 @@
+/**
+ * The producer id under which a producer's batches go (KIP-98): asked of any broker when it is first
+ * needed, kept until it is given up, asked for once at a time. It never asks again by itself; who is told
+ * of a failure decides when to.
+ */
+import { NO_PRODUCER, NO_PRODUCER_EPOCH } from "../base/ids.ts";
+import { ErrorCode, errorFacts } from "../protocol/errors.ts";
+import { InitProducerId } from "../protocol/messages/init-producer-id.ts";
+import type { Cluster } from "./cluster.ts";
+import { BrokerRefusedError } from "./errors.ts";
+import type { Identity } from "./lane.ts";
+
+/** Why there is no id. `isFinal`: asking again will not help. */
+export interface RegistrationFailure {
+  readonly cause: Error;
+  readonly isFinal: boolean;
+}
+
+export class Registration {
+  readonly #cluster: Cluster;
+  /** Null: there is an id now. */
+  readonly #onAnswer: (failure: RegistrationFailure | null) => void;
+  #identity: Identity | null = null;
+  #isAsking = false;
+
+  constructor(cluster: Cluster, onAnswer: (failure: RegistrationFailure | null) => void) {
+    this.#cluster = cluster;
+    this.#onAnswer = onAnswer;
+  }
+
+  /** Null: there is none; `request` it. */
+  get identity(): Identity | null {
+    return this.#identity;
+  }
+
+  /** Sequences cannot go on under this id. */
+  giveUp(): void {
+    this.#identity = null;
+  }
+
+  /** Asks for an id, unless that is under way. */
+  request(): void {
+    if (this.#isAsking) return;
+    this.#isAsking = true;
+    void this.#ask().then((failure) => {
+      this.#isAsking = false;
+      this.#onAnswer(failure);
+    });
+  }
+
+  async #ask(): Promise<RegistrationFailure | null> {
+    try {
+      const { errorCode, producerId, producerEpoch } = await this.#cluster.ask(InitProducerId, {
+        transactionalId: null,
+        transactionTimeoutMs: this.#cluster.settings.requestTimeoutMs,
+        producerId: NO_PRODUCER,
+        producerEpoch: NO_PRODUCER_EPOCH,
+      });
+      if (errorCode !== ErrorCode.NONE) {
+        const cause = new BrokerRefusedError("Asking for a producer id", errorCode);
+        return { cause, isFinal: !errorFacts(errorCode).retriable };
+      }
+      this.#identity = { id: producerId, epoch: producerEpoch };
+      return null;
+    } catch (cause) {
+      // No broker for a while; the batches that wait for the id have deadlines of their own.
+      return { cause: cause as Error, isFinal: false };
+    }
+  }
+}
