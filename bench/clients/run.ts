@@ -84,7 +84,7 @@ const [warmupMs, measureMs, tryMs] = options.quick ? [500, 1000, 700] : [1000, 3
 /** Beyond the times that a run is given: joining a group takes seconds. */
 const spareMs = 30_000;
 /** What the readers read; a reader that gets to its end before its time would measure waiting. */
-const filledBytes = options.quick ? 0.5e9 : 2.5e9;
+const filledBytes = options.quick ? 1e9 : 6.5e9;
 
 await finish(process.execPath, [join(repositoryRoot, "tools/build.ts")], {
   cwd: repositoryRoot,
@@ -130,6 +130,9 @@ async function runCell(cell: ClientCell): Promise<void> {
       for (let turn = 0; turn < names.length; turn += 1) {
         const name = names[(round + turn) % names.length] as Name;
         const said = await runOnce(broker, cell, name, best[name], measureMs);
+        if (cell.action === "consume" && said.records * cell.recordBytes > 0.7 * filledBytes) {
+          throw new Error(`${name} read everything before its time was over; fill more.`);
+        }
         rates[name].push(said.mbPerSecond);
         const load = Math.round((loadavg()[0] ?? 0) * 10) / 10;
         record({ cell: cell.name, round, client: name, broker: kind, load, setting: best[name], ...said });
