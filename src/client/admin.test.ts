@@ -4,7 +4,7 @@ import { aBroker, type SimulatedBroker } from "../../test/simulated-broker.ts";
 import type { Admin } from "./admin.ts";
 import { PartlyRefusedError } from "./admin-outcome.ts";
 import { createClient } from "./client.ts";
-import { BrokerRefusedError, ConnectionLostError, UnknownTopicError } from "./errors.ts";
+import { BrokerRefusedError, ConnectionLostError, NoBrokerError, UnknownTopicError } from "./errors.ts";
 
 async function anAdmin(test: TestContext): Promise<{
   readonly broker: SimulatedBroker;
@@ -179,6 +179,18 @@ describe("an admin", () => {
     const [partition] = directory!.partitions;
     assert.equal(partition!.topic, "t");
     assert(partition!.sizeBytes > 0);
+  });
+
+  it("looks for a broker as long as it was told to, and not again after that", async (test) => {
+    const broker = await aBroker(test);
+    const client = createClient(
+      { bootstrap: "127.0.0.1:1", bootstrapTimeoutMs: 1_000 },
+      broker.clientPorts(),
+    );
+    test.after(() => client.close());
+    const begunMs = broker.scheduler.nowMs;
+    await broker.scheduler.runUntil(assert.rejects(client.admin().describeTopics(["t"]), NoBrokerError));
+    assert.ok(broker.scheduler.nowMs - begunMs < 2_000);
   });
 
   it("does not ask for a change twice: it says that it may have been done", async (test) => {

@@ -29,7 +29,7 @@ import {
   type TopicDescription,
 } from "./admin-topics.ts";
 import type { BrokerView, Cluster } from "./cluster.ts";
-import { refuseUnlessNone } from "./errors.ts";
+import { NoBrokerError, refuseUnlessNone } from "./errors.ts";
 import { Links } from "./links.ts";
 import { type Isolation, lookUpOffsets } from "./offset-lookup.ts";
 import { backoffAfter } from "./settings.ts";
@@ -232,7 +232,9 @@ export class Admin implements AsyncDisposable {
         return await run();
       } catch (cause) {
         const isRetriable = (cause as { readonly retriable?: unknown }).retriable === true;
-        if (!isRetriable || settings.clock.monotonicMs() >= endMs) throw cause;
+        // Who looked for a broker has waited for one already.
+        const isOver = cause instanceof NoBrokerError || settings.clock.monotonicMs() >= endMs;
+        if (!isRetriable || isOver) throw cause;
       }
       await sleep(settings.clock, backoffAfter(attempt, settings));
     }
