@@ -17,6 +17,7 @@ import { run as storeCrash } from "../test/proof/store-crash.ts";
 import { run as walCrash } from "../test/proof/wal-crash.ts";
 import { run as walDamage } from "../test/proof/wal-damage.ts";
 import { run as walFaults } from "../test/proof/wal-faults.ts";
+import { run as brokerAway } from "../test/tough/broker-away.ts";
 import { run as crowd } from "../test/tough/connections.ts";
 import { run as fuzz } from "../test/tough/fuzz.ts";
 
@@ -62,6 +63,7 @@ const proofs: readonly Proof[] = [
     name: "tough: idle and slow connections",
     run: async () => ({ ...(await crowd({ idle: 5_000, slow: 1_000, flood: 0, seconds: 30, rss: 2_000 })) }),
   },
+  { name: "tough: the broker is away for two minutes", run: () => brokerAway({ awayMs: 120_000 }) },
   { name: "specification: schemas of Kafka 4.4.0", run: () => tests({}, "test/spec/*.test.ts") },
   {
     name: "crash: kill -9 and power cuts of the real process",
