@@ -325,4 +325,15 @@ describe("a producer whose broker is away", () => {
     await outcome;
     await broker.boot();
   });
+
+  it("gives each record that comes too late its own reason, and not those of the records before it", async (test) => {
+    const world = await meddled(test, { deliveryTimeoutMs: 1_000 });
+    await crashAndNotice(world.broker);
+    const why: string[] = [];
+    for (const value of letters) {
+      const [result] = await sendApart(world, [value]);
+      why.push(((result as PromiseRejectedResult).reason as DeliveryError).message);
+    }
+    for (const each of why) assert.equal(each.split("could not be delivered").length, 2, each);
+  });
 });

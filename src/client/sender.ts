@@ -281,7 +281,8 @@ export class Sender implements OutletEvents {
 
   #fail(batch: Batch, cause: Error): void {
     const fate: Fate = batch.inDoubt ? "unknown" : "not-written";
-    this.#lastCause = cause;
+    // That time is over is nobody's reason, and each deadline would carry all those before it.
+    if (!(cause instanceof DeadlineError)) this.#lastCause = cause;
     this.#finish(batch, { kind: "failed", fate, cause });
   }
 

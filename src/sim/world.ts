@@ -294,11 +294,18 @@ export class World {
 
   async #peace(clients: Promise<unknown>): Promise<void> {
     this.#disk.fault = null;
-    if (this.#life === null) await this.#boot();
-    this.#isOver = true;
     const late = sleep(this.#clock, peaceMs).then(() => "late" as const);
-    if ((await Promise.race([clients, late])) === "late") {
-      this.#history.violations.push("in peace, some client did not come to its end");
+    for (;;) {
+      if (this.#life === null) await this.#boot();
+      this.#isOver = true;
+      // Of a fault from before it may hear only now, and give up; then it is started again, as after any death.
+      const died = new Promise<"died">((resolve) => {
+        this.#onDeath = () => resolve("died");
+      });
+      const what = await Promise.race([clients, late, died]);
+      if (what === "died") continue;
+      if (what === "late") this.#history.violations.push("in peace, some client did not come to its end");
+      return;
     }
   }
 }
