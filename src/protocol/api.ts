@@ -11,6 +11,7 @@ export interface Api<Req, Res> {
   readonly name: string;
   /** First and last, both inclusive. */
   readonly versions: readonly [first: number, last: number];
+  /** First flexible version (KIP-482); Infinity: none is. */
   readonly flexibleFrom: number;
   readonly request: Type<Req>;
   readonly response: Type<Res>;
