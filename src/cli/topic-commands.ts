@@ -129,10 +129,19 @@ export function addTopicCommands(root: Command, act: Act): void {
     {
       name: "purge",
       args: "<topic>",
-      text: "delete the records of a topic and keep the topic (not offered yet: says what to do instead)",
-      options: [...connection, hidden("--topic <topic>")],
+      text: "delete the oldest records of a topic, or all, and keep the topic; nothing brings them back",
+      options: [
+        ...connection,
+        option("--before <position>", "what goes: all records below this offset, or all there are now: end"),
+        many("-p, --partition <n>", "only this partition; may be repeated"),
+        json("one JSON object for each partition"),
+        hidden("--topic <topic>"),
+      ],
       load: async () => (await import("./commands/topic-purge.ts")).topicPurge,
-      examples: [{ line: "holdfast topic purge orders", text: "" }],
+      examples: [
+        { line: "holdfast topic purge orders --before end", text: "all records" },
+        { line: "holdfast topic purge orders --partition 0 --before 1200", text: "" },
+      ],
     },
     act,
   );

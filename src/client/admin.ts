@@ -15,6 +15,7 @@ import {
   describeConfigs,
   type DescribeConfigsOptions,
 } from "./admin-configs.ts";
+import { type DeletedRecords, deleteRecords, type RecordDeletion } from "./admin-records.ts";
 import {
   type AdminAccess,
   type ChangeOptions,
@@ -106,6 +107,18 @@ export class Admin implements AsyncDisposable {
 
   deleteTopic(topic: string, options?: Pick<ChangeOptions, "timeoutMs">): Promise<void> {
     return this.deleteTopics([topic], options);
+  }
+
+  /**
+   * Deletes the oldest records of partitions for good; resolves when it is durable, with where each log
+   * begins now. Rejects with `BrokerRefusedError` (code `OFFSET_OUT_OF_RANGE`, `POLICY_VIOLATION` for a
+   * topic that is only compacted, …), for several partitions with `PartlyRefusedError`.
+   */
+  deleteRecords(
+    deletions: readonly RecordDeletion[],
+    options?: Pick<ChangeOptions, "timeoutMs">,
+  ): Promise<readonly DeletedRecords[]> {
+    return this.#persist(() => deleteRecords(this.#access, deletions, options));
   }
 
   /** With partitions, their leaders and offsets. Rejects with `UnknownTopicError`, which knows similar names. */

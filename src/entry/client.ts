@@ -89,3 +89,4 @@ export type {
   PartitionDescription,
   TopicDescription,
 } from "../client/admin-topics.ts";
+export type { DeletedRecords, RecordDeletion } from "../client/admin-records.ts";

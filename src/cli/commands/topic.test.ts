@@ -118,15 +118,51 @@ describe("holdfast topic", () => {
     );
   });
 
-  it("segments tells bytes of partitions; purge says what to do instead", async () => {
+  it("segments tells bytes of partitions", async () => {
     await run("topic create sized");
     await run("produce sized x");
     const [row] = json(await run("topic segments sized --json"));
     assert.deepEqual([row?.["topic"], row?.["partition"]], ["sized", 0]);
     assert.ok((row?.["bytes"] as number) > 0);
-    const purge = await run("topic purge sized");
-    assert.equal(purge.code, 1);
-    assert.match(purge.stderr, /^Nothing was deleted: .*holdfast topic create sized --partitions 1/);
+  });
+
+  it("purge deletes below an offset or everything, and tells what went", async () => {
+    await run("topic create purged --partitions 2");
+    await run("produce purged --partition 0 a b c");
+    await run("produce purged --partition 1 x");
+    assert.equal(
+      (await run("topic purge purged --partition 0 --before 2")).stdout,
+      "✓ purged/0: offsets 0 to 1 (2) deleted; it begins at offset 2\n",
+    );
+    assert.equal((await run("consume purged --from start --until end --format %v")).stdout.length, 2);
+    assert.equal(
+      (await run("topic purge purged --before end")).stdout,
+      "✓ purged/0: offset 2 deleted; it begins at offset 3\n✓ purged/1: offset 0 deleted; it begins at offset 1\n",
+    );
+    assert.equal(
+      (await run("topic purge purged --partition 1 --before 0")).stdout,
+      "purged/1: nothing to delete; it begins at offset 1\n",
+    );
+    const [row] = json(await run("topic purge purged --partition 0 --before end --json"));
+    assert.deepEqual(row, { topic: "purged", partition: 0, from: 3, to: 3, start: 3 });
+    await run("produce purged --partition 0 d");
+    assert.equal((await run("consume purged --from start --until end --format %v")).stdout, "d");
+  });
+
+  it("purge deletes nothing that was not said clearly", async () => {
+    await run("topic create unclear --partitions 2");
+    await run("topic create log --set cleanup.policy=compact");
+    const refused = async (line: string, why: RegExp, code = 2): Promise<void> => {
+      const ran = await run(line);
+      assert.match(ran.stderr, why);
+      assert.deepEqual([ran.code, ran.stdout], [code, ""]);
+    };
+    await refused("topic purge unclear", /needs to know what goes/);
+    await refused("topic purge unclear --before 1", /has 2: name it with --partition/);
+    await refused("topic purge unclear --before -1", /neither an offset nor end/);
+    await refused("topic purge unclear --before end --partition 2", /no partition 2/);
+    await refused("topic purge unclear --before 9 --partition 0", /OFFSET_OUT_OF_RANGE/, 1);
+    await refused("topic purge log --before end", /only compacted.*POLICY_VIOLATION/, 1);
   });
 
   it("understands Kafka's way to say it", async () => {
