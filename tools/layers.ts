@@ -29,8 +29,9 @@ export const layers: { readonly [folder: string]: Layer } = {
   store: { imports: below.store, node: {}, ambient: false },
   log: { imports: below.log, node: {}, ambient: false },
   metadata: { imports: ["base", "schema", "store", "log"], node: {}, ambient: false },
+  coordinator: { imports: ["base", "schema", "protocol", "record", "log"], node: {}, ambient: false },
   broker: {
-    imports: ["base", "schema", "protocol", "record", "store", "log", "metadata"],
+    imports: ["base", "schema", "protocol", "record", "store", "log", "metadata", "coordinator"],
     node: {},
     ambient: false,
   },

@@ -20,6 +20,7 @@ import { Connections } from "./connections.ts";
 import type { Services } from "./context.ts";
 import { DiskFloor } from "./disk-floor.ts";
 import { FetchSessions } from "./fetch-session.ts";
+import { Groups } from "./groups.ts";
 import { handlers } from "./handlers.ts";
 import { Housekeeping } from "./housekeeping.ts";
 import { memoryShares } from "./memory.ts";
@@ -136,6 +137,7 @@ export class Broker {
     if (this.#stopping) return;
     this.#stopping = true;
     await this.#listener.close();
+    this.services.groups.close();
     await this.#connections.drain();
     await this.#housekeeping.close();
     if (this.#failure.cause === null)
@@ -271,6 +273,15 @@ async function openRooms(options: BrokerOptions, listener: Listener): Promise<Ro
     onFailure: (cause) => failure.report(cause),
   });
 
+  const groups = new Groups({
+    env,
+    config,
+    topics,
+    partitions,
+    journal,
+    wal,
+    onFailure: (cause) => failure.report(cause),
+  });
   const services: Services = {
     env,
     nodeId: nodeId(config.get("node.id")),
@@ -283,6 +294,7 @@ async function openRooms(options: BrokerOptions, listener: Listener): Promise<Ro
     partitions,
     topics,
     producerIds: new ProducerIds(journal),
+    groups,
     fetchSessions: new FetchSessions({
       clock: env.clock,
       slots: config.get("max.incremental.fetch.session.cache.slots"),
@@ -294,6 +306,7 @@ async function openRooms(options: BrokerOptions, listener: Listener): Promise<Ro
   };
   flusher.start();
   housekeeping.start();
+  groups.start();
   return { services, store, recovery, flusher, housekeeping, failure };
 }
 

@@ -91,6 +91,7 @@ export const topicOperations: number = bits(
   "describeConfigs",
   "alterConfigs",
 );
+export const groupOperations: number = bits("read", "delete", "describe");
 export const clusterOperations: number = bits(
   "create",
   "alter",

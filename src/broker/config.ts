@@ -314,6 +314,53 @@ export const brokerSettings = {
     text: "Producers remembered for one partition; beyond it the longest idle one is forgotten.",
   }),
 
+  // Consumer groups and their offsets.
+  "group.initial.rebalance.delay.ms": int({
+    default: 3_000,
+    min: 0,
+    text: "How long a group that was empty waits for more members before its first generation. Lower it where one member is all there is.",
+  }),
+  "group.max.session.timeout.ms": int({
+    default: 1_800_000,
+    min: 1,
+    text: "Longest session that a member may ask for: so long a dead member's partitions may rest.",
+  }),
+  "group.max.size": int({
+    default: 2_147_483_647,
+    min: 1,
+    text: "Most members of one group; further ones are refused.",
+  }),
+  "group.min.session.timeout.ms": int({
+    default: 6_000,
+    min: 1,
+    text: "Shortest session that a member may ask for: shorter ones cost heartbeats and end by a pause of the machine.",
+  }),
+  "offset.metadata.max.bytes": int({
+    default: 4_096,
+    min: 0,
+    text: "Most bytes of text that may stand beside a committed offset.",
+  }),
+  "offsets.retention.check.interval.ms": long({
+    default: 600_000,
+    min: 1,
+    text: "How often committed offsets are looked through for those that nobody uses any more.",
+  }),
+  "offsets.retention.hold": boolean({
+    default: false,
+    text: "Committed offsets do not expire while their partition holds records, however long ago they were used.",
+  }),
+  "offsets.retention.minutes": int({
+    default: 10_080,
+    min: 1,
+    text: "After so long without a member, or without a commit where there never was one, the offsets of a group expire.",
+  }),
+  "offsets.topic.num.partitions": int({
+    default: 50,
+    min: 1,
+    max: 1_000,
+    text: "Partitions of __consumer_offsets when it is made, on first use. It never changes afterwards.",
+  }),
+
   // Memory and disk.
   "holdfast.memory.bytes": long({
     default: 768 * MiB,

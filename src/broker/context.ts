@@ -9,6 +9,7 @@ import type { Journal } from "../metadata/journal.ts";
 import type { BrokerConfig } from "./config.ts";
 import type { DiskFloor } from "./disk-floor.ts";
 import type { FetchSessions } from "./fetch-session.ts";
+import type { Groups } from "./groups.ts";
 import type { AnyHandler } from "./handle.ts";
 import type { ProducerIds } from "./producer-ids.ts";
 import type { Topics } from "./topics.ts";
@@ -52,6 +53,7 @@ export interface Services {
   readonly partitions: Partitions;
   readonly topics: Topics;
   readonly producerIds: ProducerIds;
+  readonly groups: Groups;
   readonly fetchSessions: FetchSessions;
   readonly diskFloor: DiskFloor;
   /** Bytes of answers that clients have not taken yet, over all connections. */

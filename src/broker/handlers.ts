@@ -3,19 +3,30 @@ import { alterConfigs } from "./api/alter-configs.ts";
 import { apiVersions } from "./api/api-versions.ts";
 import { createPartitions } from "./api/create-partitions.ts";
 import { createTopics } from "./api/create-topics.ts";
+import { deleteGroups } from "./api/delete-groups.ts";
 import { deleteRecords } from "./api/delete-records.ts";
 import { deleteTopics } from "./api/delete-topics.ts";
 import { describeCluster } from "./api/describe-cluster.ts";
 import { describeConfigs } from "./api/describe-configs.ts";
+import { describeGroups } from "./api/describe-groups.ts";
 import { describeLogDirs } from "./api/describe-log-dirs.ts";
 import { describeTopicPartitions } from "./api/describe-topic-partitions.ts";
 import { fetch } from "./api/fetch.ts";
+import { findCoordinator } from "./api/find-coordinator.ts";
+import { heartbeat } from "./api/heartbeat.ts";
 import { incrementalAlterConfigs } from "./api/incremental-alter-configs.ts";
 import { initProducerId } from "./api/init-producer-id.ts";
+import { joinGroup } from "./api/join-group.ts";
+import { leaveGroup } from "./api/leave-group.ts";
+import { listGroups } from "./api/list-groups.ts";
 import { listOffsets } from "./api/list-offsets.ts";
 import { metadata } from "./api/metadata.ts";
+import { offsetCommit } from "./api/offset-commit.ts";
+import { offsetDelete } from "./api/offset-delete.ts";
+import { offsetFetch } from "./api/offset-fetch.ts";
 import { offsetForLeaderEpoch } from "./api/offset-for-leader-epoch.ts";
 import { produce } from "./api/produce.ts";
+import { syncGroup } from "./api/sync-group.ts";
 import type { AnyHandler } from "./handle.ts";
 
 export const handlers: readonly AnyHandler[] = [
@@ -23,17 +34,28 @@ export const handlers: readonly AnyHandler[] = [
   fetch,
   listOffsets,
   metadata,
+  offsetCommit,
+  offsetFetch,
+  findCoordinator,
+  joinGroup,
+  heartbeat,
+  leaveGroup,
+  syncGroup,
+  describeGroups,
+  listGroups,
   apiVersions,
   createTopics,
   deleteTopics,
-  deleteRecords,
   initProducerId,
   offsetForLeaderEpoch,
   describeConfigs,
   alterConfigs,
   describeLogDirs,
   createPartitions,
+  deleteGroups,
   incrementalAlterConfigs,
+  offsetDelete,
   describeCluster,
   describeTopicPartitions,
+  deleteRecords,
 ];

@@ -1,0 +1,29 @@
+/** ListGroups: every group, on request only those of some states (KIP-518) or types (KIP-848). */
+import { ErrorCode } from "../../protocol/errors.ts";
+import { ListGroups, type ListGroupsResponse } from "../../protocol/messages/list-groups.ts";
+import { handle } from "../handle.ts";
+
+type Listed = ListGroupsResponse["groups"][number];
+
+export const listGroups = handle(ListGroups, {
+  prepare: (request, { services }) => services.groups.whenRead()?.then(() => request),
+  async decide({ statesFilter, typesFilter }, { services }) {
+    const states = new Set(statesFilter.map((each) => each.toLowerCase()));
+    const types = new Set(typesFilter.map((each) => each.toLowerCase()));
+    const isWanted = ({ groupState, groupType }: Listed): boolean =>
+      (states.size === 0 || states.has(groupState.toLowerCase())) &&
+      (types.size === 0 || types.has(groupType.toLowerCase()));
+    const listed = await services.groups.runAll((shard) =>
+      Array.from(
+        shard.groups(),
+        ({ id, classic }): Listed => ({
+          groupId: id,
+          protocolType: classic?.protocolType ?? "",
+          groupState: classic?.phase ?? "Empty",
+          groupType: "classic",
+        }),
+      ).filter(isWanted),
+    );
+    return { throttleTimeMs: 0, errorCode: ErrorCode.NONE, groups: listed.flat() };
+  },
+});

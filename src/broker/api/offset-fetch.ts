@@ -1,0 +1,111 @@
+/** OffsetFetch: how far groups have got. What was committed for an earlier topic of the same name is not told. */
+import { leaderEpoch, NO_TOPIC_ID, offset, type PartitionIndex, type TopicId } from "../../base/ids.ts";
+import type { CommittedOffset } from "../../coordinator/group/offsets.ts";
+import type { Group } from "../../coordinator/group/group.ts";
+import { ErrorCode } from "../../protocol/errors.ts";
+import {
+  OffsetFetch,
+  type OffsetFetchRequest,
+  type OffsetFetchResponse,
+} from "../../protocol/messages/offset-fetch.ts";
+import type { RequestContext } from "../context.ts";
+import { handle } from "../handle.ts";
+
+type WantedGroup = Omit<OffsetFetchRequest["groups"][number], "memberId" | "memberEpoch">;
+type GroupResponse = OffsetFetchResponse["groups"][number];
+type TopicResponse = GroupResponse["topics"][number];
+type PartitionResponse = TopicResponse["partitions"][number];
+
+/** Several groups in one request (KIP-709). */
+const manyGroupsVersionMin = 8;
+/** Topics are named by id from version 10 on. */
+const topicIdVersionMin = 10;
+
+export const offsetFetch = handle(OffsetFetch, {
+  prepare: (request, { services }) => services.groups.enter()?.then(() => request),
+  async decide(request, context) {
+    const isMany = context.apiVersion >= manyGroupsVersionMin;
+    const wanted = isMany ? request.groups : [{ groupId: request.groupId, topics: older(request) }];
+    const groups = await Promise.all(wanted.map((each) => fetched(each, context)));
+    const only = isMany ? undefined : groups[0];
+    return {
+      throttleTimeMs: 0,
+      topics: only?.topics ?? [],
+      errorCode: only?.errorCode ?? ErrorCode.NONE,
+      groups,
+    };
+  },
+});
+
+function older({ topics }: OffsetFetchRequest): WantedGroup["topics"] {
+  return topics === null ? null : topics.map((topic) => ({ ...topic, topicId: NO_TOPIC_ID }));
+}
+
+function fetched(wanted: WantedGroup, context: RequestContext): Promise<GroupResponse> {
+  const { groups } = context.services;
+  return groups.run(wanted.groupId, (shard) => ({
+    groupId: wanted.groupId,
+    errorCode: ErrorCode.NONE,
+    topics: topicsOf(shard.group(wanted.groupId), wanted.topics, context),
+  }));
+}
+
+function topicsOf(
+  group: Group | undefined,
+  wanted: WantedGroup["topics"],
+  context: RequestContext,
+): readonly TopicResponse[] {
+  const { apiVersion, services } = context;
+  const byId = apiVersion >= topicIdVersionMin;
+  if (wanted === null) return everything(group, byId, context);
+  return wanted.map(({ name, topicId, partitionIndexes }) => {
+    const topic = byId ? services.topics.byId(topicId) : services.topics.byName(name);
+    const partitions = partitionIndexes.map((index) => {
+      if (byId && topic === undefined) return { ...none(index), errorCode: ErrorCode.UNKNOWN_TOPIC_ID };
+      return told(index, group?.offsets.get(topic?.name ?? name, index), topic?.id);
+    });
+    return { name, topicId, partitions };
+  });
+}
+
+function everything(group: Group | undefined, byId: boolean, { services }: RequestContext): TopicResponse[] {
+  const topics: TopicResponse[] = [];
+  for (const [name, offsets] of group?.offsets.topics() ?? []) {
+    const id = services.topics.idOf(name);
+    if (byId && id === undefined) continue;
+    const partitions = Array.from(offsets, ([index, committed]) => told(index, committed, id));
+    const known = partitions.filter((each) => each.committedOffset >= 0);
+    if (known.length > 0) topics.push({ name, topicId: id ?? NO_TOPIC_ID, partitions: known });
+  }
+  return topics;
+}
+
+function told(
+  partitionIndex: PartitionIndex,
+  committed: CommittedOffset | undefined,
+  topicId: TopicId | undefined,
+): PartitionResponse {
+  if (committed === undefined || isOfAnother(committed, topicId)) return none(partitionIndex);
+  return {
+    partitionIndex,
+    committedOffset: committed.offset,
+    committedLeaderEpoch: committed.leaderEpoch,
+    metadata: committed.metadata,
+    errorCode: ErrorCode.NONE,
+  };
+}
+
+/** Of a topic that was deleted: its offsets name other records than those that are there now. */
+function isOfAnother({ topicId: meant }: CommittedOffset, topicId: TopicId | undefined): boolean {
+  return topicId !== undefined && meant !== NO_TOPIC_ID && meant !== topicId;
+}
+
+function none(partitionIndex: PartitionIndex): PartitionResponse {
+  return {
+    partitionIndex,
+    committedOffset: offset(-1),
+    committedLeaderEpoch: leaderEpoch(-1),
+    metadata: "",
+    errorCode: ErrorCode.NONE,
+  };
+}

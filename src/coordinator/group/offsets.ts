@@ -1,0 +1,51 @@
+/** How far one group has got: per topic and partition the committed offset. Holds what the records say, and decides nothing. */
+import type { LeaderEpoch, Offset, PartitionIndex, TopicId } from "../../base/ids.ts";
+import type { OffsetCommitKey, OffsetCommitValue } from "../records.ts";
+
+export interface CommittedOffset {
+  readonly offset: Offset;
+  readonly leaderEpoch: LeaderEpoch;
+  readonly metadata: string;
+  /** Wall clock ms. */
+  readonly commitTimestamp: number;
+  /** Of the topic that was meant; all zero where the writer did not know it. */
+  readonly topicId: TopicId;
+}
+
+export interface PartitionName {
+  readonly topic: string;
+  readonly partition: PartitionIndex;
+}
+
+export class GroupOffsets {
+  readonly #topics = new Map<string, Map<PartitionIndex, CommittedOffset>>();
+
+  get isEmpty(): boolean {
+    return this.#topics.size === 0;
+  }
+
+  get(topic: string, partition: PartitionIndex): CommittedOffset | undefined {
+    return this.#topics.get(topic)?.get(partition);
+  }
+
+  topics(): Iterable<readonly [topic: string, offsets: ReadonlyMap<PartitionIndex, CommittedOffset>]> {
+    return this.#topics;
+  }
+
+  *all(): Generator<PartitionName & { readonly committed: CommittedOffset }, void, void> {
+    for (const [topic, offsets] of this.#topics) {
+      for (const [partition, committed] of offsets) yield { topic, partition, committed };
+    }
+  }
+
+  apply({ topic, partition }: OffsetCommitKey, value: OffsetCommitValue | null): void {
+    let offsets = this.#topics.get(topic);
+    if (value === null) {
+      offsets?.delete(partition);
+      if (offsets?.size === 0) this.#topics.delete(topic);
+      return;
+    }
+    if (offsets === undefined) this.#topics.set(topic, (offsets = new Map()));
+    offsets.set(partition, value);
+  }
+}

@@ -1,0 +1,14 @@
+/** What groups obey; the broker's settings of the same names. */
+export interface GroupSettings {
+  /** `group.min.session.timeout.ms` and `group.max.session.timeout.ms`. */
+  readonly sessionTimeoutMinMs: number;
+  readonly sessionTimeoutMaxMs: number;
+  /** `group.initial.rebalance.delay.ms`: how long an empty group waits for more members before its first generation. */
+  readonly initialRebalanceDelayMs: number;
+  /** `group.max.size`. */
+  readonly membersMax: number;
+  /** `offset.metadata.max.bytes`. */
+  readonly metadataBytesMax: number;
+  /** `offsets.retention.minutes`, in ms. */
+  readonly offsetsRetentionMs: number;
+}

@@ -1,0 +1,162 @@
+/**
+ * The records of `__consumer_offsets` in Kafka's own formats, so that Kafka's tools read them here and a
+ * partition of Kafka's could be read by us. A key is an int16 that names the kind of record, then its
+ * fields; a value is an int16 with the version of its layout, then its fields. A null value is a
+ * tombstone: what the key names is gone. Kinds of groups that are not served are skipped, not refused:
+ * they cannot have been written here.
+ */
+import { Reader, Writer } from "../base/bytes.ts";
+import { MalformedError } from "../base/errors.ts";
+import type { Offset, PartitionIndex } from "../base/ids.ts";
+import { unknownLeaderEpoch } from "../protocol/fields.ts";
+import { type Codec, compile } from "../schema/compile.ts";
+import {
+  array,
+  branded,
+  bytes,
+  type Decoded,
+  from,
+  int32,
+  int64,
+  nullable,
+  orElse,
+  string,
+  struct,
+  tagged,
+  type Type,
+  uuid,
+} from "../schema/types.ts";
+import { NO_TOPIC_ID } from "../base/ids.ts";
+
+const partition = branded<PartitionIndex>(int32);
+
+/** How far a group has got in one partition. */
+export const OffsetCommitKey = struct({ group: string, topic: string, partition });
+export interface OffsetCommitKey extends Decoded<typeof OffsetCommitKey> {}
+
+export const OffsetCommitValue = struct({
+  offset: branded<Offset>(int64),
+  leaderEpoch: from(3, unknownLeaderEpoch),
+  metadata: string,
+  /** Ms since 1970. */
+  commitTimestamp: int64,
+  /** A topic of the same name made later is another one, and this offset says nothing of it. */
+  topicId: tagged(0, 4, orElse(NO_TOPIC_ID, uuid)),
+});
+export interface OffsetCommitValue extends Decoded<typeof OffsetCommitValue> {}
+
+/** One generation of a group of the classic protocol. */
+export const GroupMetadataKey = struct({ group: string });
+export interface GroupMetadataKey extends Decoded<typeof GroupMetadataKey> {}
+
+export const GroupMetadataValue = struct({
+  protocolType: string,
+  generation: int32,
+  protocol: nullable(string),
+  leader: nullable(string),
+  /** Ms since 1970. */
+  currentStateTimestamp: from(2, orElse(-1, int64)),
+  members: array(
+    struct({
+      memberId: string,
+      groupInstanceId: from(3, orElse(null, nullable(string))),
+      clientId: string,
+      clientHost: string,
+      rebalanceTimeout: from(1, orElse(-1, int32)),
+      sessionTimeout: int32,
+      subscription: bytes,
+      assignment: bytes,
+    }),
+  ),
+});
+export interface GroupMetadataValue extends Decoded<typeof GroupMetadataValue> {}
+
+/** One record of `__consumer_offsets`; a null value says that what the key names is gone. */
+export type GroupRecord =
+  | { readonly kind: "offset"; readonly key: OffsetCommitKey; readonly value: OffsetCommitValue | null }
+  | { readonly kind: "classic"; readonly key: GroupMetadataKey; readonly value: GroupMetadataValue | null };
+
+interface RecordKind {
+  /** Both numbers stand on disk for the same layout of the key; we write the second. */
+  readonly keyVersions: readonly number[];
+  readonly key: Codec<unknown>;
+  readonly value: Type<unknown>;
+  /** Oldest and newest that Kafka 4.4 knows; the newest is written. */
+  readonly valueVersions: readonly [first: number, last: number];
+  readonly flexibleFrom: number;
+}
+
+const keyOf = (type: Type<unknown>): Codec<unknown> => compile(type, 0, { flexible: false });
+
+const kinds: { readonly [kind in GroupRecord["kind"]]: RecordKind } = {
+  offset: {
+    keyVersions: [0, 1],
+    key: keyOf(OffsetCommitKey),
+    value: OffsetCommitValue,
+    valueVersions: [0, 4],
+    flexibleFrom: 4,
+  },
+  classic: {
+    keyVersions: [2],
+    key: keyOf(GroupMetadataKey),
+    value: GroupMetadataValue,
+    valueVersions: [0, 4],
+    flexibleFrom: 4,
+  },
+};
+
+const valueCodecs = new Map<string, Codec<unknown>>();
+
+function valueCodec(kind: GroupRecord["kind"], version: number): Codec<unknown> {
+  const { value, valueVersions, flexibleFrom } = kinds[kind];
+  if (version < valueVersions[0] || version > valueVersions[1]) {
+    throw new MalformedError(`a value of kind ${kind} in version ${version}, which is not known here`);
+  }
+  const name = `${kind}/${version}`;
+  let codec = valueCodecs.get(name);
+  if (codec === undefined) {
+    codec = compile(value, version, { flexible: version >= flexibleFrom });
+    valueCodecs.set(name, codec);
+  }
+  return codec;
+}
+
+/** Key and value as they lie in a record batch. */
+export interface RawRecord {
+  readonly key: Uint8Array;
+  readonly value: Uint8Array | null;
+}
+
+export function encodeGroupRecord({ kind, key, value }: GroupRecord): RawRecord {
+  const facts = kinds[kind];
+  const version = facts.valueVersions[1];
+  return {
+    key: prefixed(facts.keyVersions[facts.keyVersions.length - 1] as number, facts.key, key),
+    value: value === null ? null : prefixed(version, valueCodec(kind, version), value),
+  };
+}
+
+function prefixed(version: number, codec: Codec<unknown>, fields: unknown): Uint8Array {
+  const writer = new Writer(64);
+  writer.int16(version);
+  codec.write(writer, fields);
+  return writer.finishFlat();
+}
+
+/** Null: a kind that is not served here. Throws `MalformedError`. What it returns shares no bytes with `raw`. */
+export function decodeGroupRecord(raw: RawRecord): GroupRecord | null {
+  const from = new Reader(raw.key);
+  const number = from.int16();
+  for (const [kind, facts] of Object.entries(kinds) as [GroupRecord["kind"], RecordKind][]) {
+    if (!facts.keyVersions.includes(number)) continue;
+    return { kind, key: facts.key.read(from), value: decodeValue(kind, raw.value) } as GroupRecord;
+  }
+  return null;
+}
+
+function decodeValue(kind: GroupRecord["kind"], raw: Uint8Array | null): unknown {
+  if (raw === null) return null;
+  // A copy: a group may live for months, and a view would keep the whole block alive.
+  const reader = new Reader(Uint8Array.from(raw));
+  return valueCodec(kind, reader.int16()).read(reader);
+}

@@ -1,0 +1,178 @@
+/**
+ * Runs one shard on its partition of `__consumer_offsets`: reads the log once, then for each decision
+ * appends what it wrote as one frame and lets its answers go when everything that the shard had applied at
+ * that moment is durable (I1): a refusal, too, reveals state. Deciding and appending is one synchronous
+ * step, so the order of decisions is the order of the log. If the log closes, the state dies with the
+ * process, and nothing is ever taken back.
+ */
+import { assert } from "../base/assert.ts";
+import { advance } from "../base/ids.ts";
+import type { Clock, Logger } from "../base/ports.ts";
+import type { Partition } from "../log/partition.ts";
+import type { Partitions } from "../log/partitions.ts";
+import type { Wal } from "../log/wal.ts";
+import { BatchView, batchesIn } from "../record/batch.ts";
+import { BatchBuilder } from "../record/builder.ts";
+import { recordsIn } from "../record/record.ts";
+import { decodeGroupRecord, encodeGroupRecord, type GroupRecord } from "./records.ts";
+import type { GroupShard } from "./shard.ts";
+import { type Reply, type Ticket, Turn } from "./turn.ts";
+
+export interface RuntimeOptions {
+  readonly shard: GroupShard;
+  readonly partition: Partition;
+  readonly partitions: Partitions;
+  readonly wal: Pick<Wal, "durable" | "whenDurable">;
+  readonly clock: Clock;
+  readonly log: Logger;
+}
+
+/** Read at a time while a shard is loaded. */
+const loadBytes = 1024 * 1024;
+/** Nothing that is written here is compressed; what somebody else wrote may be, and inflates to at most this. */
+const inflatedBytesMax = 64 * 1024 * 1024;
+/** A decision of more bytes than this becomes several batches, all in one frame. */
+const batchBytes = 1024 * 1024;
+
+export class ShardRuntime {
+  readonly shard: GroupShard;
+  readonly #partition: Partition;
+  readonly #partitions: Partitions;
+  readonly #wal: RuntimeOptions["wal"];
+  readonly #clock: Clock;
+  readonly #log: Logger;
+  #serving = false;
+  #tickets = 0;
+  readonly #waiting = new Map<number, (response: unknown) => void>();
+
+  constructor(options: RuntimeOptions) {
+    this.shard = options.shard;
+    this.#partition = options.partition;
+    this.#partitions = options.partitions;
+    this.#wal = options.wal;
+    this.#clock = options.clock;
+    this.#log = options.log;
+  }
+
+  /** Reads the partition to its end; nothing may be decided before. Rejects with `DiskError`. */
+  async load(): Promise<void> {
+    const partition = this.#partition;
+    let next = partition.logStart;
+    while (next < partition.durableEnd) {
+      const found = await partition.read({ offset: next, bytesMax: loadBytes, orOneBatch: true });
+      switch (found.kind) {
+        case "out-of-range":
+          next = found.logStart;
+          break;
+        case "damaged":
+          // Named, never passed over in silence: commits may be missing, and their groups read again what they did.
+          this.#log.error("group-state.damaged", {
+            partition: partition.partition,
+            from: next,
+            to: found.resumeAt,
+          });
+          next = found.resumeAt;
+          break;
+        case "read":
+          for (const chunk of found.chunks) {
+            for (const batch of batchesIn(chunk)) {
+              this.#load(batch);
+              next = advance(batch.lastOffset, 1);
+            }
+          }
+          break;
+        default:
+          found satisfies never;
+      }
+    }
+    this.shard.loaded(this.#clock.monotonicMs());
+    this.#serving = true;
+  }
+
+  #load(batch: BatchView): void {
+    if (batch.isControl) return;
+    for (const { key, value } of recordsIn(batch, inflatedBytesMax)) {
+      if (key === null) continue;
+      const record = decodeGroupRecord({ key, value });
+      if (record !== null) this.shard.load(record);
+    }
+  }
+
+  /** Decides, appends and applies at once; resolves when that, and everything before it, is durable. */
+  run<T>(decide: (shard: GroupShard, turn: Turn) => T, admittedBytes = 0): Promise<T> {
+    const result = this.#turn((turn) => decide(this.shard, turn), admittedBytes);
+    return this.#durable().then(() => result);
+  }
+
+  /** As `run`, for a request that may have to wait for other members: resolves with what its ticket is answered. */
+  ask<Res>(
+    decide: (shard: GroupShard, turn: Turn, ticket: Ticket<Res>) => void,
+    admittedBytes = 0,
+  ): Promise<Res> {
+    const ticket: Ticket<Res> = { id: ++this.#tickets };
+    return new Promise((resolve) => {
+      this.#waiting.set(ticket.id, resolve as (response: unknown) => void);
+      this.#turn((turn) => decide(this.shard, turn, ticket), admittedBytes);
+    });
+  }
+
+  #turn<T>(decide: (turn: Turn) => T, admittedBytes: number): T {
+    assert(this.#serving, "a shard is loaded before it decides");
+    const now = { monotonicMs: this.#clock.monotonicMs(), wallMs: this.#clock.wallMs() };
+    const turn = new Turn(now, (record) => this.shard.apply(record));
+    const result = decide(turn);
+    this.#append(turn.records, now.wallMs, admittedBytes);
+    if (turn.replies.length > 0) this.#answer(turn.replies);
+    return result;
+  }
+
+  #append(records: readonly GroupRecord[], wallMs: number, admittedBytes: number): void {
+    const session = this.#partitions.begin(admittedBytes);
+    let builder = new BatchBuilder();
+    const close = (): void => {
+      const outcome = this.#partition.append(session, BatchView.at(builder.build()), wallMs);
+      assert(outcome.kind === "appended", "a batch without a producer is always appended");
+      builder = new BatchBuilder();
+    };
+    for (const record of records) {
+      builder.append({ ...encodeGroupRecord(record), timestamp: wallMs });
+      if (builder.bytes >= batchBytes) close();
+    }
+    if (builder.recordCount > 0) close();
+    session.commit();
+  }
+
+  #answer(replies: readonly Reply[]): void {
+    this.#durable().then(
+      () => {
+        for (const { ticket, response } of replies) {
+          this.#waiting.get(ticket.id)?.(response);
+          this.#waiting.delete(ticket.id);
+        }
+      },
+      // The log is closed and the process ends: nobody is answered, and nothing was promised.
+      () => this.#waiting.clear(),
+    );
+  }
+
+  /** Everything that the shard has applied is in entries up to the partition's newest. */
+  #durable(): Promise<void> {
+    const { lastNumber } = this.#partition;
+    return lastNumber <= this.#wal.durable ? Promise.resolve() : this.#wal.whenDurable(lastNumber);
+  }
+
+  /** Monotonic ms; `Infinity`: nothing will happen by itself. */
+  get nextDeadlineMs(): number {
+    return this.#serving ? this.shard.nextDeadlineMs : Infinity;
+  }
+
+  /** Does what became due. */
+  onTime(): void {
+    this.#turn((turn) => this.shard.onTime(turn), 0);
+  }
+
+  /** Whoever waits for other members is told to look for its coordinator anew: the broker stops. */
+  dismiss(): void {
+    if (this.#serving) this.#turn((turn) => this.shard.dismiss(turn), 0);
+  }
+}

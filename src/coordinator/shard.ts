@@ -1,0 +1,283 @@
+/**
+ * The groups whose state lies in one partition of `__consumer_offsets`, and every decision about them.
+ * No I/O and no clock: what time it is comes with each turn, what is written and answered goes out with
+ * it. A record changes the state the same way when it is written and when it is read again at a start.
+ */
+import type { TopicId } from "../base/ids.ts";
+import { NO_TOPIC_ID } from "../base/ids.ts";
+import { ErrorCode } from "../protocol/errors.ts";
+import type { JoinGroupResponse } from "../protocol/messages/join-group.ts";
+import type { SyncGroupResponse } from "../protocol/messages/sync-group.ts";
+import { utf8Length } from "../base/bytes.ts";
+import { Deadlines } from "./deadlines.ts";
+import {
+  type Claim,
+  type Identity,
+  type Join,
+  refusedJoin,
+  refusedSync,
+  type Sync,
+} from "./group/classic-request.ts";
+import type { ClassicGroup } from "./group/classic.ts";
+import { Group } from "./group/group.ts";
+import { expiredOffsets } from "./group/expiry.ts";
+import type { CommittedOffset, PartitionName } from "./group/offsets.ts";
+import type { GroupSettings } from "./group/settings.ts";
+import type { GroupMetadataValue, GroupRecord } from "./records.ts";
+import type { Ticket, Turn } from "./turn.ts";
+
+export interface OffsetToCommit extends PartitionName, Omit<CommittedOffset, "commitTimestamp"> {}
+
+/** A committed offset that was moved back: legal, and worth to be seen (what lies between is read again). */
+export interface Regression extends PartitionName {
+  readonly group: string;
+  readonly from: number;
+  readonly to: number;
+}
+
+export interface CommitOutcome {
+  /** Of each offset, in the order in which they were given. */
+  readonly errorCodes: readonly ErrorCode[];
+  readonly regressions: readonly Regression[];
+}
+
+export interface ExpiredOffset extends PartitionName {
+  readonly group: string;
+  readonly committed: CommittedOffset;
+}
+
+/** What the log knows of a partition whose offset may expire. */
+export interface HeldData {
+  /** Whether records are there that this offset says something of. */
+  holds(name: PartitionName, committed: CommittedOffset): boolean;
+}
+
+export class GroupShard {
+  readonly #settings: GroupSettings;
+  readonly #groups = new Map<string, Group>();
+  readonly #deadlines = new Deadlines();
+  /** While it is loaded: the newest record of each group. */
+  #found: Map<string, GroupMetadataValue | null> | null = new Map();
+
+  constructor(settings: GroupSettings) {
+    this.#settings = settings;
+  }
+
+  get groupCount(): number {
+    return this.#groups.size;
+  }
+  group(id: string): Group | undefined {
+    return this.#groups.get(id);
+  }
+  groups(): Iterable<Group> {
+    return this.#groups.values();
+  }
+
+  // ── Records ──
+
+  /** Loading: the next record of the log. */
+  load(record: GroupRecord): void {
+    if (record.kind === "offset") return this.apply(record);
+    this.#found?.set(record.key.group, record.value);
+  }
+
+  /** The whole log is read: groups are what their newest records say. */
+  loaded(nowMs: number): void {
+    for (const [id, value] of this.#found ?? []) {
+      if (value === null) continue;
+      const classic = this.#grow(id).asClassic();
+      classic.restore(value, nowMs);
+      this.#deadlines.set(id, classic.nextDeadlineMs);
+    }
+    this.#found = null;
+  }
+
+  apply(record: GroupRecord): void {
+    const group = this.#grow(record.key.group);
+    switch (record.kind) {
+      case "offset":
+        group.offsets.apply(record.key, record.value);
+        break;
+      case "classic":
+        if (record.value === null) group.forgetMembers();
+        else group.asClassic().noteWritten();
+        break;
+      default:
+        return record satisfies never;
+    }
+    this.#shrink(group);
+  }
+
+  #grow(id: string): Group {
+    let group = this.#groups.get(id);
+    if (group === undefined) this.#groups.set(id, (group = new Group(id, this.#settings)));
+    return group;
+  }
+
+  /** What nothing is known of takes no room. */
+  #shrink(group: Group): void {
+    if (group.isIdle) this.#groups.delete(group.id);
+  }
+
+  // ── Members of the classic protocol ──
+
+  join(turn: Turn, groupId: string, join: Join, ticket: Ticket<JoinGroupResponse>): void {
+    if (groupId === "") return turn.reply(ticket, refusedJoin(ErrorCode.INVALID_GROUP_ID, join.memberId));
+    if (join.memberId !== "" && this.#classic(groupId) === null) {
+      return turn.reply(ticket, refusedJoin(ErrorCode.UNKNOWN_MEMBER_ID, join.memberId));
+    }
+    const group = this.#grow(groupId);
+    group.asClassic().join(turn, join, ticket);
+    this.#settle(group);
+  }
+
+  sync(turn: Turn, groupId: string, sync: Sync, ticket: Ticket<SyncGroupResponse>): void {
+    if (groupId === "") return turn.reply(ticket, refusedSync(ErrorCode.INVALID_GROUP_ID));
+    const classic = this.#classic(groupId);
+    if (classic === null) return turn.reply(ticket, refusedSync(ErrorCode.UNKNOWN_MEMBER_ID));
+    classic.sync(turn, sync, ticket);
+    this.#settle(this.#grow(groupId));
+  }
+
+  heartbeat(turn: Turn, groupId: string, claim: Claim): ErrorCode {
+    if (groupId === "") return ErrorCode.INVALID_GROUP_ID;
+    // A heartbeat only moves a deadline away: the one that is noted comes too early, and is looked at then.
+    return this.#groups.get(groupId)?.classic?.heartbeat(turn, claim) ?? ErrorCode.UNKNOWN_MEMBER_ID;
+  }
+
+  leave(
+    turn: Turn,
+    groupId: string,
+    leaving: readonly Identity[],
+  ): { readonly errorCode: ErrorCode; readonly members: readonly ErrorCode[] } {
+    if (groupId === "") return { errorCode: ErrorCode.INVALID_GROUP_ID, members: [] };
+    const classic = this.#classic(groupId);
+    if (classic === null) {
+      return { errorCode: ErrorCode.NONE, members: leaving.map(() => ErrorCode.UNKNOWN_MEMBER_ID) };
+    }
+    const members = leaving.map((claim) => classic.leave(turn, claim));
+    classic.left(turn);
+    this.#settle(this.#grow(groupId));
+    return { errorCode: ErrorCode.NONE, members };
+  }
+
+  #classic(groupId: string): ClassicGroup | null {
+    return this.#groups.get(groupId)?.classic ?? null;
+  }
+
+  #settle(group: Group): void {
+    if (group.classic !== null) this.#deadlines.set(group.id, group.classic.nextDeadlineMs);
+    this.#shrink(group);
+  }
+
+  // ── Committed offsets ──
+
+  commit(turn: Turn, groupId: string, claim: Claim, offsets: readonly OffsetToCommit[]): CommitOutcome {
+    const refused = this.#mayCommit(turn, groupId, claim);
+    const regressions: Regression[] = [];
+    const errorCodes = offsets.map(({ topic, partition, offset, leaderEpoch, metadata, topicId }) => {
+      if (refused !== ErrorCode.NONE) return refused;
+      if (utf8Length(metadata) > this.#settings.metadataBytesMax) return ErrorCode.OFFSET_METADATA_TOO_LARGE;
+      const former = this.#groups.get(groupId)?.offsets.get(topic, partition);
+      if (former !== undefined && former.offset > offset && isSameTopic(former.topicId, topicId)) {
+        regressions.push({ group: groupId, topic, partition, from: former.offset, to: offset });
+      }
+      turn.write({
+        kind: "offset",
+        key: { group: groupId, topic, partition },
+        value: { offset, leaderEpoch, metadata, commitTimestamp: turn.wallMs, topicId },
+      });
+      return ErrorCode.NONE;
+    });
+    return { errorCodes, regressions };
+  }
+
+  #mayCommit(turn: Turn, groupId: string, claim: Claim): ErrorCode {
+    const classic = this.#classic(groupId);
+    if (classic !== null) return classic.mayCommit(turn, claim);
+    // Nobody ever joined: whoever assigns partitions by itself may commit, a member of what is gone may not.
+    return claim.generation < 0 ? ErrorCode.NONE : ErrorCode.ILLEGAL_GENERATION;
+  }
+
+  /** Offsets of topics that the group does not read now. */
+  deleteOffsets(
+    turn: Turn,
+    groupId: string,
+    names: readonly PartitionName[],
+  ): { readonly errorCode: ErrorCode; readonly errorCodes: readonly ErrorCode[] } {
+    const group = this.#groups.get(groupId);
+    if (group === undefined) return { errorCode: ErrorCode.GROUP_ID_NOT_FOUND, errorCodes: [] };
+    const subscribed = group.subscribedTopics();
+    if (subscribed === null) return { errorCode: ErrorCode.NON_EMPTY_GROUP, errorCodes: [] };
+    const errorCodes = names.map(({ topic, partition }) => {
+      if (subscribed.has(topic)) return ErrorCode.GROUP_SUBSCRIBED_TO_TOPIC;
+      if (group.offsets.get(topic, partition) !== undefined) forget(turn, groupId, { topic, partition });
+      return ErrorCode.NONE;
+    });
+    return { errorCode: ErrorCode.NONE, errorCodes };
+  }
+
+  deleteGroup(turn: Turn, groupId: string): ErrorCode {
+    const group = this.#groups.get(groupId);
+    if (group === undefined) return ErrorCode.GROUP_ID_NOT_FOUND;
+    if (group.hasMembers) return ErrorCode.NON_EMPTY_GROUP;
+    for (const name of group.offsets.all()) forget(turn, groupId, name);
+    if (group.classic?.isWritten === true)
+      turn.write({ kind: "classic", key: { group: groupId }, value: null });
+    this.#groups.delete(groupId);
+    return ErrorCode.NONE;
+  }
+
+  /** What was committed for topics that are not there any more says nothing of those that come after them. */
+  forgetTopics(turn: Turn, isGone: (topicId: TopicId) => boolean): void {
+    for (const group of this.#groups.values()) {
+      for (const { topic, partition, committed } of group.offsets.all()) {
+        if (committed.topicId === NO_TOPIC_ID || !isGone(committed.topicId)) continue;
+        forget(turn, group.id, { topic, partition });
+      }
+    }
+  }
+
+  /** Ends what nobody has used for `offsets.retention.minutes` (KIP-211). Returns what is gone. */
+  expire(turn: Turn, data: HeldData): readonly ExpiredOffset[] {
+    const gone: ExpiredOffset[] = [];
+    for (const group of this.#groups.values()) {
+      for (const each of expiredOffsets(group, turn.wallMs, this.#settings.offsetsRetentionMs, data)) {
+        gone.push({ group: group.id, ...each });
+        forget(turn, group.id, each);
+      }
+      const { classic } = group;
+      if (group.offsets.isEmpty && classic?.phase === "Empty" && classic.isWritten) {
+        turn.write({ kind: "classic", key: { group: group.id }, value: null });
+      }
+    }
+    return gone;
+  }
+
+  // ── Time ──
+
+  /** Monotonic ms; `Infinity`: nothing will happen by itself. */
+  get nextDeadlineMs(): number {
+    return this.#deadlines.nextMs;
+  }
+
+  onTime(turn: Turn): void {
+    for (const id of this.#deadlines.due(turn.monotonicMs)) {
+      const classic = this.#classic(id);
+      if (classic === null) continue;
+      classic.onTime(turn);
+      this.#settle(this.#grow(id));
+    }
+  }
+
+  /** The broker stops: whoever waits looks for its coordinator anew. */
+  dismiss(turn: Turn): void {
+    for (const group of this.#groups.values()) group.classic?.dismiss(turn, ErrorCode.NOT_COORDINATOR);
+  }
+}
+
+function forget(turn: Turn, group: string, { topic, partition }: PartitionName): void {
+  turn.write({ kind: "offset", key: { group, topic, partition }, value: null });
+}
+
+const isSameTopic = (a: TopicId, b: TopicId): boolean => a === b || a === NO_TOPIC_ID || b === NO_TOPIC_ID;
