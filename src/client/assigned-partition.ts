@@ -28,7 +28,7 @@ export interface PartitionPosition {
 
 export type PartitionState =
   /** The starting point is still to be looked up. */
-  | { readonly kind: "unplaced"; readonly to: StartingPoint }
+  | { readonly kind: "unplaced"; readonly to: StartingPoint; readonly epoch?: LeaderEpoch }
   | { readonly kind: "placed" }
   /** Stands still until `seek`. */
   | { readonly kind: "failed"; readonly error: Error }
@@ -90,25 +90,32 @@ export class AssignedPartition {
   generation = 0;
   readonly held: HeldPart[] = [];
 
-  constructor(topic: string, partition: number, topicId: TopicId, from: StartingPoint) {
+  /** `epoch`: of the record before an offset to begin at. */
+  constructor(
+    topic: string,
+    partition: number,
+    topicId: TopicId,
+    from: StartingPoint,
+    epoch: LeaderEpoch = unknownEpoch,
+  ) {
     this.topic = topic;
     this.partition = partition;
     this.topicId = topicId;
-    this.state = { kind: "unplaced", to: from };
+    this.state = { kind: "unplaced", to: from, epoch };
   }
 
   get name(): string {
     return `${this.topic}/${this.partition}`;
   }
 
-  /** Goes on at `at`; what was fetched is dropped. */
-  place(at: Offset): void {
+  /** Goes on at `at`; what was fetched is dropped. `epoch`: of the record before it. */
+  place(at: Offset, epoch: LeaderEpoch = unknownEpoch): void {
     this.#drop();
     this.state = at >= this.stopAt ? { kind: "done" } : { kind: "placed" };
     this.position = at;
     this.fetchOffset = at;
-    this.positionEpoch = unknownEpoch;
-    this.fetchEpoch = unknownEpoch;
+    this.positionEpoch = epoch;
+    this.fetchEpoch = epoch;
   }
 
   /** Reads on at `at` once what was fetched before is handed out: between them is nothing that could be read. */
@@ -132,6 +139,11 @@ export class AssignedPartition {
   fail(error: Error): void {
     this.generation++;
     this.state = { kind: "failed", error };
+  }
+
+  /** It is not read any more: no answer to a question about it counts. */
+  withdraw(): void {
+    this.#drop();
   }
 
   /** Drops what was read ahead, to be fetched again. */

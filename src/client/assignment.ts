@@ -3,7 +3,7 @@
  * when a topic grows, goes away, or is another one under the same name. What a broker may mend by itself
  * is tried again for as long as it takes; what it cannot makes the partition stand still with an error.
  */
-import { NO_TOPIC_ID, type Offset } from "../base/ids.ts";
+import { type LeaderEpoch, NO_TOPIC_ID, type Offset } from "../base/ids.ts";
 import { sleep } from "../base/ports.ts";
 import { AssignedPartition } from "./assigned-partition.ts";
 import type { Cluster, TopicView } from "./cluster.ts";
@@ -32,6 +32,10 @@ export class Assignment {
   readonly partitions: AssignedPartition[] = [];
   #failed: readonly AssignedPartition[] = [];
   readonly #byName = new Map<string, AssignedPartition>();
+  /** Of the settings, and of what was taken. */
+  readonly #topics: Set<string>;
+  /** Rises when partitions are added or taken away. */
+  changes = 0;
   readonly #rechecking = new Set<string>();
   #isPlacing = false;
   #isStarted = false;
@@ -40,6 +44,7 @@ export class Assignment {
 
   constructor(access: AssignmentAccess) {
     this.#access = access;
+    this.#topics = new Set(access.settings.topics);
   }
 
   /**
@@ -59,6 +64,36 @@ export class Assignment {
     this.#stopListening();
   }
 
+  /**
+   * Reads one more partition, after `start`; it fails by itself when the topic does not have it. `epoch`: of
+   * the record before an offset to begin at.
+   */
+  take(view: TopicView, index: number, from: StartingPoint, epoch?: LeaderEpoch): AssignedPartition {
+    const taken = new AssignedPartition(view.name, index, view.id, from, epoch);
+    this.#topics.add(view.name);
+    this.#add(taken);
+    this.#follow(taken, view);
+    return taken;
+  }
+
+  /** Does not read it any more. */
+  drop(partition: AssignedPartition): void {
+    const index = this.partitions.indexOf(partition);
+    if (index < 0) return;
+    this.partitions.splice(index, 1);
+    this.#byName.delete(partition.name);
+    this.changes++;
+    partition.withdraw();
+    if (this.partitions.some(({ topic }) => topic === partition.topic)) return;
+    if (!this.#access.settings.topics.includes(partition.topic)) this.#topics.delete(partition.topic);
+  }
+
+  #add(partition: AssignedPartition): void {
+    this.#byName.set(partition.name, partition);
+    this.partitions.push(partition);
+    this.changes++;
+  }
+
   /** Those that stand still with an error. */
   get failed(): readonly AssignedPartition[] {
     return this.#failed;
@@ -71,8 +106,7 @@ export class Assignment {
 
   /** Throws `ConsumerUsageError` when it is not read by this consumer. */
   find(ref: PartitionRef): AssignedPartition {
-    const { topics } = this.#access.settings;
-    const topic = ref.topic ?? (topics.length === 1 ? topics[0] : undefined);
+    const topic = ref.topic ?? (this.#topics.size === 1 ? [...this.#topics][0] : undefined);
     if (topic === undefined) {
       throw new ConsumerUsageError(
         `The consumer reads several topics; say which partition ${ref.partition}.`,
@@ -141,8 +175,7 @@ export class Assignment {
       const name = `${view.name}/${partition}`;
       if (this.#byName.has(name)) continue;
       const adopted = new AssignedPartition(view.name, partition, view.id, from);
-      this.#byName.set(name, adopted);
-      this.partitions.push(adopted);
+      this.#add(adopted);
       this.#follow(adopted, view);
       // Reading up to the end as of the beginning has no place for what came later.
       if (when === "later" && settings.until === "end") adopted.state = { kind: "done" };
@@ -181,7 +214,7 @@ export class Assignment {
 
   #onMetadata(): void {
     if (this.#isClosed) return;
-    for (const topic of this.#access.settings.topics) {
+    for (const topic of this.#topics) {
       const view = this.#access.cluster.peek(topic);
       if (view === undefined) {
         this.recheck(topic);
@@ -236,7 +269,7 @@ export class Assignment {
     const { cluster, links, settings } = this.#access;
     const unplaced = this.partitions.flatMap((partition) =>
       partition.state.kind === "unplaced"
-        ? [{ partition, generation: partition.generation, to: partition.state.to }]
+        ? [{ partition, generation: partition.generation, ...partition.state }]
         : [],
     );
     const withEnds = settings.until === "end";
@@ -244,9 +277,9 @@ export class Assignment {
       const questions = unplaced.map(({ partition: { topic, partition }, to }) => ({ topic, partition, to }));
       const { isolation } = settings;
       const places = await findPlaces({ cluster, links }, questions, { isolation, withEnds });
-      for (const [index, { partition, generation }] of unplaced.entries()) {
+      for (const [index, { partition, generation, epoch }] of unplaced.entries()) {
         const place = places[index] as Place;
-        if (partition.generation === generation) this.#settle(partition, place, withEnds);
+        if (partition.generation === generation) this.#settle(partition, place, withEnds, epoch);
       }
     }).catch((cause: unknown) => {
       for (const { partition, generation } of unplaced) {
@@ -257,7 +290,12 @@ export class Assignment {
     this.#changed();
   }
 
-  #settle(partition: AssignedPartition, { at, range }: Place, withEnds: boolean): void {
+  #settle(
+    partition: AssignedPartition,
+    { at, range }: Place,
+    withEnds: boolean,
+    epoch: LeaderEpoch | undefined,
+  ): void {
     const isFirst = partition.stopAt === Number.POSITIVE_INFINITY;
     if (withEnds && isFirst && range !== undefined) partition.stopAt = range.end;
     if (withEnds && range !== undefined && at > range.end) {
@@ -265,7 +303,7 @@ export class Assignment {
       this.#lose(partition, "beyond-end", range);
       return;
     }
-    partition.place(at);
+    partition.place(at, epoch);
   }
 
   async #range({ topic, partition }: AssignedPartition): Promise<{ start: Offset; end: Offset }> {

@@ -158,6 +158,8 @@ export class FetchedRecords {
     this.#baseTimestamp = batch.baseTimestamp;
     this.#batchTimestamp = batch.isLogAppendTime ? batch.maxTimestamp : undefined;
     this.#cursor = new RecordCursor(this.#payload, batch.recordCount);
+    // Whoever stops within the batch goes on with its epoch: an older one would look like a log that was cut.
+    this.epoch = batch.leaderEpoch;
   }
 
   /** False for markers and for what a transaction that was aborted left behind. */

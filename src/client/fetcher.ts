@@ -39,6 +39,8 @@ export class Fetcher {
   #ready: HeldPart[] = [];
   /** Who was given records goes to the end, so that nobody starves. */
   #line: AssignedPartition[] = [];
+  /** As of which change of the assignment. */
+  #linedUpAt = -1;
   #askedBytes = 0;
   #heldBytes = 0;
   #timer: Timer | null = null;
@@ -56,15 +58,19 @@ export class Fetcher {
     return this.#heldBytes + this.#askedBytes;
   }
 
-  /** The next part to hand out; `undefined`: nothing now. Throws what a partition failed with, until it is moved. */
-  nextPart(): HeldPart | undefined {
+  /**
+   * The next part to hand out; `undefined`: nothing now. `mayTake`: whether a partition is to be handed out.
+   * Throws what a partition failed with, until it is moved.
+   */
+  nextPart(mayTake?: (of: AssignedPartition) => boolean): HeldPart | undefined {
     const failed = this.#access.assignment.failed.find(
       ({ held, isPaused }) => held.length === 0 && !isPaused,
     );
     if (failed?.state.kind === "failed") throw failed.state.error;
     while (this.#ready[0]?.isReleased === true) this.#ready.shift();
     // Those of paused partitions keep their places.
-    return this.#ready.find(isWaiting);
+    if (mayTake === undefined) return this.#ready.find(isWaiting);
+    return this.#ready.find((part) => isWaiting(part) && mayTake(part.of));
   }
 
   /** A part was handed out. Most of the time that lets nothing start, and looking would cost more than the part. */
@@ -101,9 +107,12 @@ export class Fetcher {
   }
 
   #lineUp(): void {
-    const { partitions } = this.#access.assignment;
-    if (this.#line.length === partitions.length) return;
+    const { partitions, changes } = this.#access.assignment;
+    if (this.#linedUpAt === changes) return;
+    this.#linedUpAt = changes;
+    const wanted = new Set(partitions);
     const known = new Set(this.#line);
+    this.#line = this.#line.filter((partition) => wanted.has(partition));
     this.#line.push(...partitions.filter((partition) => !known.has(partition)));
   }
 

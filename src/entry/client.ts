@@ -54,7 +54,8 @@ export type {
   RecordMetadata,
 } from "../client/records.ts";
 export type { PartitionPosition } from "../client/assigned-partition.ts";
-export type { BatchOptions, Consumer, RecordBatch } from "../client/consumer.ts";
+export type { BatchOptions, Consumer } from "../client/consumer.ts";
+export type { RecordBatch } from "../client/reader.ts";
 export * from "../client/consumer-errors.ts";
 export type {
   Assignment,
