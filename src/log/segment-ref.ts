@@ -83,3 +83,41 @@ export interface Flush {
 export type PublishFlush = (flush: Flush) => Promise<"published" | "void">;
 
 export const SegmentRefs = array(SegmentRef);
+
+/** How far compaction has come in a partition. */
+export const Compacted = struct({
+  /** Below it no record has a newer one of the same key that is also below it, except what could not be read. */
+  to: branded<Offset>(int64),
+  /** When the first of the tombstones and markers below `to` may go, ms since 1970; −1: there is none. */
+  horizonMs: int64,
+});
+export interface Compacted extends Decoded<typeof Compacted> {}
+
+/**
+ * One partition's exchange of segments for others with the same offsets (compaction). It names everything
+ * that it takes out of the journal, so that it is void when anything of that has changed meanwhile.
+ */
+export const ReplaceRow = struct({
+  topicId: uuid,
+  partition: branded<PartitionIndex>(int32),
+  leaderEpoch: branded<LeaderEpoch>(int32),
+  /** The list as it stands, and what takes its place; equal: it stays. */
+  previous: nullable(ListPointer),
+  next: nullable(ListPointer),
+  /** The oldest of the recent references, by their sections. */
+  old: array(struct({ object: string, sectionStart: int64 })),
+  /** What takes the place of those, and of what `next` does not list any more. */
+  segments: SegmentRefs,
+  /** Null: what the journal has stays. */
+  compacted: nullable(Compacted),
+});
+export interface ReplaceRow extends Decoded<typeof ReplaceRow> {}
+
+/** One REPLACE command. `below`: as in `Flush`. */
+export interface Replacement {
+  readonly rows: readonly ReplaceRow[];
+  readonly below: number;
+}
+
+/** Puts a REPLACE into the journal. Resolves and rejects as `PublishFlush` does. */
+export type PublishReplace = (replacement: Replacement) => Promise<"published" | "void">;

@@ -396,7 +396,7 @@ describe("LEVEL, topics and configurations", () => {
 describe("a snapshot", () => {
   const small = fc.integer({ min: 0, max: 4 });
   const author = fc.integer({ min: 1, max: 5 });
-  const step = fc.record({ author, kind: fc.integer({ min: 0, max: 11 }), a: small, b: small, c: small });
+  const step = fc.record({ author, kind: fc.integer({ min: 0, max: 12 }), a: small, b: small, c: small });
 
   const commandOf = (
     cluster: Cluster,
@@ -432,6 +432,22 @@ describe("a snapshot", () => {
           ...(aFold(partition?.folded as never, next) as Extract<Command, { kind: "fold" }>),
           ...current,
         };
+      }
+      case 8: {
+        const old = partition?.recent.slice(0, a) ?? [];
+        const end = old.at(-1)?.end ?? at(0);
+        const merged = { ...aSegment(0, 0, `seg/2/${c}`), base: old[0]?.base ?? at(0), end };
+        const row = {
+          topicId: aTopicId(1),
+          partition: partitionIndex(0),
+          ...current,
+          previous: partition?.folded ?? null,
+          next: partition?.folded ?? null,
+          old: old.map(({ object, sectionStart }) => ({ object, sectionStart })),
+          segments: old.length === 0 ? [] : [merged],
+          compacted: b === 0 ? null : { to: end, horizonMs: b },
+        };
+        return { kind: "replace", rows: [row], below: c };
       }
       default:
         return aFlush(

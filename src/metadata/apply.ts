@@ -15,6 +15,7 @@ import {
   partitionKey,
   producerId,
   type TopicId,
+  type WalPosition,
   walPosition,
   ZERO_OFFSET,
 } from "../base/ids.ts";
@@ -22,7 +23,7 @@ import type * as commands from "./commands.ts";
 import type { ClusterImage, TopicImage } from "./image.ts";
 import type { CommandOutcome, Effect, VoidReason } from "./outcomes.ts";
 import { type BrokerState, isLive, NO_BROKER, type PartitionState } from "./state.ts";
-import { type Change, flushPartition, foldPartition, trimPartition } from "./partition.ts";
+import { type Change, flushPartition, foldPartition, replacePartition, trimPartition } from "./partition.ts";
 
 /** A list of commands as one slot holds it. */
 export interface SlotContent {
@@ -85,6 +86,8 @@ function apply(
       return outcomeOf(recover(image, command));
     case "flush":
       return outcomeOf(flush(image, author, command));
+    case "replace":
+      return outcomeOf(replace(image, author, command));
     case "topic":
       return outcomeOf(addTopic(image, command));
     case "partitions":
@@ -212,9 +215,28 @@ function recover(image: ClusterImage, command: commands.Recover): VoidReason | n
 }
 
 function flush(image: ClusterImage, author: BrokerEpoch, command: commands.FlushCommand): VoidReason | null {
-  // All rows are judged before one takes effect; a second row of a partition builds on the first.
+  const reason = changeRows(image, author, command.rows, flushPartition);
+  if (reason !== null) return reason;
+  settle(image, author, command);
+  return null;
+}
+
+function replace(image: ClusterImage, author: BrokerEpoch, command: commands.Replace): VoidReason | null {
+  const reason = changeRows(image, author, command.rows, replacePartition);
+  if (reason !== null) return reason;
+  settle(image, author, command);
+  return null;
+}
+
+/** All rows are judged before one takes effect; a second row of a partition builds on the first. */
+function changeRows<Row extends Pick<commands.Trim, "topicId" | "partition" | "leaderEpoch">>(
+  image: ClusterImage,
+  author: BrokerEpoch,
+  rows: readonly Row[],
+  change: (before: PartitionState, row: Row) => Change,
+): VoidReason | null {
   const staged = new Map<string, { readonly topic: TopicImage; readonly partition: PartitionState }>();
-  for (const row of command.rows) {
+  for (const row of rows) {
     const topic = image.topics.get(row.topicId);
     // Dropped while the objects were written: they become garbage, the other rows still hold.
     if (topic === undefined) continue;
@@ -223,19 +245,27 @@ function flush(image: ClusterImage, author: BrokerEpoch, command: commands.Flush
     if (before === undefined) return "unknown-partition";
     const refusal = mayChange(before, author, row.leaderEpoch);
     if (refusal !== null) return refusal;
-    const change = flushPartition(before, row);
-    if (change.kind === "void") return change.reason;
-    staged.set(key, { topic, partition: change.partition });
+    const changed = change(before, row);
+    if (changed.kind === "void") return changed.reason;
+    staged.set(key, { topic, partition: changed.partition });
   }
   for (const { topic, partition } of staged.values()) topic.partitions[partition.index] = partition;
+  return null;
+}
+
+/** What the author needs no more: its WAL below `release`, and the numbers of its objects below `below`. */
+function settle(
+  image: ClusterImage,
+  author: BrokerEpoch,
+  { release = walPosition(0), below }: { readonly release?: WalPosition; readonly below: number },
+): void {
   const broker = image.brokers.get(author);
   assert(broker !== undefined, "the author of a command that is judged is known");
   image.brokers.set(author, {
     ...broker,
-    released: walPosition(Math.max(broker.released, command.release)),
-    below: Math.max(broker.below, command.below),
+    released: walPosition(Math.max(broker.released, release)),
+    below: Math.max(broker.below, below),
   });
-  return null;
 }
 
 function addTopic(image: ClusterImage, command: commands.Topic): VoidReason | null {
@@ -277,6 +307,7 @@ function extend(topic: TopicImage, count: number, assignment: commands.Assignmen
       flushed: ZERO_OFFSET,
       folded: null,
       recent: [],
+      compacted: null,
       dependencies: [],
     });
   }

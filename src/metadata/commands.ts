@@ -3,13 +3,13 @@
  * journal holds a list of them by one author. A command or version that is not known here stops the
  * process (I14): a state that skipped a command would no longer be the cluster's.
  *
- * Numbers 7 (MOVE) and 8 (REPLACE) are reserved for planned moves and compaction.
+ * Number 7 (MOVE) is reserved for planned moves.
  */
 import { assert } from "../base/assert.ts";
 import { Reader, Writer } from "../base/bytes.ts";
 import { MalformedError } from "../base/errors.ts";
 import type { BrokerEpoch, LeaderEpoch, NodeId, Offset, PartitionIndex, WalPosition } from "../base/ids.ts";
-import { FlushRow, ListPointer, SegmentRef } from "../log/segment-ref.ts";
+import { FlushRow, ListPointer, ReplaceRow, SegmentRef } from "../log/segment-ref.ts";
 import { type Codec, compile } from "../schema/compile.ts";
 import {
   array,
@@ -131,6 +131,14 @@ export const Fold = struct({
 });
 export interface Fold extends Decoded<typeof Fold> {}
 
+/** Exchanges segments for compacted ones. One row that does not hold voids all; rows of dropped topics are passed over. */
+export const Replace = struct({
+  rows: array(ReplaceRow),
+  /** As in `FlushCommand`. */
+  below: int64,
+});
+export interface Replace extends Decoded<typeof Replace> {}
+
 /** Takes a block of producer ids. */
 export const Producers = struct({ count: int32 });
 export interface Producers extends Decoded<typeof Producers> {}
@@ -164,6 +172,7 @@ export const commandSchemas = {
   recover: schema(4, 0, Recover),
   flush: schema(5, 0, FlushCommand),
   topic: schema(6, 0, Topic),
+  replace: schema(8, 0, Replace),
   partitions: schema(9, 0, Partitions),
   drop: schema(10, 0, Drop),
   trim: schema(11, 0, Trim),
@@ -181,6 +190,7 @@ export type Command =
   | ({ readonly kind: "recover" } & Recover)
   | ({ readonly kind: "flush" } & FlushCommand)
   | ({ readonly kind: "topic" } & Topic)
+  | ({ readonly kind: "replace" } & Replace)
   | ({ readonly kind: "partitions" } & Partitions)
   | ({ readonly kind: "drop" } & Drop)
   | ({ readonly kind: "trim" } & Trim)

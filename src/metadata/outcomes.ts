@@ -42,6 +42,8 @@ export const voidReasons = [
   "partition-count",
   /** LEVEL below the current one, or above what a live broker can. */
   "level",
+  /** REPLACE of references that are not the oldest recent ones any more. */
+  "segments-changed",
 ] as const;
 export type VoidReason = (typeof voidReasons)[number];
 

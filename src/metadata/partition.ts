@@ -1,11 +1,12 @@
 /**
- * How FLUSH, TRIM and FOLD change one partition's segment references. Pure; the promise is that no
- * reference to a record at or above the log start ever leaves the state except into a list object, and
- * that the newest reference, whose footer knows producers, epochs and the end, always stays.
+ * How FLUSH, TRIM, FOLD and REPLACE change one partition's segment references. Pure; the promise is that
+ * no reference to a record at or above the log start ever leaves the state except into a list object, or
+ * for one of the same offsets that its owner wrote, and that the newest reference, whose footer knows
+ * producers, epochs and the end, always stays.
  */
 import { type Offset, offset } from "../base/ids.ts";
 import { recentSegmentsMax } from "../log/segment-list.ts";
-import type { FlushRow, ListPointer, SegmentRef } from "../log/segment-ref.ts";
+import type { FlushRow, ListPointer, ReplaceRow, SegmentRef } from "../log/segment-ref.ts";
 import type { Fold, Trim } from "./commands.ts";
 import type { VoidReason } from "./outcomes.ts";
 import type { PartitionState } from "./state.ts";
@@ -70,6 +71,54 @@ export function foldPartition(before: PartitionState, command: Fold): Change {
   const first = previous?.first ?? (before.recent[0] as SegmentRef).base;
   if (next.first > Math.max(first, before.start)) return voided("offsets");
   return changed({ ...before, folded: next, recent });
+}
+
+export function replacePartition(before: PartitionState, row: ReplaceRow): Change {
+  const { previous, next, old, segments } = row;
+  if (!samePointer(previous, before.folded)) return voided("list-changed");
+  const isNamed = old.every(({ object, sectionStart }, at) => {
+    const ref = before.recent[at];
+    return ref !== undefined && ref.object === object && ref.sectionStart === sectionStart;
+  });
+  if (!isNamed) return voided("segments-changed");
+  const taken = before.recent.slice(0, old.length);
+  if (!replacesAll(before, row, taken)) return voided("offsets");
+  const recent = [...segments, ...before.recent.slice(old.length)];
+  const to = row.compacted?.to ?? 0;
+  if (recent.length === 0 || to > before.flushed) return voided("offsets");
+  if (recent.length > recentSegmentsMax) return voided("too-many-segments");
+  return changed(
+    dropBelow({ ...before, folded: next, recent, compacted: row.compacted ?? before.compacted }),
+  );
+}
+
+/** An offset range of which references speak. */
+type Range = Pick<SegmentRef, "base" | "end">;
+
+/** Whether what comes ascends, ends where what goes ended, and speaks of every offset from the log start on that what goes spoke of. */
+function replacesAll(
+  { folded, start }: PartitionState,
+  { next, previous, segments }: ReplaceRow,
+  taken: readonly SegmentRef[],
+): boolean {
+  const listed = (pointer: ListPointer | null): readonly Range[] =>
+    pointer === null ? [] : [{ base: pointer.first, end: pointer.end }];
+  const keepsList = samePointer(next, previous);
+  const goes = [...(keepsList ? [] : listed(folded)), ...taken];
+  const comes = [...(keepsList ? [] : listed(next)), ...segments];
+  let end = keepsList ? (folded?.end ?? 0) : 0;
+  for (const range of comes) {
+    if (range.base < end || range.end < range.base) return false;
+    end = range.end;
+  }
+  if (goes.at(-1)?.end !== comes.at(-1)?.end) return false;
+  return goes.every((range) => covers(comes, Math.max(range.base, start), range.end));
+}
+
+function covers(ranges: readonly Range[], from: number, to: number): boolean {
+  let covered = from;
+  for (const { base, end } of ranges) if (base <= covered && end > covered) covered = end;
+  return covered >= to;
 }
 
 export function samePointer(a: ListPointer | null, b: ListPointer | null): boolean {

@@ -21,7 +21,7 @@ import {
   type WalPosition,
   walPosition,
 } from "../base/ids.ts";
-import { ListPointer, SegmentRef } from "../log/segment-ref.ts";
+import { Compacted, ListPointer, SegmentRef } from "../log/segment-ref.ts";
 import { compile } from "../schema/compile.ts";
 import {
   array,
@@ -29,11 +29,13 @@ import {
   branded,
   bytes,
   type Decoded,
+  from,
   int16,
   int32,
   int64,
   int8,
   nullable,
+  orElse,
   string,
   struct,
   uuid,
@@ -84,6 +86,7 @@ const Partition = struct({
   flushed: recordOffset,
   folded: nullable(ListPointer),
   recent: array(SegmentRef),
+  compacted: orElse(null, from(1, nullable(Compacted))),
   dependencies: array(struct({ epoch, from: position, to: position })),
 });
 
@@ -100,13 +103,16 @@ export const Snapshot = struct({
   brokerConfigs: array(struct({ resource: string, configs })),
 });
 
-const VERSION = 0;
-const codec = compile(Snapshot, VERSION, { flexible: true });
+/** The version that is written. All up to it are read. */
+const VERSION = 1;
+const codecs = Array.from({ length: VERSION + 1 }, (_, version) =>
+  compile(Snapshot, version, { flexible: true }),
+);
 
 export function encodeSnapshot(state: ClusterState): Uint8Array {
   const to = new Writer(4096);
   to.int16(VERSION);
-  codec.write(to, {
+  (codecs[VERSION] as (typeof codecs)[number]).write(to, {
     nextSlot: state.nextSlot,
     clusterId: state.clusterId,
     level: state.level,
@@ -127,10 +133,11 @@ export function encodeSnapshot(state: ClusterState): Uint8Array {
 }
 
 /** Throws `MalformedError`. The result shares no bytes with the input. */
-export function decodeSnapshot(from: Uint8Array): ClusterImage {
-  const reader = new Reader(from);
+export function decodeSnapshot(snapshot: Uint8Array): ClusterImage {
+  const reader = new Reader(snapshot);
   const version = reader.uint16();
-  if (version !== VERSION) throw new MalformedError(`its version ${version} is not known`);
+  const codec = codecs[version];
+  if (codec === undefined) throw new MalformedError(`its version ${version} is not known`);
   const read = codec.read(reader);
   if (reader.remaining !== 0) throw new MalformedError(`it has ${reader.remaining} bytes too many`);
   const image = new ClusterImage();

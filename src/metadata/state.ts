@@ -14,7 +14,7 @@ import {
   type TopicId,
   type WalPosition,
 } from "../base/ids.ts";
-import type { ListPointer, SegmentRef } from "../log/segment-ref.ts";
+import type { Compacted, ListPointer, SegmentRef } from "../log/segment-ref.ts";
 import type { CommandOutcome } from "./outcomes.ts";
 
 export interface ClusterState {
@@ -100,6 +100,8 @@ export interface PartitionState {
   readonly folded: ListPointer | null;
   /** Ascending, without gaps in what they cover except reported holes; at most 64 before a FOLD. */
   readonly recent: readonly SegmentRef[];
+  /** How far compaction has come; null: it never was here. */
+  readonly compacted: Compacted | null;
   /** deps(p): parts of dead WALs whose records are not in segments yet. */
   readonly dependencies: readonly Dependency[];
 }

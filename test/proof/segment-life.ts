@@ -123,6 +123,7 @@ class World {
       flushed: offset(0),
       folded: null,
       recent: [],
+      compacted: null,
       dependencies: [],
     }));
   }
