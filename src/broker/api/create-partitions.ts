@@ -1,6 +1,7 @@
 /** CreatePartitions: more partitions for a topic. Answered when they can be written. */
 import { ErrorCode } from "../../protocol/errors.ts";
 import { CreatePartitions, type CreatePartitionsRequest } from "../../protocol/messages/create-partitions.ts";
+import { isInternalTopic } from "../cluster-view.ts";
 import type { Services } from "../context.ts";
 import { handle } from "../handle.ts";
 import { PartitionRoom } from "../partition-room.ts";
@@ -34,6 +35,10 @@ async function add(
   const { topics } = services;
   const topic = topics.byName(wanted.name);
   if (topic === undefined) return refusal(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION);
+  if (isInternalTopic(wanted.name)) {
+    // The number of partitions says where the state of a group lies.
+    return refusal(ErrorCode.POLICY_VIOLATION, `The partitions of '${wanted.name}' never change.`);
+  }
   const wrong = check(wanted, topic.partitions.length) ?? room.take(wanted.count - topic.partitions.length);
   if (wrong !== null || validateOnly) return wrong ?? accepted;
   const outcome = await attempt(() => topics.addPartitions(topic.id, wanted.count));

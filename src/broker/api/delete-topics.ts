@@ -6,6 +6,7 @@ import {
   type DeleteTopicsRequest,
   type DeleteTopicsResponse,
 } from "../../protocol/messages/delete-topics.ts";
+import { isInternalTopic } from "../cluster-view.ts";
 import type { RequestContext } from "../context.ts";
 import { handle } from "../handle.ts";
 import { accepted, attempt, type Refusal, refusal, repeated, voidRefusal } from "../refusal.ts";
@@ -53,6 +54,10 @@ async function remove(wanted: Wanted, context: RequestContext): Promise<Result> 
     return { ...wanted, ...refusal(code, "delete.topic.enable is false.") };
   }
   const { name, id } = topic;
+  if (isInternalTopic(name)) {
+    // The broker holds the state of these in memory: without their log it would be gone at the next start.
+    return { ...wanted, ...refusal(ErrorCode.POLICY_VIOLATION, `'${name}' holds the broker's own state.`) };
+  }
   const outcome = await attempt(() => topics.delete(id));
   return { name, topicId: id, ...told(outcome, wanted) };
 }

@@ -11,6 +11,7 @@ import { ErrorCode } from "../../protocol/errors.ts";
 import { Produce, type ProduceRequest, type ProduceResponse } from "../../protocol/messages/produce.ts";
 import type { BatchView } from "../../record/batch.ts";
 import { type ProduceCheck, type ProduceRefusal, validateProduced } from "../../record/validate.ts";
+import { isInternalTopic } from "../cluster-view.ts";
 import type { RequestContext, Services } from "../context.ts";
 import { handle } from "../handle.ts";
 import { recompress, targetCompression } from "../recompress.ts";
@@ -99,7 +100,15 @@ function judgeAll(
   const opened: Opened = { bytes: 0 };
   try {
     return request.topicData.map((topic) => {
-      const id = apiVersion >= topicIdVersionMin ? topic.topicId : services.topics.idOf(topic.name);
+      const byId = apiVersion >= topicIdVersionMin;
+      const id = byId ? topic.topicId : services.topics.idOf(topic.name);
+      const name = byId ? services.topics.byId(topic.topicId)?.name : topic.name;
+      if (id !== undefined && name !== undefined && isInternalTopic(name)) {
+        // What the broker reads there it takes for its own decisions.
+        return topic.partitionData.map((wanted) =>
+          refuse(wanted, ErrorCode.INVALID_TOPIC_EXCEPTION, ownTopic),
+        );
+      }
       return topic.partitionData.map((wanted) => judge(request, wanted, id, opened, context));
     });
   } catch (cause) {
@@ -270,6 +279,7 @@ function refuseAppend(
   return { walNumber, response: { ...response, logStartOffset: logStart } };
 }
 
+const ownTopic = "the broker alone writes to this topic";
 const noLeader = { leaderId: -1, leaderEpoch: -1 } as PartitionResponse["currentLeader"];
 
 function refuse(

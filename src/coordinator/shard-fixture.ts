@@ -1,0 +1,185 @@
+/** One shard in a test: time by hand, the records that it wrote, and the answers by ticket. */
+import { leaderEpoch, NO_TOPIC_ID, offset, partitionIndex } from "../base/ids.ts";
+import type { ErrorCode } from "../protocol/errors.ts";
+import type { JoinGroupResponse } from "../protocol/messages/join-group.ts";
+import type { SyncGroupResponse } from "../protocol/messages/sync-group.ts";
+import type { Claim, Identity, Join } from "./group/classic-request.ts";
+import type { GroupSettings } from "./group/settings.ts";
+import { decodeGroupRecord, encodeGroupRecord, type GroupRecord } from "./records.ts";
+import { GroupShard } from "./shard.ts";
+import { type Ticket, Turn } from "./turn.ts";
+
+export const testSettings: GroupSettings = {
+  sessionTimeoutMinMs: 6_000,
+  sessionTimeoutMaxMs: 1_800_000,
+  initialRebalanceDelayMs: 3_000,
+  membersMax: 100,
+  metadataBytesMax: 4_096,
+  offsetsRetentionMs: 7 * 24 * 3_600_000,
+};
+
+export const groupId = "g";
+
+/** An answer that may not be there yet. */
+export class Pending<Res> {
+  response: Res | null = null;
+  get isWaiting(): boolean {
+    return this.response === null;
+  }
+}
+
+export class ShardFixture {
+  shard: GroupShard;
+  readonly records: GroupRecord[] = [];
+  nowMs = 1_000;
+  readonly #settings: GroupSettings;
+  readonly #pending = new Map<number, Pending<unknown>>();
+  #tickets = 0;
+  #fresh = 0;
+
+  constructor(settings: Partial<GroupSettings> = {}) {
+    this.#settings = { ...testSettings, ...settings };
+    this.shard = new GroupShard(this.#settings);
+    this.shard.loaded(this.nowMs);
+  }
+
+  turn<T>(decide: (shard: GroupShard, turn: Turn) => T): T {
+    const wallMs = 1_700_000_000_000 + this.nowMs;
+    const turn = new Turn({ monotonicMs: this.nowMs, wallMs }, (record) => this.shard.apply(record));
+    const result = decide(this.shard, turn);
+    // Through the bytes, so that what is kept is what a restart would read.
+    this.records.push(...turn.records.map(throughBytes));
+    for (const { ticket, response } of turn.replies) {
+      const pending = this.#pending.get(ticket.id);
+      if (pending === undefined) throw new Error(`ticket ${ticket.id} is answered twice`);
+      this.#pending.delete(ticket.id);
+      pending.response = response;
+    }
+    return result;
+  }
+
+  #ask<Res>(decide: (turn: Turn, ticket: Ticket<Res>) => void): Pending<Res> {
+    const ticket: Ticket<Res> = { id: ++this.#tickets };
+    const pending = new Pending<Res>();
+    this.#pending.set(ticket.id, pending as Pending<unknown>);
+    this.turn((_, turn) => decide(turn, ticket));
+    return pending;
+  }
+
+  /** Requests that nobody has answered yet. */
+  get waiting(): number {
+    return this.#pending.size;
+  }
+
+  /** Time passes; what becomes due happens in its order. */
+  pass(ms: number): void {
+    const end = this.nowMs + ms;
+    for (let due = this.shard.nextDeadlineMs; due <= end; due = this.shard.nextDeadlineMs) {
+      this.nowMs = Math.max(this.nowMs, due);
+      this.turn((shard, turn) => shard.onTime(turn));
+    }
+    this.nowMs = end;
+  }
+
+  /** Another process reads the log. */
+  restart(): void {
+    this.#pending.clear();
+    this.shard = new GroupShard(this.#settings);
+    for (const record of this.records) this.shard.load(record);
+    this.shard.loaded(this.nowMs);
+  }
+
+  join(over: Partial<Join> = {}): Pending<JoinGroupResponse> {
+    const join: Join = {
+      memberId: "",
+      instanceId: null,
+      clientId: "c",
+      clientHost: "/127.0.0.1",
+      sessionTimeoutMs: 10_000,
+      rebalanceTimeoutMs: 30_000,
+      protocolType: "consumer",
+      protocols: [{ name: "range", metadata: subscription("orders") }],
+      mustKnowId: true,
+      maySkipAssignment: true,
+      freshId: String(++this.#fresh),
+      ...over,
+    };
+    return this.#ask((turn, ticket) => this.shard.join(turn, groupId, join, ticket));
+  }
+
+  /** Hears its id, and joins with it. */
+  enter(over: Partial<Join> = {}): Pending<JoinGroupResponse> & { readonly memberId: string } {
+    const memberId = this.join(over).response?.memberId ?? "";
+    return Object.assign(this.join({ ...over, memberId }), { memberId });
+  }
+
+  sync(
+    memberId: string,
+    generation: number,
+    parts: { readonly [memberId: string]: string } = {},
+    over: { readonly instanceId?: string; readonly protocol?: string } = {},
+  ): Pending<SyncGroupResponse> {
+    const assignments = Object.entries(parts).map(([id, part]) => ({
+      memberId: id,
+      assignment: Buffer.from(part),
+    }));
+    const { instanceId = null, protocol = null } = over;
+    const sync = { memberId, instanceId, generation, protocolType: null, protocol, assignments };
+    return this.#ask((turn, ticket) => this.shard.sync(turn, groupId, sync, ticket));
+  }
+
+  heartbeat(memberId: string, generation: number, instanceId: string | null = null): ErrorCode {
+    return this.turn((shard, turn) => shard.heartbeat(turn, groupId, { memberId, generation, instanceId }));
+  }
+
+  leave(...leaving: Identity[]) {
+    return this.turn((shard, turn) => shard.leave(turn, groupId, leaving)).members;
+  }
+
+  commit(at: number, claim: Partial<Claim> = {}, topic = "orders", metadata = "") {
+    const to = {
+      topic,
+      partition: partitionIndex(0),
+      offset: offset(at),
+      leaderEpoch: leaderEpoch(0),
+      metadata,
+      topicId: NO_TOPIC_ID,
+    };
+    const full = { memberId: "", instanceId: null, generation: -1, ...claim };
+    return this.turn((shard, turn) => shard.commit(turn, groupId, full, [to]));
+  }
+
+  committed(topic = "orders"): number | undefined {
+    return this.shard.group(groupId)?.offsets.get(topic, partitionIndex(0))?.offset;
+  }
+
+  /** Members in a stable group, each with its id as its part. */
+  stable(
+    count: number,
+    over: Partial<Join> = {},
+  ): { readonly ids: readonly string[]; readonly generation: number } {
+    const entered = Array.from({ length: count }, () => this.enter(over));
+    this.pass(testSettings.initialRebalanceDelayMs * 2);
+    const ids = entered.map(({ memberId }) => memberId);
+    const generation = entered[0]?.response?.generationId ?? -1;
+    const leader = entered[0]?.response?.leader ?? "";
+    const parts = Object.fromEntries(ids.map((id) => [id, id]));
+    for (const id of ids) this.sync(id, generation, id === leader ? parts : {});
+    return { ids, generation };
+  }
+}
+
+function throughBytes(record: GroupRecord): GroupRecord {
+  const decoded = decodeGroupRecord(encodeGroupRecord(record));
+  if (decoded === null) throw new Error(`a record of kind ${record.kind} is not read again`);
+  return decoded;
+}
+
+/** As a consumer tells which topics it wants (ConsumerProtocolSubscription, version 0). */
+export function subscription(...topics: readonly string[]): Uint8Array {
+  const names = topics.map((topic) => {
+    const name = Buffer.from(topic);
+    return Buffer.concat([Buffer.from([0, name.length]), name]);
+  });
+  return Buffer.concat([Buffer.from([0, 0, 0, 0, 0, topics.length]), ...names, Buffer.from([0, 0, 0, 0])]);
+}
