@@ -41,6 +41,8 @@ export interface BatchFields {
   readonly isControl?: boolean;
   /** Sets the timestamp type to LogAppendTime and the time of all records. */
   readonly logAppendTimeMs?: number;
+  /** `baseTimestamp` is when compaction may drop the batch's tombstones and markers (KIP-534). */
+  readonly hasDeleteHorizon?: boolean;
   /** Beyond the last record's when compaction removed the end of the batch. */
   readonly lastOffsetDelta?: number;
 }
@@ -132,6 +134,7 @@ export function wrapRecords(payload: Uint8Array, header: BatchHeader): Uint8Arra
   if (header.logAppendTimeMs !== undefined) attributes |= BatchFlag.logAppendTime;
   if (header.isTransactional === true) attributes |= BatchFlag.transactional;
   if (header.isControl === true) attributes |= BatchFlag.control;
+  if (header.hasDeleteHorizon === true) attributes |= BatchFlag.deleteHorizon;
   view.setInt16(21, attributes);
   view.setInt32(23, header.lastOffsetDelta);
   view.setBigInt64(27, BigInt(header.baseTimestamp));

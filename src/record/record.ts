@@ -37,6 +37,8 @@ export class RecordCursor {
   readonly #count: number;
   #index = -1;
   #at = 0;
+  #start = 0;
+  #fieldsStart = 0;
   /** End of the current record. */
   #end = 0;
   #keyStart = 0;
@@ -76,6 +78,7 @@ export class RecordCursor {
       return false;
     }
     this.#index++;
+    this.#start = this.#at;
     this.#end = this.#bytes.byteLength;
     const length = this.#varint();
     if (length < 0 || length > this.#end - this.#at) {
@@ -85,6 +88,7 @@ export class RecordCursor {
     this.#at++;
     this.timestampDelta = this.#varlong();
     this.offsetDelta = this.#varint();
+    this.#fieldsStart = this.#at;
     this.#keyLength = this.#length("key");
     this.#keyStart = this.#at;
     this.#skip(this.#keyLength);
@@ -97,6 +101,17 @@ export class RecordCursor {
     return true;
   }
 
+  /** Where the current record lies in the payload, its length included. */
+  get start(): number {
+    return this.#start;
+  }
+  get end(): number {
+    return this.#end;
+  }
+  /** Where what stands behind its two deltas begins: key, value and headers. */
+  get fieldsStart(): number {
+    return this.#fieldsStart;
+  }
   get hasKey(): boolean {
     return this.#keyLength >= 0;
   }
@@ -296,11 +311,13 @@ export function varlongBytes(value: number): number {
   return unsignedBytes(zigzag(value));
 }
 
-function putVarint(into: Uint8Array, at: number, value: number): number {
+/** Writes an int32 at `at` and returns where it ends. There must be room: five bytes at most. */
+export function putVarint(into: Uint8Array, at: number, value: number): number {
   return putUnsigned(into, at, ((value << 1) ^ (value >> 31)) >>> 0);
 }
 
-function putVarlong(into: Uint8Array, at: number, value: number): number {
+/** `value` lies within ±2^52; ten bytes at most. */
+export function putVarlong(into: Uint8Array, at: number, value: number): number {
   return putUnsigned(into, at, zigzag(value));
 }
 
