@@ -80,6 +80,8 @@ export class AssignedPartition {
   /** High watermark, or last stable offset; −1: no answer yet. */
   end = -1;
   stopAt = Number.POSITIVE_INFINITY;
+  /** Its position was known at some time. */
+  wasPlaced = false;
   isPaused = false;
   isAsked = false;
   /** How many are finding out whether its offsets still name what they did. */
@@ -112,6 +114,7 @@ export class AssignedPartition {
   place(at: Offset, epoch: LeaderEpoch = unknownEpoch): void {
     this.#drop();
     this.state = at >= this.stopAt ? { kind: "done" } : { kind: "placed" };
+    this.wasPlaced = true;
     this.position = at;
     this.fetchOffset = at;
     this.positionEpoch = epoch;

@@ -6,6 +6,8 @@ import { Admin } from "./admin.ts";
 import { Cluster } from "./cluster.ts";
 import { Consumer } from "./consumer.ts";
 import type { ConsumerOptions } from "./consumer-options.ts";
+import { GroupConsumer } from "./group/group-consumer.ts";
+import type { GroupConsumerOptions } from "./group/options.ts";
 import type { ClientOptions, ProducerOptions } from "./options.ts";
 import { Producer } from "./producer.ts";
 import { type ClientPorts, clientSettings } from "./settings.ts";
@@ -39,9 +41,15 @@ export class Client implements AsyncDisposable {
     return producer;
   }
 
-  /** Throws `OptionError`. Reads from when its first record is asked for. */
-  consumer(options: ConsumerOptions): Consumer {
-    const consumer = new Consumer(this.#cluster, options, () => this.#open.delete(consumer));
+  /** Throws `OptionError`. Reads, and with `group` joins, from when its first record is asked for. */
+  consumer(options: GroupConsumerOptions): GroupConsumer;
+  consumer(options: ConsumerOptions): Consumer;
+  consumer(options: GroupConsumerOptions | ConsumerOptions): GroupConsumer | Consumer {
+    const onClose = (): void => void this.#open.delete(consumer);
+    const consumer: GroupConsumer | Consumer =
+      "group" in options
+        ? new GroupConsumer(this.#cluster, options, onClose)
+        : new Consumer(this.#cluster, options, onClose);
     this.#open.add(consumer);
     return consumer;
   }

@@ -215,8 +215,8 @@ export class Reader {
     return undefined;
   }
 
-  takeBatch(recordsMax: number): RecordBatch | undefined {
-    for (let part = this.#part(); part !== undefined; part = this.#part()) {
+  takeBatch(recordsMax: number, mayTake?: (of: AssignedPartition) => boolean): RecordBatch | undefined {
+    for (let part = this.#part(mayTake); part !== undefined; part = this.#part(mayTake)) {
       const { of } = part;
       const epochBefore = of.positionEpoch;
       const records = collect(part, recordsMax);

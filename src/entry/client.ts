@@ -65,6 +65,15 @@ export type {
   SkipNotice,
   StartingPoint,
 } from "../client/consumer-options.ts";
+export type { AssignorName, TopicPartition } from "../client/group/assignor.ts";
+export * from "../client/group/errors.ts";
+export type { GroupConsumer } from "../client/group/group-consumer.ts";
+export type { Handle, HandlerContext, RunOptions } from "../client/group/handlers.ts";
+export type {
+  CommitRequest,
+  GroupConsumerOptions,
+  ReleaseReason,
+} from "../client/group/options.ts";
 export type { IncomingHeader, IncomingRecord } from "../client/incoming-record.ts";
 export type {
   Admin,

@@ -37,10 +37,10 @@ export class Unfinished {
     this.#byOffset.set(at, handed);
   }
 
-  /** Harmless for one that is finished, or was never begun. */
-  finish(at: number): void {
+  /** False for one that is finished, or was never begun: it changes nothing. */
+  finish(at: number): boolean {
     const handed = this.#byOffset.get(at);
-    if (handed === undefined) return;
+    if (handed === undefined) return false;
     handed.isFinished = true;
     this.#byOffset.delete(at);
     while (this.#handed[this.#head]?.isFinished === true) this.#head++;
@@ -51,6 +51,7 @@ export class Unfinished {
       this.#handed.length = 0;
       this.#head = 0;
     }
+    return true;
   }
 
   finishAll(): void {

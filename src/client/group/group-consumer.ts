@@ -1,0 +1,434 @@
+/**
+ * A member of a consumer group: the group gives it partitions and takes them away, and it commits how far
+ * it got. It promises that no offset is committed behind which something is unfinished: a record counts
+ * as finished when its handler's promise has resolved, or when a loop asks for the next. So every record
+ * is handled at least once, whatever crashes; after a crash those behind the last commit are again.
+ */
+import type { Timer } from "../../base/ports.ts";
+import type { AssignedPartition, PartitionPosition } from "../assigned-partition.ts";
+import type { Cluster } from "../cluster.ts";
+import type { BatchOptions } from "../consumer.ts";
+import type { PartitionRef, StartingPoint } from "../consumer-options.ts";
+import { ClosedError } from "../errors.ts";
+import type { IncomingRecord } from "../incoming-record.ts";
+import { type LoopRules, Reader, type RecordBatch } from "../reader.ts";
+import { RetryWatch } from "../retry-watch.ts";
+import type { TopicPartition } from "./assignor.ts";
+import { Commits, type Wish } from "./commits.ts";
+import { Coordinator } from "./coordinator.ts";
+import { CommitError, NotOwnedError } from "./errors.ts";
+import { Handlers, type RunOptions, type Taken } from "./handlers.ts";
+import { Holdings } from "./holdings.ts";
+import { Membership } from "./membership.ts";
+import {
+  type CommitRequest,
+  type GroupConsumerOptions,
+  type GroupSettings,
+  groupSettingsOf,
+  type ReleaseReason,
+} from "./options.ts";
+import type { Share } from "./share.ts";
+import { Subscription } from "./subscription.ts";
+
+export class GroupConsumer implements AsyncIterable<IncomingRecord>, AsyncDisposable {
+  readonly #cluster: Cluster;
+  readonly #settings: GroupSettings;
+  readonly #watch: RetryWatch;
+  readonly #reader: Reader;
+  readonly #coordinator: Coordinator;
+  readonly #membership: Membership;
+  readonly #commits: Commits;
+  readonly #subscription: Subscription;
+  readonly #onClose: () => void;
+  readonly #holdings: Holdings;
+  /** What a loop was given and has not asked to go on behind. */
+  #lent: { readonly share: Share; readonly at: number } | undefined = undefined;
+  #handedOut: Share | undefined = undefined;
+  #starting: Promise<void> | undefined = undefined;
+  #closing: Promise<void> | undefined = undefined;
+  #failure: Error | undefined = undefined;
+  #commitTimer: Timer | undefined = undefined;
+  #readyWaiters: (() => void)[] = [];
+
+  /** Throws `OptionError`. */
+  constructor(cluster: Cluster, options: GroupConsumerOptions, onClose: () => void = () => undefined) {
+    const settings = groupSettingsOf(options);
+    const { reading } = settings;
+    this.#cluster = cluster;
+    this.#settings = settings;
+    this.#onClose = onClose;
+    this.#watch = new RetryWatch(cluster.settings, reading.retryNoticeMs, reading.onRetry);
+    const watch = this.#watch;
+    this.#reader = new Reader({
+      cluster,
+      settings: reading,
+      watch,
+      onChange: () => this.#tellReady(),
+      onHandOut: (of, at, epochBefore) => {
+        const share = this.#holdings.of(of);
+        share?.begin(at, epochBefore);
+        this.#handedOut = share;
+      },
+    });
+    const coordinator = new Coordinator(cluster, settings.group);
+    this.#coordinator = coordinator;
+    this.#holdings = new Holdings({
+      cluster,
+      settings,
+      watch,
+      coordinator,
+      reader: this.#reader,
+      isClosing: () => this.#closing !== undefined,
+    });
+    this.#subscription = new Subscription({
+      cluster,
+      settings,
+      watch,
+      onChange: () => this.#membership.rejoin(),
+      isLeader: () => this.#membership.isLeader,
+    });
+    this.#membership = new Membership({
+      cluster,
+      coordinator,
+      settings,
+      watch,
+      topics: () => this.#subscription.topics,
+      owned: () => this.assignment,
+      onAssigned: (added) => this.#take(added),
+      release: (parts, reason) => this.#release(parts, reason),
+      onChange: () => this.#changed(),
+      onFailure: (cause) => this.#fail(cause),
+    });
+    this.#commits = new Commits({
+      coordinator,
+      settings,
+      client: cluster.settings,
+      watch,
+      membership: this.#membership,
+      isOwned: (share) => this.#holdings.holds(share),
+    });
+  }
+
+  /**
+   * Resolves when the group has given this member its partitions and it is known where each begins. Rejects
+   * with `UnknownTopicError`, `NoBrokerError`, `BrokerRefusedError`, `FencedMemberError`, `LostPositionError`.
+   */
+  async ready(): Promise<void> {
+    await this.#start();
+    while (!this.#isReady()) {
+      await new Promise<void>((resolve) => this.#readyWaiters.push(resolve));
+    }
+    // So that "end" stays where it was when nobody read anything before this process ends.
+    if (this.#settings.from !== "start" && this.#settings.autoCommit)
+      await this.#commitNow(this.#holdings.wishes());
+  }
+
+  /** What the group has given to this member at the moment. */
+  get assignment(): readonly TopicPartition[] {
+    return this.#holdings.all.map(({ topic, partition }) => ({ topic, partition }));
+  }
+
+  /**
+   * One record after the other. A record is finished when the next is asked for, or with `commitSync()`. Leaving
+   * the loop leaves its last record unfinished: it is handed out again, here or by another member.
+   */
+  [Symbol.asyncIterator](): AsyncIterableIterator<IncomingRecord> {
+    return this.#loop(() => this.#reader.takeRecord((of) => this.#mayTake(of)));
+  }
+
+  /** Consecutive records of one partition at a time; all are finished when the next batch is asked for. */
+  batches(options: BatchOptions = {}): AsyncIterableIterator<RecordBatch> {
+    const { recordsMax = 2_000 } = options;
+    return this.#loop(() => this.#reader.takeBatch(recordsMax, (of) => this.#mayTake(of)));
+  }
+
+  /**
+   * Handles records, several at once, until `close`. Rejects with `HandlerError` when a handler fails: what was
+   * finished is committed, and another `run` begins at the lowest unfinished record of each partition.
+   */
+  async run(options: RunOptions): Promise<void> {
+    const handlers = new Handlers(options, () => this.#reader.tell());
+    try {
+      const records = this.#reader.iterate({
+        ...this.#rules(() => (handlers.hasRoom ? this.#takeFor(handlers) : undefined)),
+        isFinished: () => handlers.failure !== undefined || this.#isFinished,
+      });
+      for await (const taken of records) handlers.start(taken);
+    } finally {
+      await this.#within(handlers.end());
+      await this.#closing;
+    }
+    const { failure } = handlers;
+    if (failure === undefined) return;
+    for (const share of this.#holdings.all) share.rewind();
+    this.#reader.moved();
+    if (this.#settings.autoCommit && this.#closing === undefined) {
+      // The handler's failure is what the caller has to know; a commit that failed is told as well.
+      await this.#commitNow(this.#holdings.wishes()).catch((cause: unknown) => this.#tellCommit(cause));
+    }
+    throw failure;
+  }
+
+  /**
+   * Resolves when what is finished by now is committed: what loops were given up to now, including the record
+   * at hand, and what handlers have finished; or the offsets that are named. Tried for `commitTimeoutMs`, also
+   * over rebalances. Rejects with `CommitError`.
+   */
+  async commitSync(offsets?: readonly CommitRequest[]): Promise<void> {
+    this.#finishLent();
+    await this.#commitNow(
+      offsets === undefined
+        ? this.#holdings.wishes()
+        : this.#holdings.named(offsets, () => this.#commits.nextOrder()),
+    );
+  }
+
+  /** As `commitSync`, tried once: what fails goes with the next commit, or is told to `onCommitFailed`. */
+  commitAsync(offsets?: readonly CommitRequest[]): void {
+    this.#finishLent();
+    const named =
+      offsets === undefined ? undefined : this.#holdings.named(offsets, () => this.#commits.nextOrder());
+    if (named === undefined) this.#commits.async(() => this.#holdings.wishes());
+    else {
+      const { commitTimeoutMs: timeoutMs } = this.#settings;
+      this.#commits
+        .sync(named, { mayWait: true, timeoutMs })
+        .catch((cause: unknown) => this.#tellCommit(cause));
+    }
+  }
+
+  /** Goes on elsewhere in a partition that this member has; what is being handled of it does not count any more. */
+  seek(target: PartitionRef & { readonly to: StartingPoint }): void {
+    const partition = this.#reader.assignment.find(target);
+    const share = this.#holdings.of(partition);
+    share?.forget();
+    if (this.#lent?.share === share) this.#lent = undefined;
+    this.#reader.seek(target);
+  }
+
+  /** Hands out nothing of these partitions (default: all) until `resume`, or until they are taken away. */
+  pause(partitions?: readonly PartitionRef[]): void {
+    this.#reader.pause(partitions);
+  }
+
+  resume(partitions?: readonly PartitionRef[]): void {
+    this.#reader.resume(partitions);
+  }
+
+  positions(): readonly PartitionPosition[] {
+    return this.#reader.positions();
+  }
+
+  get bufferedBytes(): number {
+    return this.#reader.bufferedBytes;
+  }
+
+  /**
+   * Hands out nothing more, waits for what is being handled (`releaseTimeoutMs`), commits what is finished and
+   * leaves the group. Rejects with `CommitError` when that commit fails; everything is closed all the same.
+   */
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  async #close(): Promise<void> {
+    this.#onClose();
+    this.#commitTimer?.cancel();
+    this.#subscription.close();
+    let failure: unknown;
+    const { all } = this.#holdings;
+    if (all.length > 0) failure = await this.#letGo(all, "revoked");
+    await this.#membership.leave();
+    this.#reader.close();
+    this.#coordinator.close();
+    this.#tellReady();
+    if (failure !== undefined) throw failure;
+  }
+
+  #start(): Promise<void> {
+    if (this.#closing !== undefined) return Promise.reject(new ClosedError("The consumer was closed."));
+    if (this.#failure !== undefined) return Promise.reject(this.#failure);
+    this.#starting ??= this.#begin().catch((cause: unknown) => {
+      // The next loop tries anew.
+      this.#starting = undefined;
+      throw cause;
+    });
+    return this.#starting;
+  }
+
+  async #begin(): Promise<void> {
+    await this.#subscription.start();
+    await this.#reader.assignment.start();
+    if (this.#closing !== undefined) return;
+    this.#membership.start();
+    if (this.#settings.autoCommit) this.#scheduleCommit();
+  }
+
+  #scheduleCommit(): void {
+    this.#commitTimer = this.#cluster.settings.clock.schedule(this.#settings.commitIntervalMs, () => {
+      if (this.#closing !== undefined) return;
+      this.#commits.async(() => this.#holdings.wishes());
+      this.#scheduleCommit();
+    });
+  }
+
+  #loop<T>(take: () => T | undefined): AsyncIterableIterator<T> {
+    return this.#reader.iterate({
+      ...this.#rules(() => {
+        const taken = take();
+        if (taken !== undefined) this.#lend(taken);
+        return taken;
+      }),
+      onNext: () => this.#finishLent(),
+      onReturn: () => {
+        const { share } = this.#lent ?? {};
+        this.#lent = undefined;
+        if (share === undefined) return;
+        share.rewind();
+        this.#reader.moved();
+      },
+    });
+  }
+
+  #rules<T>(take: () => T | undefined): LoopRules<T> {
+    return {
+      take: () => {
+        if (this.#failure !== undefined) throw this.#failure;
+        // Somebody else may have the partitions of a member that was silent for too long.
+        return this.#closing === undefined && this.#membership.isAlive ? take() : undefined;
+      },
+      start: () => this.#start(),
+      isFinished: () => this.#isFinished,
+    };
+  }
+
+  #lend(taken: unknown): void {
+    const share = this.#handedOut;
+    const { offset: at, records } = taken as Partial<IncomingRecord & RecordBatch>;
+    const first = records === undefined ? at : records[0]?.offset;
+    this.#lent = share === undefined || first === undefined ? undefined : { share, at: first };
+  }
+
+  #finishLent(): void {
+    const lent = this.#lent;
+    this.#lent = undefined;
+    lent?.share.finish(lent.at);
+  }
+
+  #takeFor(handlers: Handlers): Taken | undefined {
+    const record = this.#reader.takeRecord((of) => this.#mayTake(of) && handlers.mayTake(of));
+    const share = this.#handedOut;
+    if (record === undefined || share?.reading === undefined) return undefined;
+    return { record, share, of: share.reading };
+  }
+
+  #mayTake(of: AssignedPartition): boolean {
+    return this.#holdings.of(of)?.isLeaving === false;
+  }
+
+  get #isFinished(): boolean {
+    const { partitions } = this.#reader.assignment;
+    return (
+      this.#settings.reading.until === "end" &&
+      this.#isReady() &&
+      partitions.length > 0 &&
+      partitions.every(({ isFinished }) => isFinished)
+    );
+  }
+
+  #take(added: readonly TopicPartition[]): void {
+    if (added.length === 0) return;
+    const generation = this.#membership.identity?.generation ?? -1;
+    const placed = this.#holdings.add(added, generation);
+    this.#settings.onAssigned(added);
+    placed.then(
+      () => this.#changed(),
+      (cause: unknown) => {
+        if (this.#closing === undefined) this.#fail(cause as Error);
+      },
+    );
+  }
+
+  async #release(parts: readonly TopicPartition[], reason: ReleaseReason): Promise<void> {
+    const shares = parts.flatMap((part) => this.#holdings.find(part) ?? []);
+    const failure = await this.#letGo(shares, reason);
+    if (failure !== undefined) this.#tellCommit(failure);
+  }
+
+  /** Returns what the last commit failed with. */
+  async #letGo(shares: readonly Share[], reason: ReleaseReason): Promise<unknown> {
+    const { onReleased, autoCommit, commitTimeoutMs, rebalanceTimeoutMs, releaseTimeoutMs } = this.#settings;
+    for (const share of shares) {
+      share.isLeaving = true;
+      if (reason === "lost") share.abort(new NotOwnedError("the group has given the partition to another"));
+    }
+    await this.#within(Promise.all(shares.map((share) => share.idle())));
+    for (const share of shares) {
+      if (share.isBusy) share.abort(new NotOwnedError("the partition is taken away"));
+    }
+    let failure: unknown;
+    try {
+      const told = shares.map(({ topic, partition }) => ({ topic, partition }));
+      await this.#within(Promise.resolve(onReleased(told, reason)));
+      if (autoCommit && reason === "revoked") {
+        const timeoutMs = Math.min(commitTimeoutMs, rebalanceTimeoutMs - releaseTimeoutMs);
+        const wishes = shares.map((share) => ({ share }));
+        await this.#commits.sync(wishes, { mayWait: false, timeoutMs });
+      }
+    } catch (cause) {
+      failure = cause;
+    }
+    for (const share of shares) this.#holdings.drop(share);
+    this.#changed();
+    return failure;
+  }
+
+  #commitNow(wishes: readonly Wish[]): Promise<void> {
+    return this.#commits.sync(wishes, { mayWait: true, timeoutMs: this.#settings.commitTimeoutMs });
+  }
+
+  #tellCommit(cause: unknown): void {
+    if (!(cause instanceof CommitError)) this.#fail(cause as Error);
+    else this.#settings.onCommitFailed(cause);
+  }
+
+  #fail(cause: Error): void {
+    this.#failure ??= cause;
+    this.#changed();
+  }
+
+  /** At most `releaseTimeoutMs`. */
+  async #within(done: Promise<unknown>): Promise<void> {
+    const { clock } = this.#cluster.settings;
+    let timer: Timer | undefined;
+    const late = new Promise<void>((resolve) => {
+      timer = clock.schedule(this.#settings.releaseTimeoutMs, resolve);
+    });
+    await Promise.race([done, late]).finally(() => timer?.cancel());
+  }
+
+  #isReady(): boolean {
+    if (this.#failure !== undefined) throw this.#failure;
+    if (this.#closing !== undefined) throw new ClosedError("The consumer was closed.");
+    for (const share of this.#holdings.all) {
+      const state = share.reading?.state;
+      if (state?.kind === "failed") throw state.error;
+      if (state === undefined || state.kind === "unplaced") return false;
+    }
+    return this.#membership.isStable;
+  }
+
+  #changed(): void {
+    this.#reader.tell();
+    this.#tellReady();
+  }
+
+  #tellReady(): void {
+    for (const wake of this.#readyWaiters.splice(0)) wake();
+  }
+}

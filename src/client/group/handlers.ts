@@ -1,0 +1,157 @@
+/**
+ * Runs handlers, several at once, in the order that was asked for, and takes no more than it can start. The
+ * first that throws ends it: others are waited for, and what is unfinished will be handed out again.
+ */
+import type { AssignedPartition } from "../assigned-partition.ts";
+import { OptionError } from "../errors.ts";
+import type { IncomingRecord } from "../incoming-record.ts";
+import { HandlerError } from "./errors.ts";
+import type { Share } from "./share.ts";
+
+export interface HandlerContext {
+  /** Aborted when the partition was taken away and somebody else may be handling the same record. */
+  readonly signal: AbortSignal;
+  /** Of the group, as the partition was given to this member: rises with each rebalance; a token to fence by. */
+  readonly generation: number;
+}
+
+export type Handle = (record: IncomingRecord, context: HandlerContext) => unknown;
+
+export interface RunOptions {
+  /** The record is finished when what it returns is. A rejection ends `run`. */
+  readonly handle: Handle;
+  /** How many at once; default 1. */
+  readonly concurrency?: number | undefined;
+  /**
+   * What is handled one after the other: all records of a "partition" (default), those of a partition with
+   * the same "key", or nothing ("none").
+   */
+  readonly order?: "partition" | "key" | "none" | undefined;
+}
+
+/** Taken out of the partitions with `order: "key"` while others of their keys are handled, for each handler. */
+const waitingFactor = 16;
+
+export interface Taken {
+  readonly record: IncomingRecord;
+  readonly of: AssignedPartition;
+  readonly share: Share;
+}
+
+export class Handlers {
+  readonly #handle: Handle;
+  readonly #concurrency: number;
+  readonly #order: "partition" | "key" | "none";
+  readonly #onEnd: () => void;
+  readonly #running = new Set<Promise<void>>();
+  readonly #busy = new Set<AssignedPartition>();
+  /** By key: what waits for the one that is handled. */
+  readonly #lanes = new Map<string, Taken[]>();
+  /** Of `#lanes`. */
+  #waiting = 0;
+  /** Lanes that nobody handles yet. */
+  readonly #startable: string[] = [];
+  failure: HandlerError | undefined = undefined;
+
+  /** Throws `OptionError`. `onEnd`: a handler has come to an end, and there may be room for another. */
+  constructor({ handle, concurrency = 1, order = "partition" }: RunOptions, onEnd: () => void) {
+    if (!Number.isInteger(concurrency) || concurrency < 1) {
+      throw new OptionError(`concurrency is a whole number from 1 on, not ${String(concurrency)}.`);
+    }
+    if (order !== "partition" && order !== "key" && order !== "none") {
+      throw new OptionError(`order is "partition", "key" or "none", not "${String(order)}".`);
+    }
+    this.#handle = handle;
+    this.#concurrency = concurrency;
+    this.#order = order;
+    this.#onEnd = onEnd;
+  }
+
+  get hasRoom(): boolean {
+    if (this.failure !== undefined) return false;
+    if (this.#order === "key") return this.#waiting < this.#concurrency * waitingFactor;
+    return this.#running.size < this.#concurrency;
+  }
+
+  mayTake(of: AssignedPartition): boolean {
+    return !this.#busy.has(of);
+  }
+
+  start(taken: Taken): void {
+    switch (this.#order) {
+      case "none":
+        this.#run(taken, () => undefined);
+        return;
+      case "partition":
+        this.#busy.add(taken.of);
+        this.#run(taken, () => this.#busy.delete(taken.of));
+        return;
+      case "key":
+        this.#lineUp(taken);
+        return;
+      default:
+        this.#order satisfies never;
+    }
+  }
+
+  /** Resolves when none runs any more. What was only waiting is given up. */
+  async end(): Promise<void> {
+    for (const lane of this.#lanes.values()) for (const { share } of lane.splice(0)) share.abandon();
+    await Promise.all(this.#running);
+  }
+
+  #lineUp(taken: Taken): void {
+    const { topic, partition, key } = taken.record;
+    const name = `${topic}/${partition}/${key === null ? "-" : key.toString("latin1")}`;
+    const lane = this.#lanes.get(name);
+    this.#waiting++;
+    if (lane === undefined) {
+      this.#lanes.set(name, [taken]);
+      this.#startable.push(name);
+      this.#startLanes();
+    } else lane.push(taken);
+  }
+
+  #startLanes(): void {
+    while (this.#running.size < this.#concurrency) {
+      const name = this.#startable.shift();
+      if (name === undefined) return;
+      const lane = this.#lanes.get(name) ?? [];
+      const next = lane.shift();
+      if (next === undefined) {
+        this.#lanes.delete(name);
+        continue;
+      }
+      this.#waiting--;
+      if (next.share.isLeaving || this.failure !== undefined) {
+        next.share.abandon();
+        this.#startable.push(name);
+        continue;
+      }
+      this.#run(next, () => {
+        this.#startable.push(name);
+      });
+    }
+  }
+
+  #run(taken: Taken, onEnd: () => void): void {
+    const running = this.#settle(taken).then(() => {
+      this.#running.delete(running);
+      onEnd();
+      this.#startLanes();
+      this.#onEnd();
+    });
+    this.#running.add(running);
+  }
+
+  async #settle({ record, share }: Taken): Promise<void> {
+    try {
+      await this.#handle(record, { signal: share.signal, generation: share.generation });
+      share.finish(record.offset);
+    } catch (cause) {
+      share.abandon();
+      // What fails because it was told to stop is not a failure: another member handles the record.
+      if (!share.signal.aborted) this.failure ??= new HandlerError(record, cause);
+    }
+  }
+}
