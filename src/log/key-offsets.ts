@@ -10,7 +10,7 @@ import type { Offset } from "../base/ids.ts";
 const entryBytes = 4 + 8 + 4 + 8;
 const slotBytes = 4;
 const entriesMin = 1024;
-const chunkBytes = 1024 * 1024;
+const chunkBytes = 64 * 1024;
 
 export class KeyOffsets {
   readonly #bytesMax: number;

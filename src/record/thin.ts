@@ -20,9 +20,10 @@ export interface ThinRules {
   readonly inflatedBytesMax: number;
 }
 
+/** `horizonMs`: until when what stays of its tombstones and markers stays; −1: there is none, or no such time. */
 export type Thinned =
-  | { readonly kind: "unchanged" }
-  | { readonly kind: "changed"; readonly bytes: Uint8Array }
+  | { readonly kind: "unchanged"; readonly horizonMs: number }
+  | { readonly kind: "changed"; readonly horizonMs: number; readonly bytes: Uint8Array }
   /** None of its records stays. */
   | { readonly kind: "empty" };
 
@@ -60,7 +61,10 @@ export function thinBatch(batch: BatchView, rules: ThinRules): Thinned {
     Math.abs(baseTimestamp + earliestDelta) > horizonMsMax;
   const wantsHorizon = rules.horizonMs !== null && holdsDeletion && !batch.hasDeleteHorizon && !isFar;
   const horizonMs = wantsHorizon ? Math.min(rules.horizonMs as number, horizonMsMax) : null;
-  if (kept.length === batch.recordCount && horizonMs === null) return { kind: "unchanged" };
+  const ownHorizonMs = holdsDeletion && batch.hasDeleteHorizon ? baseTimestamp : -1;
+  if (kept.length === batch.recordCount && horizonMs === null) {
+    return { kind: "unchanged", horizonMs: ownHorizonMs };
+  }
   const records =
     horizonMs === null
       ? concatBytes(kept.map(({ start, end }) => payload.subarray(start, end)))
@@ -73,7 +77,7 @@ export function thinBatch(batch: BatchView, rules: ThinRules): Thinned {
     maxTimestamp: baseTimestamp + latestDelta,
     hasDeleteHorizon: horizonMs !== null || batch.hasDeleteHorizon,
   };
-  return { kind: "changed", bytes: wrapRecords(records, header) };
+  return { kind: "changed", bytes: wrapRecords(records, header), horizonMs: horizonMs ?? ownHorizonMs };
 }
 
 /** The batch without records: it still says which offsets it takes, and of which producer. */

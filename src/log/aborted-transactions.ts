@@ -1,0 +1,26 @@
+/** Which batches belong to aborted transactions, as the footers of a partition's segments tell. */
+import type { ProducerId } from "../base/ids.ts";
+import type { BatchView } from "../record/batch.ts";
+import type { AbortedTransaction } from "./segment-format.ts";
+
+export class AbortedTransactions {
+  readonly #byProducer = new Map<ProducerId, AbortedTransaction[]>();
+
+  add(transactions: readonly AbortedTransaction[]): void {
+    for (const transaction of transactions) {
+      const known = this.#byProducer.get(transaction.producerId);
+      if (known === undefined) this.#byProducer.set(transaction.producerId, [transaction]);
+      else known.push(transaction);
+    }
+  }
+
+  /** Whether it holds data of an aborted transaction. */
+  has(batch: BatchView): boolean {
+    if (!batch.isTransactional || batch.isControl) return false;
+    const { baseOffset } = batch;
+    const transactions = this.#byProducer.get(batch.producerId) ?? [];
+    return transactions.some(
+      ({ firstOffset, lastOffset }) => firstOffset <= baseOffset && baseOffset <= lastOffset,
+    );
+  }
+}
