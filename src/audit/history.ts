@@ -1,0 +1,140 @@
+/**
+ * What the clients of a broker did and saw: operations of processes, each begun at one moment and ended
+ * (ok, failed, or unknown) at another, with the records, offsets and claims in it. Events are told in the
+ * order in which they happened; that order, not the times, is what the checks reason with. A value is sent
+ * once, so it names its write; what it carried is kept as fingerprints. Kept in columns, some 40 bytes for a
+ * record and 60 for an operation. A history judges nothing: that is `check.ts`.
+ */
+import { assert } from "../base/assert.ts";
+import { FloatColumn, IntColumn, Keys, Names } from "./columns.ts";
+import { Operation } from "./operation.ts";
+import {
+  type Cleanup,
+  type GroupNumber,
+  type GroupOptions,
+  NONE,
+  type OperationKind,
+  type Outcome,
+  type PartitionNumber,
+  type ProcessOptions,
+} from "./words.ts";
+
+export class History {
+  readonly processes = new Names();
+  readonly partitions = new Names();
+  readonly groups = new Names();
+  readonly values = new Names();
+  readonly keys = new Keys();
+  readonly brokers = new Names();
+
+  /** Operation × 2, + 1 where it ended. In the order in which things happened. */
+  readonly events = new IntColumn();
+  /** By operation, in the order in which they began. */
+  readonly operations = {
+    kind: [] as OperationKind[],
+    process: new IntColumn(),
+    outcome: [] as Outcome[],
+    /** Rows of `events`; `endEvent` is NONE while it is not ended. */
+    beginEvent: new IntColumn(),
+    endEvent: new IntColumn(),
+    beginMs: new FloatColumn(),
+    endMs: new FloatColumn(),
+    firstStep: new IntColumn(),
+    lastStep: new IntColumn(),
+    group: new IntColumn(),
+    generation: new IntColumn(),
+    broker: new IntColumn(),
+  } as const;
+  /** By step, in the order in which they were told. */
+  readonly steps = {
+    kind: new IntColumn(),
+    operation: new IntColumn(),
+    partition: new IntColumn(),
+    /** NONE: not known, or no record. */
+    value: new IntColumn(),
+    offset: new FloatColumn(),
+    /** The next step of the same operation. */
+    next: new IntColumn(),
+    /** A row of `facts`. */
+    facts: new IntColumn(),
+  } as const;
+  readonly facts = {
+    payload: new FloatColumn(),
+    key: new IntColumn(),
+    headers: new FloatColumn(),
+    timestampMs: new FloatColumn(),
+  } as const;
+  /** By value, the step that sent it; NONE for a value that was only read. */
+  readonly writes = new IntColumn();
+  readonly #cleanup: Cleanup[] = [];
+  readonly #idempotent: boolean[] = [];
+  readonly #protocols: ("classic" | "consumer")[] = [];
+
+  /** The same name and index give the same number. What may leave it is said when it is first named. */
+  partition(topic: string, index: number, cleanup: Cleanup = "none"): PartitionNumber {
+    const number = this.partitions.number(`${topic}/${index}`);
+    this.#cleanup[number] ??= cleanup;
+    return number as PartitionNumber;
+  }
+
+  /** A group that was deleted and begun again is another group, and needs another name. */
+  group(name: string, options: GroupOptions = {}): GroupNumber {
+    const number = this.groups.number(name);
+    this.#protocols[number] ??= options.protocol ?? "classic";
+    return number as GroupNumber;
+  }
+
+  /** A client, told apart from all others by its name. A static member of a group is named by its instance id. */
+  process(name: string, options: ProcessOptions = {}): Process {
+    const number = this.processes.number(name);
+    this.#idempotent[number] ??= options.idempotent ?? true;
+    return new Process(this, number);
+  }
+
+  cleanupOf(partition: number): Cleanup {
+    return this.#cleanup[partition] as Cleanup;
+  }
+  isIdempotent(process: number): boolean {
+    return this.#idempotent[process] as boolean;
+  }
+  protocolOf(group: number): "classic" | "consumer" {
+    return this.#protocols[group] as "classic" | "consumer";
+  }
+
+  /** Of the value: it is NONE until somebody sent or read it. */
+  value(name: string): number {
+    const number = this.values.number(name);
+    if (number === this.writes.length) this.writes.push(NONE);
+    return number;
+  }
+}
+
+/** One client, as its history is told. */
+export class Process {
+  readonly #history: History;
+  readonly #number: number;
+
+  constructor(history: History, number: number) {
+    this.#history = history;
+    this.#number = number;
+  }
+
+  /** Operations of one process may overlap; their order is that of their beginnings. */
+  begin(kind: OperationKind, atMs: number): Operation {
+    const { operations, events } = this.#history;
+    const number = operations.process.push(this.#number);
+    assert(number < 0x3fff_ffff, "a history has fewer than 2³⁰ operations");
+    operations.kind.push(kind);
+    operations.outcome.push("unknown");
+    operations.beginEvent.push(events.push(number * 2));
+    operations.endEvent.push(NONE);
+    operations.beginMs.push(atMs);
+    operations.endMs.push(NONE);
+    operations.firstStep.push(NONE);
+    operations.lastStep.push(NONE);
+    operations.group.push(NONE);
+    operations.generation.push(NONE);
+    operations.broker.push(NONE);
+    return new Operation(this.#history, number);
+  }
+}
