@@ -27,8 +27,8 @@ export class Story {
     this.other = this.history.partition("orders", 1);
   }
 
-  open(process: string, kind: OperationKind): Operation {
-    return this.history.process(process).begin(kind, this.#nowMs++);
+  open(client: string, kind: OperationKind): Operation {
+    return this.history.client(client).begin(kind, this.#nowMs++);
   }
 
   close(operation: Operation, outcome: Outcome = "ok"): void {
@@ -36,8 +36,8 @@ export class Story {
   }
 
   /** One operation that sends all of them; offset −1: the broker did not say where. */
-  send(process: string, partition: PartitionNumber, records: Records, outcome: Outcome = "ok"): void {
-    const operation = this.open(process, "send");
+  send(client: string, partition: PartitionNumber, records: Records, outcome: Outcome = "ok"): void {
+    const operation = this.open(client, "send");
     for (const [offset, value, facts] of records) {
       const step = operation.sends(partition, value, facts);
       if (offset >= 0) operation.stored(step, offset);
@@ -45,24 +45,24 @@ export class Story {
     this.close(operation, outcome);
   }
 
-  poll(process: string, partition: PartitionNumber, records: Records, reading: Reading = {}): void {
-    const operation = this.open(process, "poll");
+  poll(client: string, partition: PartitionNumber, records: Records, reading: Reading = {}): void {
+    const operation = this.open(client, "poll");
     if (reading.broker !== undefined) operation.through(reading.broker);
     for (const [offset, value, facts] of records) operation.polled(partition, offset, value, facts);
     if (reading.isEnd === true) operation.reachedEnd(partition);
     this.close(operation, reading.outcome ?? "ok");
   }
 
-  take(process: string, kind: "assign" | "subscribe", partition: PartitionNumber, from?: number): void {
-    const operation = this.open(process, kind);
+  take(client: string, kind: "assign" | "subscribe", partition: PartitionNumber, from?: number): void {
+    const operation = this.open(client, kind);
     operation.takes(partition, from);
     this.close(operation);
   }
 
   /** From its start to its end, by a reader whose jumps its group is to blame for. */
-  readAll(process: string, partition: PartitionNumber, records: Records, reading: Reading = {}): void {
-    this.take(process, "subscribe", partition, 0);
-    this.poll(process, partition, records, { ...reading, isEnd: true });
+  readAll(client: string, partition: PartitionNumber, records: Records, reading: Reading = {}): void {
+    this.take(client, "subscribe", partition, 0);
+    this.poll(client, partition, records, { ...reading, isEnd: true });
   }
 
   check(): Report {

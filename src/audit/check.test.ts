@@ -351,14 +351,14 @@ test("what retention deleted is not lost, and what compaction superseded neither
   const history = new History();
   const deleted = history.partition("deleted", 0, "delete");
   const compacted = history.partition("compacted", 0, "compact");
-  const producer = history.process("p1");
+  const producer = history.client("p1");
   ["a", "b", "c"].forEach((value, offset) => {
     const send = producer.begin("send", offset);
     send.stored(send.sends(deleted, value), offset);
     send.stored(send.sends(compacted, `${value}2`, { key: value === "b" ? "other" : "same" }), offset);
     send.ok(offset);
   });
-  const consumer = history.process("c1");
+  const consumer = history.client("c1");
   const assign = consumer.begin("assign", 10);
   assign.takes(deleted, 0);
   assign.takes(compacted, 0);
@@ -376,7 +376,7 @@ test("what retention deleted is not lost, and what compaction superseded neither
 
 test("a duplicate, or a change of order, by a producer that is not idempotent is allowed", () => {
   const story = new Story();
-  story.history.process("p1", { idempotent: false });
+  story.history.client("p1", { idempotent: false });
   threeRead(story);
   story.poll("c1", story.orders, [[3, "a"]]);
   assert.deepEqual(story.found(), { bugs: [], allowed: ["duplicate"] });

@@ -55,7 +55,7 @@ const plants: { readonly [name: string]: Plant } = {
       story.close(second);
     },
   },
-  "writes against the order of one process": {
+  "writes against the order of one client": {
     bugs: [],
     allowed: ["G0-process"],
     tell: (story) => writesAround(story, "p", "p"),
@@ -103,7 +103,7 @@ const plants: { readonly [name: string]: Plant } = {
     allowed: [],
     tell: (story) => readsAround(story, "s", false),
   },
-  "the same with writes, in one process": {
+  "the same with writes, in one client": {
     bugs: [],
     allowed: ["G1c"],
     tell: (story) => readsAround(story, "r", true),

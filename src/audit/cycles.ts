@@ -1,11 +1,11 @@
 /**
  * Whether operations can be put in an order at all. One comes before another when its record lies just
  * before the other's in a partition (ww), when the other read its record (wr), when it had ended before the
- * other began in the same process, or in any (realtime). A cycle of these is named by the fewest kinds that
+ * other began, in one client (process) or in any (realtime). A cycle of these is named by the fewest kinds that
  * make it. Cycles with ww edges are allowed to transactions, whose records may lie in one order here and in
  * the other there; a cycle without them means that a transaction was seen before it was committed.
  *
- * "Had ended before" goes through nodes that stand for moments, a chain of them for each process and one for
+ * "Had ended before" goes through nodes that stand for moments, a chain of them for each client and one for
  * all, so that there are as many edges as operations, however many overlap.
  */
 import { IntColumn } from "./columns.ts";
@@ -16,7 +16,8 @@ import { NONE, StepKind } from "./words.ts";
 
 const ww = 1;
 const wr = 2;
-const process = 4;
+/** Of one client; Jepsen says process. */
+const client = 4;
 const realtime = 8;
 
 interface CycleClass {
@@ -29,12 +30,12 @@ const classes: readonly CycleClass[] = [
   { kind: "G0", kinds: ww },
   { kind: "G1c", kinds: wr },
   { kind: "G1c", kinds: ww | wr },
-  { kind: "G0-process", kinds: ww | process },
-  { kind: "G1c-process", kinds: wr | process },
-  { kind: "G1c-process", kinds: ww | wr | process },
-  { kind: "G0-realtime", kinds: ww | process | realtime },
-  { kind: "G1c-realtime", kinds: wr | process | realtime },
-  { kind: "G1c-realtime", kinds: ww | wr | process | realtime },
+  { kind: "G0-process", kinds: ww | client },
+  { kind: "G1c-process", kinds: wr | client },
+  { kind: "G1c-process", kinds: ww | wr | client },
+  { kind: "G0-realtime", kinds: ww | client | realtime },
+  { kind: "G1c-realtime", kinds: wr | client | realtime },
+  { kind: "G1c-realtime", kinds: ww | wr | client | realtime },
 ];
 
 export function findCycles(evidence: Evidence, findings: Findings): void {
@@ -66,7 +67,7 @@ class Cycles {
     this.#joinMoments();
     this.#graph.freeze();
     // One search over everything; each further one only over what may be in a cycle at all.
-    const within = this.#mark(this.#graph.components(ww | wr | process | realtime, this.#findings));
+    const within = this.#mark(this.#graph.components(ww | wr | client | realtime, this.#findings));
     if (within === null) return;
     const told: { readonly kinds: number; readonly nodes: Uint8Array }[] = [];
     for (const each of classes) {
@@ -135,20 +136,20 @@ class Cycles {
   }
 
   #joinMoments(): void {
-    const { events, operations, processes } = this.#evidence.history;
+    const { events, operations, clients } = this.#evidence.history;
     const everybody = new Moments();
-    const each = Array.from({ length: processes.length }, () => new Moments());
+    const each = Array.from({ length: clients.length }, () => new Moments());
     for (let event = 0; event < events.length; event++) {
       this.#findings.work++;
       const operation = events.at(event) >> 1;
       if (this.#isJoined[operation] === 0) continue;
-      const own = each[operations.process.at(operation)] as Moments;
+      const own = each[operations.client.at(operation)] as Moments;
       if ((events.at(event) & 1) === 0) {
         this.#begun(everybody, operation, realtime);
-        this.#begun(own, operation, process);
+        this.#begun(own, operation, client);
       } else if (operations.outcome[operation] === "ok") {
         this.#ended(everybody, operation, realtime);
-        this.#ended(own, operation, process);
+        this.#ended(own, operation, client);
       }
     }
   }

@@ -147,13 +147,13 @@ export class Findings {
     return offset === NONE ? this.partition(partition) : `${this.partition(partition)} at ${offset}`;
   }
 
-  process(operation: number): string {
-    return this.#history.processes.at(this.#history.operations.process.at(operation));
+  client(operation: number): string {
+    return this.#history.clients.at(this.#history.operations.client.at(operation));
   }
 
   /** In a sentence: who did it and which it was. */
   by(operation: number): string {
-    return `operation ${operation} of ${this.process(operation)}`;
+    return `operation ${operation} of ${this.client(operation)}`;
   }
 
   /** Beside a sentence: the whole of it. */
@@ -163,6 +163,6 @@ export class Findings {
     const ended = operations.endMs.at(number);
     const when =
       operations.endEvent.at(number) === NONE ? `${begun} ms, never ended` : `${begun} to ${ended} ms`;
-    return `${number}: ${operations.kind[number]} by ${this.process(number)}, ${operations.outcome[number]}, ${when}`;
+    return `${number}: ${operations.kind[number]} by ${this.client(number)}, ${operations.outcome[number]}, ${when}`;
   }
 }

@@ -22,7 +22,7 @@ export function findGroupAnomalies(evidence: Evidence, findings: Findings): void
 
 interface Owner {
   readonly generation: number;
-  readonly process: number;
+  readonly client: number;
   readonly operation: number;
 }
 
@@ -109,15 +109,15 @@ class Groups {
     const { operations, partitions, steps } = this.#evidence.history;
     const group = operations.group.at(operation);
     const generation = operations.generation.at(operation);
-    const process = operations.process.at(operation);
-    const member: Owner = { generation, process, operation };
+    const client = operations.client.at(operation);
+    const member: Owner = { generation, client, operation };
     const newest = this.#newest[group];
     if (newest === undefined || newest.generation < generation) this.#newest[group] = member;
     this.#each(operation, StepKind.own, (step) => {
       const owners = this.#owners[group] as Map<number, Owner>;
       const name = generation * partitions.length + steps.partition.at(step);
       const other = owners.get(name);
-      if (other !== undefined && other.process !== process) this.#tellTwoOwners(step, other);
+      if (other !== undefined && other.client !== client) this.#tellTwoOwners(step, other);
       owners.set(name, member);
       this.#share(step).ownedBy(member);
     });
@@ -129,7 +129,7 @@ class Groups {
       const { operations, steps, groups } = this.#evidence.history;
       const operation = steps.operation.at(step);
       return {
-        sentence: `In generation ${other.generation} of group ${groups.at(operations.group.at(operation))} both ${findings.process(other.operation)} and ${findings.process(operation)} own ${findings.partition(steps.partition.at(step))}.`,
+        sentence: `In generation ${other.generation} of group ${groups.at(operations.group.at(operation))} both ${findings.client(other.operation)} and ${findings.client(operation)} own ${findings.partition(steps.partition.at(step))}.`,
         partition: steps.partition.at(step),
         operations: [other.operation, operation],
       };
@@ -148,7 +148,7 @@ class Groups {
       return newest;
     }
     const { owner } = this.#share(step);
-    const isOther = owner !== null && owner.process !== history.operations.process.at(operation);
+    const isOther = owner !== null && owner.client !== history.operations.client.at(operation);
     return isOther && owner.generation > generation ? owner : undefined;
   }
 
@@ -202,7 +202,7 @@ class Groups {
       const { operations } = this.#evidence.history;
       const operation = this.#operation(step);
       return {
-        sentence: `${findings.by(operation)} committed ${findings.place(this.#partition(step), this.#offset(step))} for ${this.#group(step)} as a member of generation ${operations.generation.at(operation)}, and was not refused, although ${findings.process(successor.operation)} was already told generation ${successor.generation}.`,
+        sentence: `${findings.by(operation)} committed ${findings.place(this.#partition(step), this.#offset(step))} for ${this.#group(step)} as a member of generation ${operations.generation.at(operation)}, and was not refused, although ${findings.client(successor.operation)} was already told generation ${successor.generation}.`,
         partition: this.#partition(step),
         offsets: [this.#offset(step)],
         operations: [successor.operation, operation],

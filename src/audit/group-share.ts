@@ -27,7 +27,7 @@ export class Share {
   /** The event at which the position was last set; NONE. */
   lastReset = NONE;
   /** The newest member to which it was given. */
-  owner: { readonly generation: number; readonly process: number; readonly operation: number } | null = null;
+  owner: { readonly generation: number; readonly client: number; readonly operation: number } | null = null;
   /** Targets of resets that may yet take effect, by operation. */
   readonly #pending = new Map<number, number>();
 
@@ -39,7 +39,7 @@ export class Share {
 
   ownedBy(member: {
     readonly generation: number;
-    readonly process: number;
+    readonly client: number;
     readonly operation: number;
   }): void {
     if (this.owner === null || this.owner.generation <= member.generation) this.owner = member;

@@ -1,5 +1,5 @@
 /**
- * What the clients of a broker did and saw: operations of processes, each begun at one moment and ended
+ * What the clients of a broker did and saw: their operations, each begun at one moment and ended
  * (ok, failed, or unknown) at another, with the records, offsets and claims in it. Events are told in the
  * order in which they happened; that order, not the times, is what the checks reason with. A value is sent
  * once, so it names its write; what it carried is kept as fingerprints. Kept in columns, some 40 bytes for a
@@ -16,11 +16,11 @@ import {
   type OperationKind,
   type Outcome,
   type PartitionNumber,
-  type ProcessOptions,
+  type ClientOptions,
 } from "./words.ts";
 
 export class History {
-  readonly processes = new Names();
+  readonly clients = new Names();
   readonly partitions = new Names();
   readonly groups = new Names();
   readonly values = new Names();
@@ -32,7 +32,7 @@ export class History {
   /** By operation, in the order in which they began. */
   readonly operations = {
     kind: [] as OperationKind[],
-    process: new IntColumn(),
+    client: new IntColumn(),
     outcome: [] as Outcome[],
     /** Rows of `events`; `endEvent` is NONE while it is not ended. */
     beginEvent: new IntColumn(),
@@ -85,17 +85,17 @@ export class History {
   }
 
   /** A client, told apart from all others by its name. A static member of a group is named by its instance id. */
-  process(name: string, options: ProcessOptions = {}): Process {
-    const number = this.processes.number(name);
+  client(name: string, options: ClientOptions = {}): Client {
+    const number = this.clients.number(name);
     this.#idempotent[number] ??= options.idempotent ?? true;
-    return new Process(this, number);
+    return new Client(this, number);
   }
 
   cleanupOf(partition: number): Cleanup {
     return this.#cleanup[partition] as Cleanup;
   }
-  isIdempotent(process: number): boolean {
-    return this.#idempotent[process] as boolean;
+  isIdempotent(client: number): boolean {
+    return this.#idempotent[client] as boolean;
   }
   protocolOf(group: number): "classic" | "consumer" {
     return this.#protocols[group] as "classic" | "consumer";
@@ -110,7 +110,7 @@ export class History {
 }
 
 /** One client, as its history is told. */
-export class Process {
+export class Client {
   readonly #history: History;
   readonly #number: number;
 
@@ -119,10 +119,10 @@ export class Process {
     this.#number = number;
   }
 
-  /** Operations of one process may overlap; their order is that of their beginnings. */
+  /** Operations of one client may overlap; their order is that of their beginnings. */
   begin(kind: OperationKind, atMs: number): Operation {
     const { operations, events } = this.#history;
-    const number = operations.process.push(this.#number);
+    const number = operations.client.push(this.#number);
     assert(number < 0x3fff_ffff, "a history has fewer than 2³⁰ operations");
     operations.kind.push(kind);
     operations.outcome.push("unknown");

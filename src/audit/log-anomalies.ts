@@ -55,7 +55,7 @@ function findDuplicates(evidence: Evidence, findings: Findings): void {
     const last = evidence.lastIndex[value] as number;
     if (first === last) continue;
     const writer = evidence.writer(value);
-    const isIdempotent = evidence.history.isIdempotent(evidence.history.operations.process.at(writer));
+    const isIdempotent = evidence.history.isIdempotent(evidence.history.operations.client.at(writer));
     findings.add("duplicate", isIdempotent ? "bug" : "allowed", () => {
       const partition = evidence.home(value);
       const offsets = [evidence.offsetOf(partition, first), evidence.offsetOf(partition, last)];

@@ -184,7 +184,7 @@ class Losses {
     const { history } = this.#evidence;
     const { steps, operations } = history;
     const nameOf = (step: number): number =>
-      operations.process.at(steps.operation.at(step)) * history.partitions.length + steps.partition.at(step);
+      operations.client.at(steps.operation.at(step)) * history.partitions.length + steps.partition.at(step);
     /** The first and the last step of a producer in a partition that was found. */
     const found = new Map<number, { readonly first: number; last: number }>();
     const missing: number[] = [];
@@ -232,7 +232,7 @@ class Losses {
       part,
       "bug",
       () => ({
-        sentence: `${findings.by(end)} read ${findings.partition(partition)} to its end, and of what ${findings.process(writer)} wrote there the ${which} is missing, ${count} acknowledged ${count === 1 ? "value" : "values"}: ${findings.values(values, count)}.`,
+        sentence: `${findings.by(end)} read ${findings.partition(partition)} to its end, and of what ${findings.client(writer)} wrote there the ${which} is missing, ${count} acknowledged ${count === 1 ? "value" : "values"}: ${findings.values(values, count)}.`,
         partition,
         offsets: values
           .map((value) => this.#evidence.lastIndex[value] as number)

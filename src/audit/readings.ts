@@ -13,7 +13,7 @@ import { NONE, StepKind } from "./words.ts";
 class Positions {
   readonly #rows = new Map<number, number>();
   readonly #partitions: number;
-  readonly process = new IntColumn();
+  readonly client = new IntColumn();
   readonly partition = new IntColumn();
   /** Index of the newest record that an ok operation read; NONE − 1: not known. */
   readonly index = new IntColumn();
@@ -32,11 +32,11 @@ class Positions {
     this.#partitions = partitions;
   }
 
-  row(process: number, partition: number): number {
-    const name = process * this.#partitions + partition;
+  row(client: number, partition: number): number {
+    const name = client * this.#partitions + partition;
     const known = this.#rows.get(name);
     if (known !== undefined) return known;
-    const row = this.process.push(process);
+    const row = this.client.push(client);
     this.#rows.set(name, row);
     this.partition.push(partition);
     this.index.push(unknown);
@@ -57,7 +57,7 @@ export class Readings {
   /** By run. */
   readonly runs = {
     partition: new IntColumn(),
-    process: new IntColumn(),
+    client: new IntColumn(),
     broker: new IntColumn(),
     /** The first offset that it passed, and the last; `high` is `low` − 1 while nothing was read. */
     low: new FloatColumn(),
@@ -74,9 +74,9 @@ export class Readings {
   readonly #evidence: Evidence;
   readonly #findings: Findings;
   readonly #positions: Positions;
-  /** By process: whether its partitions are a group's choice. */
+  /** By client: whether its partitions are a group's choice. */
   readonly #isSubscribed: Uint8Array;
-  /** By process: rows of the positions that it holds. */
+  /** By client: rows of the positions that it holds. */
   readonly #held: number[][];
 
   constructor(evidence: Evidence, findings: Findings) {
@@ -84,8 +84,8 @@ export class Readings {
     this.#evidence = evidence;
     this.#findings = findings;
     this.#positions = new Positions(history.partitions.length);
-    this.#isSubscribed = new Uint8Array(history.processes.length);
-    this.#held = Array.from({ length: history.processes.length }, () => []);
+    this.#isSubscribed = new Uint8Array(history.clients.length);
+    this.#held = Array.from({ length: history.clients.length }, () => []);
     this.runOfStep = new Int32Array(history.steps.kind.length).fill(NONE);
     for (let operation = 0; operation < history.operations.kind.length; operation++) {
       findings.work++;
@@ -111,14 +111,14 @@ export class Readings {
 
   #assign(operation: number): void {
     const { operations, steps } = this.#evidence.history;
-    const process = operations.process.at(operation);
+    const client = operations.client.at(operation);
     const positions = this.#positions;
-    this.#isSubscribed[process] = operations.kind[operation] === "subscribe" ? 1 : 0;
+    this.#isSubscribed[client] = operations.kind[operation] === "subscribe" ? 1 : 0;
     for (let step = operations.firstStep.at(operation); step !== NONE; step = steps.next.at(step)) {
       this.#findings.work++;
       if (steps.kind.at(step) !== StepKind.take) continue;
       const partition = steps.partition.at(step);
-      const row = this.#hold(process, partition);
+      const row = this.#hold(client, partition);
       positions.assignment.set(row, operation);
       const from = steps.offset.at(step);
       if (from === NONE) continue;
@@ -129,11 +129,11 @@ export class Readings {
     this.#forget(operation, operation);
   }
 
-  /** Every position of the process but those of the assignment `kept`. */
+  /** Every position of the client but those of the assignment `kept`. */
   #forget(operation: number, kept: number): void {
-    const process = this.#evidence.history.operations.process.at(operation);
-    const held = this.#held[process] as number[];
-    this.#held[process] = held.filter((row) => {
+    const client = this.#evidence.history.operations.client.at(operation);
+    const held = this.#held[client] as number[];
+    this.#held[client] = held.filter((row) => {
       this.#findings.work++;
       if (kept !== NONE && this.#positions.assignment.at(row) === kept) return true;
       this.#lose(row);
@@ -147,11 +147,11 @@ export class Readings {
     this.#positions.run.set(row, NONE);
   }
 
-  #hold(process: number, partition: number): number {
+  #hold(client: number, partition: number): number {
     const positions = this.#positions;
-    const row = positions.row(process, partition);
+    const row = positions.row(client, partition);
     const isHeld = positions.assignment.at(row) !== NONE || positions.run.at(row) !== NONE;
-    if (!isHeld) (this.#held[process] as number[]).push(row);
+    if (!isHeld) (this.#held[client] as number[]).push(row);
     return row;
   }
 
@@ -164,7 +164,7 @@ export class Readings {
   }): number {
     const { operations } = this.#evidence.history;
     this.runs.partition.push(run.partition);
-    this.runs.process.push(operations.process.at(run.operation));
+    this.runs.client.push(operations.client.at(run.operation));
     this.runs.broker.push(operations.broker.at(run.operation));
     this.runs.low.push(run.low);
     this.runs.high.push(run.low - 1);
@@ -177,11 +177,11 @@ export class Readings {
 
   #poll(operation: number, isOk: boolean): void {
     const { operations, steps } = this.#evidence.history;
-    const process = operations.process.at(operation);
+    const client = operations.client.at(operation);
     for (let step = operations.firstStep.at(operation); step !== NONE; step = steps.next.at(step)) {
       this.#findings.work++;
       if (steps.kind.at(step) !== StepKind.rebalanced) continue;
-      const row = this.#positions.row(process, steps.partition.at(step));
+      const row = this.#positions.row(client, steps.partition.at(step));
       this.#positions.exempt.set(row, operation);
       this.#lose(row);
     }
@@ -197,9 +197,9 @@ export class Readings {
     const { operations, steps } = this.#evidence.history;
     const operation = steps.operation.at(step);
     const partition = steps.partition.at(step);
-    const process = operations.process.at(operation);
+    const client = operations.client.at(operation);
     const positions = this.#positions;
-    const row = isOk ? this.#hold(process, partition) : positions.row(process, partition);
+    const row = isOk ? this.#hold(client, partition) : positions.row(client, partition);
     const index = this.#evidence.indexOfStep[step] as number;
     const isFirst = positions.innerOperation.at(row) !== operation;
     const before = isFirst ? (isOk ? positions.index.at(row) : unknown) : positions.innerIndex.at(row);
@@ -235,7 +235,7 @@ export class Readings {
   #end(step: number): void {
     const { operations, steps } = this.#evidence.history;
     const operation = steps.operation.at(step);
-    const row = this.#positions.row(operations.process.at(operation), steps.partition.at(step));
+    const row = this.#positions.row(operations.client.at(operation), steps.partition.at(step));
     const run = this.#positions.run.at(row);
     // Who knows neither where it began nor any record says nothing by being at the end.
     if (run === NONE) return;
@@ -248,10 +248,10 @@ export class Readings {
     const { operations, steps } = this.#evidence.history;
     const operation = steps.operation.at(step);
     const partition = steps.partition.at(step);
-    const process = operations.process.at(operation);
+    const client = operations.client.at(operation);
     const findings = this.#findings;
-    const verdict = isFirst && this.#isSubscribed[process] === 1 ? "allowed" : "bug";
-    const from = isFirst ? this.#positions.operation.at(this.#positions.row(process, partition)) : operation;
+    const verdict = isFirst && this.#isSubscribed[client] === 1 ? "allowed" : "bug";
+    const from = isFirst ? this.#positions.operation.at(this.#positions.row(client, partition)) : operation;
     const involved = from === operation ? [operation] : [from, operation];
     if (index <= before) {
       findings.add(isFirst ? "nonmonotonic-poll" : "int-nonmonotonic-poll", verdict, () => ({

@@ -1,6 +1,6 @@
 /**
  * The order in which sends lie in a partition, beside the order in which they were made: within one
- * operation, from one operation of a process to its next, and between any two of which one had ended before
+ * operation, from one operation of a client to its next, and between any two of which one had ended before
  * the other began. An idempotent producer's records lie in its order; two acknowledged sends that do not
  * overlap lie in theirs, whoever made them.
  */
@@ -17,17 +17,17 @@ export function findSendOrder(evidence: Evidence, findings: Findings): void {
 function findOwnOrder(evidence: Evidence, findings: Findings): void {
   const { history } = evidence;
   const { steps, operations } = history;
-  /** By process and partition, the row of the newest send whose place is known. */
+  /** By client and partition, the row of the newest send whose place is known. */
   const rows = new Map<number, number>();
   const newest = new IntColumn();
   for (let operation = 0; operation < operations.kind.length; operation++) {
     findings.work++;
-    const process = operations.process.at(operation);
+    const client = operations.client.at(operation);
     for (let step = operations.firstStep.at(operation); step !== NONE; step = steps.next.at(step)) {
       findings.work++;
       if (steps.kind.at(step) !== StepKind.send || !evidence.isWritten(step)) continue;
       if (evidence.firstIndex[steps.value.at(step)] === NONE) continue;
-      const name = process * history.partitions.length + steps.partition.at(step);
+      const name = client * history.partitions.length + steps.partition.at(step);
       const row = rows.get(name);
       if (row === undefined) rows.set(name, newest.push(step));
       else {
@@ -38,7 +38,7 @@ function findOwnOrder(evidence: Evidence, findings: Findings): void {
   }
 }
 
-/** Two sends of one process to one partition, the earlier one first. */
+/** Two sends of one client to one partition, the earlier one first. */
 function compare(evidence: Evidence, before: number, step: number, findings: Findings): void {
   const { history } = evidence;
   const { steps } = history;
@@ -52,13 +52,13 @@ function compare(evidence: Evidence, before: number, step: number, findings: Fin
   const offsets = [evidence.offsetOf(partition, first), evidence.offsetOf(partition, second)];
   const about = { partition, offsets, values, operations: isInner ? [operation] : [earlier, operation] };
   if (second <= first) {
-    const isOrdered = history.isIdempotent(history.operations.process.at(operation));
+    const isOrdered = history.isIdempotent(history.operations.client.at(operation));
     findings.add(
       isInner ? "int-nonmonotonic-send" : "nonmonotonic-send",
       isOrdered || isInner ? "bug" : "allowed",
       () => ({
         ...about,
-        sentence: `${findings.process(operation)} sent ${findings.values(values)} to ${findings.partition(partition)} in this order${isInner ? ` in operation ${operation}` : ""}, and they lie at ${offsets.join(" and ")}.`,
+        sentence: `${findings.client(operation)} sent ${findings.values(values)} to ${findings.partition(partition)} in this order${isInner ? ` in operation ${operation}` : ""}, and they lie at ${offsets.join(" and ")}.`,
       }),
     );
   } else if (isInner) {

@@ -8,7 +8,7 @@ export type OperationKind =
   | "transaction"
   | "assign"
   | "subscribe"
-  /** The client was dropped; its process goes on with a fresh one that knows nothing. */
+  /** The client is gone, and a fresh one that knows nothing goes on under its name. */
   | "crash"
   /** A member learned its part of a group's generation. */
   | "join"
@@ -48,7 +48,7 @@ export const StepKind = {
 export type StepKind = (typeof StepKind)[keyof typeof StepKind];
 
 declare const brand: unique symbol;
-/** A partition, a process or a group of one history; only it makes them. */
+/** A partition or a group of one history; only it makes them. */
 export type PartitionNumber = number & { readonly [brand]: "audit partition" };
 export type GroupNumber = number & { readonly [brand]: "audit group" };
 
@@ -66,7 +66,7 @@ export interface RecordFacts {
 /** What may leave a partition: nothing, its oldest records (log start moves), or records superseded by a newer one of their key. */
 export type Cleanup = "none" | "delete" | "compact" | "compact,delete";
 
-export interface ProcessOptions {
+export interface ClientOptions {
   /** Whether what it sends is stored once and in order whatever happens. Default true. */
   readonly idempotent?: boolean;
 }
