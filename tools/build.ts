@@ -24,21 +24,27 @@ const { dependencies, optionalDependencies } = JSON.parse(
 ) as Readonly<Record<"dependencies" | "optionalDependencies", Readonly<Record<string, string>>>>;
 
 /**
- * Libraries of codecs are loaded when they are first used, by a `require` that no bundler can see through.
+ * Some libraries are loaded when they are first used, by a `require` that no bundler can see through.
  * Those that are bundled get one that it does.
  */
+const lazy: readonly (readonly [RegExp, readonly string[]])[] = [
+  [/src[\\/]record[\\/]compression\.ts$/, ["snappyjs", "lz4js"]],
+  [/src[\\/]coordinator[\\/]group[\\/]topic-regex\.ts$/, ["re2js"]],
+];
 const lazyLibraries: Plugin = {
   name: "lazy-libraries",
   setup(here) {
-    here.onLoad({ filter: /src[\\/]record[\\/]compression\.ts$/ }, ({ path }) => {
-      let contents = readFileSync(path, "utf8");
-      for (const name of ["snappyjs", "lz4js"]) {
-        const before = contents;
-        contents = contents.replace(`load("${name}")`, `require("${name}")`);
-        if (contents === before) return { errors: [{ text: `${name} is not loaded as it was` }] };
-      }
-      return { contents, loader: "ts" };
-    });
+    for (const [filter, names] of lazy) {
+      here.onLoad({ filter }, ({ path }) => {
+        let contents = readFileSync(path, "utf8");
+        for (const name of names) {
+          const before = contents;
+          contents = contents.replace(`load("${name}")`, `require("${name}")`);
+          if (contents === before) return { errors: [{ text: `${name} is not loaded as it was` }] };
+        }
+        return { contents, loader: "ts" };
+      });
+    }
   },
 };
 

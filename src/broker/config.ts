@@ -315,6 +315,21 @@ export const brokerSettings = {
   }),
 
   // Consumer groups and their offsets.
+  "group.consumer.heartbeat.interval.ms": int({
+    default: 5_000,
+    min: 1,
+    text: "How often members of KIP-848 groups are told to say that they are alive.",
+  }),
+  "group.consumer.max.size": int({
+    default: 2_147_483_647,
+    min: 1,
+    text: "Most members of one KIP-848 group; further ones are refused.",
+  }),
+  "group.consumer.session.timeout.ms": int({
+    default: 45_000,
+    min: 1,
+    text: "After so long without a heartbeat a member of a KIP-848 group is out.",
+  }),
   "group.initial.rebalance.delay.ms": int({
     default: 3_000,
     min: 0,

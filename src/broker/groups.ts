@@ -10,11 +10,13 @@ import type { Counter, Env, Timer } from "../base/ports.ts";
 import type { GroupSettings } from "../coordinator/group/settings.ts";
 import { ShardRuntime } from "../coordinator/runtime.ts";
 import { type ExpiredOffset, GroupShard, type Regression } from "../coordinator/shard.ts";
+import type { TopicView } from "../coordinator/topic-view.ts";
 import type { Ticket, Turn } from "../coordinator/turn.ts";
 import type { Partitions } from "../log/partitions.ts";
 import type { Wal } from "../log/wal.ts";
 import type { Journal } from "../metadata/journal.ts";
 import type { TopicState } from "../metadata/state.ts";
+import { isInternalTopic } from "./cluster-view.ts";
 import type { BrokerConfig } from "./config.ts";
 import type { Topics } from "./topics.ts";
 
@@ -40,6 +42,7 @@ const timerMaxMs = 60_000;
 export class Groups {
   readonly #options: GroupsOptions;
   readonly #settings: GroupSettings;
+  readonly #view: TopicView & { version: number };
   /** By partition; empty until the topic is there. */
   #shards: readonly ShardRuntime[] = [];
   #opened: Promise<void> | null = null;
@@ -54,6 +57,7 @@ export class Groups {
   constructor(options: GroupsOptions) {
     this.#options = options;
     this.#settings = groupSettings(options.config);
+    this.#view = viewOf(options.topics);
     const { meter } = options.env;
     this.#expired = meter.counter(
       "holdfast_groups_offsets_expired_total",
@@ -74,10 +78,19 @@ export class Groups {
     journal.onApplied((event) => {
       if (event.kind === "reloaded") return;
       for (const { command, outcome } of event.commands) {
-        if (outcome.kind !== "void" && command.kind === "drop") this.#forgetDeleted();
+        if (outcome.kind === "void") continue;
+        if (command.kind === "topic" || command.kind === "partitions") this.#view.version++;
+        if (command.kind !== "drop") continue;
+        this.#view.version++;
+        this.#forgetDeleted();
       }
     });
     this.#armExpiry();
+  }
+
+  /** How often a member of KIP-848 says that it is alive, in ms. */
+  get consumerHeartbeatMs(): number {
+    return this.#settings.consumerHeartbeatMs;
   }
 
   get count(): number {
@@ -161,7 +174,7 @@ export class Groups {
     this.#shards = topic.partitions.map(({ index }) => {
       const partition = partitions.get(topic.id, index);
       assert(partition !== undefined, "one broker owns every partition of the groups' topic");
-      const shard = new GroupShard(this.#settings);
+      const shard = new GroupShard(this.#settings, this.#view);
       return new ShardRuntime({ shard, partition, partitions, wal, clock: env.clock, log: env.log });
     });
     this.#opened = this.#loadAll().then(() => {
@@ -267,12 +280,29 @@ export class Groups {
   }
 }
 
+function viewOf(topics: Topics): TopicView & { version: number } {
+  return {
+    version: 0,
+    find(name) {
+      const topic = topics.byName(name);
+      return topic && { id: topic.id, name, partitionCount: topic.partitions.length };
+    },
+    nameOf: (id) => topics.byId(id)?.name,
+    *names() {
+      for (const { name } of topics.all()) if (!isInternalTopic(name)) yield name;
+    },
+  };
+}
+
 function groupSettings(config: BrokerConfig): GroupSettings {
   return {
     sessionTimeoutMinMs: config.get("group.min.session.timeout.ms"),
     sessionTimeoutMaxMs: config.get("group.max.session.timeout.ms"),
     initialRebalanceDelayMs: config.get("group.initial.rebalance.delay.ms"),
     membersMax: config.get("group.max.size"),
+    consumersMax: config.get("group.consumer.max.size"),
+    consumerSessionTimeoutMs: config.get("group.consumer.session.timeout.ms"),
+    consumerHeartbeatMs: config.get("group.consumer.heartbeat.interval.ms"),
     metadataBytesMax: config.get("offset.metadata.max.bytes"),
     offsetsRetentionMs: config.get("offsets.retention.minutes") * minuteMs,
   };

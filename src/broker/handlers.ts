@@ -1,6 +1,8 @@
 /** Every API that this broker serves; what is not in this list is not advertised. */
 import { alterConfigs } from "./api/alter-configs.ts";
 import { apiVersions } from "./api/api-versions.ts";
+import { consumerGroupDescribe } from "./api/consumer-group-describe.ts";
+import { consumerGroupHeartbeat } from "./api/consumer-group-heartbeat.ts";
 import { createPartitions } from "./api/create-partitions.ts";
 import { createTopics } from "./api/create-topics.ts";
 import { deleteGroups } from "./api/delete-groups.ts";
@@ -56,6 +58,8 @@ export const handlers: readonly AnyHandler[] = [
   incrementalAlterConfigs,
   offsetDelete,
   describeCluster,
+  consumerGroupHeartbeat,
+  consumerGroupDescribe,
   describeTopicPartitions,
   deleteRecords,
 ];

@@ -1,6 +1,7 @@
-/** What goes on beside serving: retention, garbage, and the WAL files of epochs that ended. */
-import type { BrokerEpoch } from "../base/ids.ts";
+/** What goes on beside serving: retention, compaction, garbage, and the WAL files of epochs that ended. */
+import { type BrokerEpoch, ZERO_OFFSET } from "../base/ids.ts";
 import type { Disk, Env, ObjectStore, Timer } from "../base/ports.ts";
+import { Compaction } from "../log/compaction.ts";
 import { Garbage, type GarbageView } from "../log/garbage.ts";
 import type { ObjectNames } from "../log/object-names.ts";
 import type { Partitions } from "../log/partitions.ts";
@@ -9,6 +10,7 @@ import type { SegmentIndex } from "../log/segment-index.ts";
 import type { Journal } from "../metadata/journal.ts";
 import type { BrokerConfig } from "./config.ts";
 import { DeadWals } from "./dead-wals.ts";
+import { memoryShares } from "./memory.ts";
 
 export interface HousekeepingOptions {
   readonly env: Env;
@@ -27,6 +29,7 @@ const deadWalsMs = 5_000;
 
 export class Housekeeping {
   readonly retention: Retention;
+  readonly compaction: Compaction;
   readonly garbage: Garbage;
   readonly #deadWals: DeadWals;
   readonly #env: Env;
@@ -61,6 +64,28 @@ export class Housekeeping {
       intervalMs,
       onFailure,
     });
+    this.compaction = new Compaction({
+      env,
+      store,
+      names,
+      index,
+      sources: () => partitions,
+      known: ({ topicId, partition }) => journal.state.topics.get(topicId)?.partitions[partition] ?? unknown,
+      publishReplace: async (replacement) => {
+        const outcome = await journal.append({ kind: "replace", ...replacement });
+        return outcome.kind === "applied" ? "published" : "void";
+      },
+      settings: () => ({
+        isEnabled: config.get("log.cleaner.enable"),
+        intervalMs: config.get("log.cleaner.backoff.ms"),
+        keyBytesMax: Math.min(
+          config.get("log.cleaner.dedupe.buffer.size"),
+          memoryShares(config).compactionKeyBytesMax,
+        ),
+        bytesPerSecondMax: config.get("log.cleaner.io.max.bytes.per.second"),
+      }),
+      onFailure,
+    });
     this.garbage = new Garbage({
       env,
       store,
@@ -75,6 +100,7 @@ export class Housekeeping {
 
   start(): void {
     this.retention.start();
+    this.compaction.start();
     this.garbage.start();
     this.#arm();
   }
@@ -84,6 +110,7 @@ export class Housekeeping {
     this.#timer?.cancel();
     await this.#sweeping;
     await this.retention.close();
+    await this.compaction.close();
     await this.garbage.close();
   }
 
@@ -97,6 +124,9 @@ export class Housekeeping {
     });
   }
 }
+
+/** Of a topic that was deleted meanwhile. */
+const unknown = { start: ZERO_OFFSET, compacted: null };
 
 /** The references as of now, and whose objects can never be named again. */
 function garbageView({ state, epoch: own }: Journal): GarbageView {

@@ -7,15 +7,18 @@
  */
 import { Reader, Writer } from "../base/bytes.ts";
 import { MalformedError } from "../base/errors.ts";
-import type { Offset, PartitionIndex } from "../base/ids.ts";
+import { NO_TOPIC_ID, type Offset, type PartitionIndex } from "../base/ids.ts";
 import { unknownLeaderEpoch } from "../protocol/fields.ts";
 import { type Codec, compile } from "../schema/compile.ts";
 import {
   array,
+  between,
   branded,
   bytes,
+  clamped64,
   type Decoded,
   from,
+  int8,
   int32,
   int64,
   nullable,
@@ -26,7 +29,6 @@ import {
   type Type,
   uuid,
 } from "../schema/types.ts";
-import { NO_TOPIC_ID } from "../base/ids.ts";
 
 const partition = branded<PartitionIndex>(int32);
 
@@ -40,6 +42,7 @@ export const OffsetCommitValue = struct({
   metadata: string,
   /** Ms since 1970. */
   commitTimestamp: int64,
+  expireTimestamp: between(1, 1, orElse(-1, int64)),
   /** A topic of the same name made later is another one, and this offset says nothing of it. */
   topicId: tagged(0, 4, orElse(NO_TOPIC_ID, uuid)),
 });
@@ -71,10 +74,80 @@ export const GroupMetadataValue = struct({
 });
 export interface GroupMetadataValue extends Decoded<typeof GroupMetadataValue> {}
 
+/** The epoch of a group of KIP-848: it rises when members, subscriptions or topics change. */
+export const ConsumerGroupKey = struct({ group: string });
+export interface ConsumerGroupKey extends Decoded<typeof ConsumerGroupKey> {}
+export const ConsumerGroupValue = struct({
+  epoch: int32,
+  /** Of the topics that its members want, as they were when the epoch began. */
+  metadataHash: tagged(0, 0, clamped64),
+});
+export interface ConsumerGroupValue extends Decoded<typeof ConsumerGroupValue> {}
+
+/** A member of such a group, in three records: who it is, what it is to have, what it has. */
+export const ConsumerMemberKey = struct({ group: string, memberId: string });
+export interface ConsumerMemberKey extends Decoded<typeof ConsumerMemberKey> {}
+export const ConsumerMemberValue = struct({
+  instanceId: nullable(string),
+  rackId: nullable(string),
+  clientId: string,
+  clientHost: string,
+  subscribedTopicNames: array(string),
+  subscribedTopicRegex: nullable(string),
+  rebalanceTimeoutMs: orElse(-1, int32),
+  serverAssignor: nullable(string),
+  classicMemberMetadata: tagged(
+    0,
+    0,
+    orElse(
+      null,
+      nullable(
+        struct({
+          sessionTimeoutMs: int32,
+          supportedProtocols: array(struct({ name: string, metadata: bytes })),
+        }),
+      ),
+    ),
+  ),
+});
+export interface ConsumerMemberValue extends Decoded<typeof ConsumerMemberValue> {}
+
+/** For which epoch of the group the target is. */
+export const TargetEpochValue = struct({
+  assignmentEpoch: int32,
+  assignmentTimestamp: tagged(0, 0, int64),
+});
+export interface TargetEpochValue extends Decoded<typeof TargetEpochValue> {}
+
+const partitions = array(partition);
+export const TargetValue = struct({ topicPartitions: array(struct({ topicId: uuid, partitions })) });
+export interface TargetValue extends Decoded<typeof TargetValue> {}
+
+const heldPartitions = array(
+  struct({ topicId: uuid, partitions, assignmentEpochs: tagged(0, 0, orElse(null, nullable(array(int32)))) }),
+);
+export const CurrentValue = struct({
+  memberEpoch: int32,
+  previousMemberEpoch: int32,
+  state: int8,
+  assignedPartitions: heldPartitions,
+  partitionsPendingRevocation: heldPartitions,
+});
+export interface CurrentValue extends Decoded<typeof CurrentValue> {}
+
 /** One record of `__consumer_offsets`; a null value says that what the key names is gone. */
 export type GroupRecord =
   | { readonly kind: "offset"; readonly key: OffsetCommitKey; readonly value: OffsetCommitValue | null }
-  | { readonly kind: "classic"; readonly key: GroupMetadataKey; readonly value: GroupMetadataValue | null };
+  | { readonly kind: "classic"; readonly key: GroupMetadataKey; readonly value: GroupMetadataValue | null }
+  | ConsumerRecord;
+
+/** Of groups of KIP-848. */
+export type ConsumerRecord =
+  | { readonly kind: "consumer"; readonly key: ConsumerGroupKey; readonly value: ConsumerGroupValue | null }
+  | { readonly kind: "member"; readonly key: ConsumerMemberKey; readonly value: ConsumerMemberValue | null }
+  | { readonly kind: "targetEpoch"; readonly key: ConsumerGroupKey; readonly value: TargetEpochValue | null }
+  | { readonly kind: "target"; readonly key: ConsumerMemberKey; readonly value: TargetValue | null }
+  | { readonly kind: "current"; readonly key: ConsumerMemberKey; readonly value: CurrentValue | null };
 
 interface RecordKind {
   /** Both numbers stand on disk for the same layout of the key; we write the second. */
@@ -87,6 +160,17 @@ interface RecordKind {
 }
 
 const keyOf = (type: Type<unknown>): Codec<unknown> => compile(type, 0, { flexible: false });
+
+const ofGroup = keyOf(ConsumerGroupKey);
+const ofMember = keyOf(ConsumerMemberKey);
+/** Kinds of KIP-848 have one version each, which is flexible. */
+const sole = (number: number, key: Codec<unknown>, value: Type<unknown>): RecordKind => ({
+  keyVersions: [number],
+  key,
+  value,
+  valueVersions: [0, 0],
+  flexibleFrom: 0,
+});
 
 const kinds: { readonly [kind in GroupRecord["kind"]]: RecordKind } = {
   offset: {
@@ -103,6 +187,11 @@ const kinds: { readonly [kind in GroupRecord["kind"]]: RecordKind } = {
     valueVersions: [0, 4],
     flexibleFrom: 4,
   },
+  consumer: sole(3, ofGroup, ConsumerGroupValue),
+  member: sole(5, ofMember, ConsumerMemberValue),
+  targetEpoch: sole(6, ofGroup, TargetEpochValue),
+  target: sole(7, ofMember, TargetValue),
+  current: sole(8, ofMember, CurrentValue),
 };
 
 const valueCodecs = new Map<string, Codec<unknown>>();

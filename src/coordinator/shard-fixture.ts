@@ -1,12 +1,21 @@
 /** One shard in a test: time by hand, the records that it wrote, and the answers by ticket. */
-import { leaderEpoch, NO_TOPIC_ID, offset, partitionIndex } from "../base/ids.ts";
+import {
+  leaderEpoch,
+  NO_TOPIC_ID,
+  offset,
+  partitionIndex,
+  type TopicId,
+  topicIdFromBytes,
+} from "../base/ids.ts";
 import type { ErrorCode } from "../protocol/errors.ts";
 import type { JoinGroupResponse } from "../protocol/messages/join-group.ts";
 import type { SyncGroupResponse } from "../protocol/messages/sync-group.ts";
 import type { Claim, Identity, Join } from "./group/classic-request.ts";
+import type { ConsumerHeartbeat, HeartbeatAnswer } from "./group/consumer-request.ts";
 import type { GroupSettings } from "./group/settings.ts";
 import { decodeGroupRecord, encodeGroupRecord, type GroupRecord } from "./records.ts";
 import { GroupShard } from "./shard.ts";
+import type { TopicFacts, TopicView } from "./topic-view.ts";
 import { type Ticket, Turn } from "./turn.ts";
 
 export const testSettings: GroupSettings = {
@@ -14,11 +23,41 @@ export const testSettings: GroupSettings = {
   sessionTimeoutMaxMs: 1_800_000,
   initialRebalanceDelayMs: 3_000,
   membersMax: 100,
+  consumersMax: 100,
+  consumerSessionTimeoutMs: 45_000,
+  consumerHeartbeatMs: 5_000,
   metadataBytesMax: 4_096,
   offsetsRetentionMs: 7 * 24 * 3_600_000,
 };
 
 export const groupId = "g";
+
+/** Topics by name, each with as many partitions as it is told to have. */
+export class TestTopics implements TopicView {
+  version = 0;
+  readonly #topics = new Map<string, TopicFacts>();
+
+  set(name: string, partitionCount: number): TopicFacts {
+    this.version++;
+    const id = topicIdFromBytes(Buffer.from(name.padEnd(16).slice(0, 16)));
+    const topic = { id, name, partitionCount };
+    this.#topics.set(name, topic);
+    return topic;
+  }
+  delete(name: string): void {
+    this.version++;
+    this.#topics.delete(name);
+  }
+  find(name: string): TopicFacts | undefined {
+    return this.#topics.get(name);
+  }
+  nameOf(id: TopicId): string | undefined {
+    return Array.from(this.#topics.values()).find((topic) => topic.id === id)?.name;
+  }
+  names(): Iterable<string> {
+    return this.#topics.keys();
+  }
+}
 
 /** An answer that may not be there yet. */
 export class Pending<Res> {
@@ -30,6 +69,7 @@ export class Pending<Res> {
 
 export class ShardFixture {
   shard: GroupShard;
+  readonly topics = new TestTopics();
   readonly records: GroupRecord[] = [];
   nowMs = 1_000;
   readonly #settings: GroupSettings;
@@ -39,7 +79,7 @@ export class ShardFixture {
 
   constructor(settings: Partial<GroupSettings> = {}) {
     this.#settings = { ...testSettings, ...settings };
-    this.shard = new GroupShard(this.#settings);
+    this.shard = new GroupShard(this.#settings, this.topics);
     this.shard.loaded(this.nowMs);
   }
 
@@ -84,7 +124,7 @@ export class ShardFixture {
   /** Another process reads the log. */
   restart(): void {
     this.#pending.clear();
-    this.shard = new GroupShard(this.#settings);
+    this.shard = new GroupShard(this.#settings, this.topics);
     for (const record of this.records) this.shard.load(record);
     this.shard.loaded(this.nowMs);
   }
@@ -151,6 +191,25 @@ export class ShardFixture {
 
   committed(topic = "orders"): number | undefined {
     return this.shard.group(groupId)?.offsets.get(topic, partitionIndex(0))?.offset;
+  }
+
+  beat(memberId: string, memberEpoch: number, over: Partial<ConsumerHeartbeat> = {}): HeartbeatAnswer {
+    const joins = memberEpoch === 0;
+    const beat: ConsumerHeartbeat = {
+      memberId,
+      memberEpoch,
+      instanceId: null,
+      rackId: null,
+      clientId: "c",
+      clientHost: "/127.0.0.1",
+      rebalanceTimeoutMs: joins ? 30_000 : -1,
+      topicNames: joins ? ["orders"] : null,
+      topicRegex: null,
+      assignor: null,
+      owned: joins ? new Map() : null,
+      ...over,
+    };
+    return this.turn((shard, turn) => shard.beat(turn, groupId, beat));
   }
 
   /** Members in a stable group, each with its id as its part. */

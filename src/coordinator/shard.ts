@@ -20,10 +20,18 @@ import {
 } from "./group/classic-request.ts";
 import type { ClassicGroup } from "./group/classic.ts";
 import { Group } from "./group/group.ts";
+import {
+  type ConsumerHeartbeat,
+  type HeartbeatAnswer,
+  MemberEpoch,
+  refusedBeat,
+} from "./group/consumer-request.ts";
 import { expiredOffsets } from "./group/expiry.ts";
 import type { CommittedOffset, PartitionName } from "./group/offsets.ts";
 import type { GroupSettings } from "./group/settings.ts";
+import { refusePattern } from "./group/topic-regex.ts";
 import type { GroupMetadataValue, GroupRecord } from "./records.ts";
+import type { TopicView } from "./topic-view.ts";
 import type { Ticket, Turn } from "./turn.ts";
 
 export interface OffsetToCommit extends PartitionName, Omit<CommittedOffset, "commitTimestamp"> {}
@@ -54,13 +62,15 @@ export interface HeldData {
 
 export class GroupShard {
   readonly #settings: GroupSettings;
+  readonly #topics: TopicView;
   readonly #groups = new Map<string, Group>();
   readonly #deadlines = new Deadlines();
   /** While it is loaded: the newest record of each group. */
   #found: Map<string, GroupMetadataValue | null> | null = new Map();
 
-  constructor(settings: GroupSettings) {
+  constructor(settings: GroupSettings, topics: TopicView) {
     this.#settings = settings;
+    this.#topics = topics;
   }
 
   get groupCount(): number {
@@ -77,7 +87,7 @@ export class GroupShard {
 
   /** Loading: the next record of the log. */
   load(record: GroupRecord): void {
-    if (record.kind === "offset") return this.apply(record);
+    if (record.kind !== "classic") return this.apply(record);
     this.#found?.set(record.key.group, record.value);
   }
 
@@ -85,11 +95,13 @@ export class GroupShard {
   loaded(nowMs: number): void {
     for (const [id, value] of this.#found ?? []) {
       if (value === null) continue;
-      const classic = this.#grow(id).asClassic();
-      classic.restore(value, nowMs);
-      this.#deadlines.set(id, classic.nextDeadlineMs);
+      this.#grow(id).asClassic().restore(value, nowMs);
     }
     this.#found = null;
+    for (const group of this.#groups.values()) {
+      group.consumer?.loaded(nowMs);
+      this.#deadlines.set(group.id, group.nextDeadlineMs);
+    }
   }
 
   apply(record: GroupRecord): void {
@@ -99,18 +111,18 @@ export class GroupShard {
         group.offsets.apply(record.key, record.value);
         break;
       case "classic":
-        if (record.value === null) group.forgetMembers();
+        if (record.value === null) group.forgetClassic();
         else group.asClassic().noteWritten();
         break;
       default:
-        return record satisfies never;
+        group.applyConsumer(record);
     }
     this.#shrink(group);
   }
 
   #grow(id: string): Group {
     let group = this.#groups.get(id);
-    if (group === undefined) this.#groups.set(id, (group = new Group(id, this.#settings)));
+    if (group === undefined) this.#groups.set(id, (group = new Group(id, this.#settings, this.#topics)));
     return group;
   }
 
@@ -126,9 +138,45 @@ export class GroupShard {
     if (join.memberId !== "" && this.#classic(groupId) === null) {
       return turn.reply(ticket, refusedJoin(ErrorCode.UNKNOWN_MEMBER_ID, join.memberId));
     }
+    const former = this.#groups.get(groupId)?.consumer ?? null;
+    if (former !== null && !former.isEmpty) {
+      return turn.reply(ticket, refusedJoin(ErrorCode.INCONSISTENT_GROUP_PROTOCOL, join.memberId));
+    }
+    former?.remove(turn);
     const group = this.#grow(groupId);
     group.asClassic().join(turn, join, ticket);
     this.#settle(group);
+  }
+
+  // ── Members of KIP-848 ──
+
+  beat(turn: Turn, groupId: string, beat: ConsumerHeartbeat): HeartbeatAnswer {
+    const wrong =
+      beat.topicRegex === null || beat.topicRegex === ""
+        ? null
+        : refusePattern(beat.topicRegex, this.#topics);
+    if (wrong !== null) {
+      const message = `The regular expression "${beat.topicRegex}" cannot be used: ${wrong}.`;
+      return refusedBeat(beat, ErrorCode.INVALID_REGULAR_EXPRESSION, message);
+    }
+    const former = this.#groups.get(groupId);
+    if ((former?.consumer ?? null) === null && beat.memberEpoch !== MemberEpoch.join) {
+      return refusedBeat(beat, ErrorCode.GROUP_ID_NOT_FOUND, `Group ${groupId} is not a consumer group.`);
+    }
+    const group = this.#grow(groupId);
+    if (group.classic !== null) {
+      if (!group.classic.isEmpty) {
+        const message = `Group ${groupId} has members of the classic protocol; they must leave first.`;
+        return refusedBeat(beat, ErrorCode.GROUP_ID_NOT_FOUND, message);
+      }
+      if (group.classic.isWritten) turn.write({ kind: "classic", key: { group: groupId }, value: null });
+      group.forgetClassic();
+    }
+    const answer = this.#grow(groupId).asConsumer().heartbeat(turn, beat);
+    // A mere sign of life moves a deadline away: the one that is noted comes too early, and is looked at then.
+    if (turn.records.length > 0) this.#settle(this.#grow(groupId));
+    else this.#shrink(group);
+    return answer;
   }
 
   sync(turn: Turn, groupId: string, sync: Sync, ticket: Ticket<SyncGroupResponse>): void {
@@ -166,7 +214,7 @@ export class GroupShard {
   }
 
   #settle(group: Group): void {
-    if (group.classic !== null) this.#deadlines.set(group.id, group.classic.nextDeadlineMs);
+    this.#deadlines.set(group.id, group.nextDeadlineMs);
     this.#shrink(group);
   }
 
@@ -185,7 +233,7 @@ export class GroupShard {
       turn.write({
         kind: "offset",
         key: { group: groupId, topic, partition },
-        value: { offset, leaderEpoch, metadata, commitTimestamp: turn.wallMs, topicId },
+        value: { offset, leaderEpoch, metadata, commitTimestamp: turn.wallMs, expireTimestamp: -1, topicId },
       });
       return ErrorCode.NONE;
     });
@@ -193,8 +241,9 @@ export class GroupShard {
   }
 
   #mayCommit(turn: Turn, groupId: string, claim: Claim): ErrorCode {
-    const classic = this.#classic(groupId);
-    if (classic !== null) return classic.mayCommit(turn, claim);
+    const group = this.#groups.get(groupId);
+    if (group?.consumer) return group.consumer.verify(claim);
+    if (group?.classic) return group.classic.mayCommit(turn, claim);
     // Nobody ever joined: whoever assigns partitions by itself may commit, a member of what is gone may not.
     return claim.generation < 0 ? ErrorCode.NONE : ErrorCode.ILLEGAL_GENERATION;
   }
@@ -222,6 +271,7 @@ export class GroupShard {
     if (group === undefined) return ErrorCode.GROUP_ID_NOT_FOUND;
     if (group.hasMembers) return ErrorCode.NON_EMPTY_GROUP;
     for (const name of group.offsets.all()) forget(turn, groupId, name);
+    group.consumer?.remove(turn);
     if (group.classic?.isWritten === true)
       turn.write({ kind: "classic", key: { group: groupId }, value: null });
     this.#groups.delete(groupId);
@@ -250,6 +300,7 @@ export class GroupShard {
       if (group.offsets.isEmpty && classic?.phase === "Empty" && classic.isWritten) {
         turn.write({ kind: "classic", key: { group: group.id }, value: null });
       }
+      if (group.offsets.isEmpty && group.consumer?.isEmpty === true) group.consumer.remove(turn);
     }
     return gone;
   }
@@ -263,10 +314,10 @@ export class GroupShard {
 
   onTime(turn: Turn): void {
     for (const id of this.#deadlines.due(turn.monotonicMs)) {
-      const classic = this.#classic(id);
-      if (classic === null) continue;
-      classic.onTime(turn);
-      this.#settle(this.#grow(id));
+      const group = this.#groups.get(id);
+      group?.classic?.onTime(turn);
+      group?.consumer?.onTime(turn);
+      if (group !== undefined) this.#settle(group);
     }
   }
 

@@ -37,9 +37,9 @@ function describe(groupId: string, group: Group | undefined, { apiVersion }: Req
     members: [],
     authorizedOperations: OPERATIONS_NOT_ASKED,
   };
-  if (group === undefined) {
+  if (group === undefined || group.consumer !== null) {
     if (apiVersion < notFoundVersionMin) return { ...plain, groupState: "Dead" };
-    const errorMessage = `Group ${groupId} not found.`;
+    const errorMessage = `Group ${groupId} ${group === undefined ? "not found" : "is not a classic group"}.`;
     return { ...plain, groupState: "Dead", errorCode: ErrorCode.GROUP_ID_NOT_FOUND, errorMessage };
   }
   const { classic } = group;

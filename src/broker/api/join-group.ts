@@ -8,6 +8,7 @@ import { ErrorCode } from "../../protocol/errors.ts";
 import { refusedJoin } from "../../coordinator/group/classic-request.ts";
 import type { RequestContext } from "../context.ts";
 import { handle } from "../handle.ts";
+import { randomUuid } from "../random-uuid.ts";
 
 /** A member is told its id before it joins (KIP-394). */
 const knownIdVersionMin = 4;
@@ -57,14 +58,6 @@ function toJoin(request: JoinGroupRequest, context: RequestContext) {
     protocols: request.protocols.map(({ name, metadata }) => ({ name, metadata: Uint8Array.from(metadata) })),
     mustKnowId: apiVersion >= knownIdVersionMin,
     maySkipAssignment: apiVersion >= skipAssignmentVersionMin,
-    freshId: uuid(services.env.random.bytes(16)),
+    freshId: randomUuid(services.env.random),
   };
-}
-
-/** As Kafka writes them: 36 characters of a version 4 UUID. */
-function uuid(bytes: Uint8Array): string {
-  bytes[6] = ((bytes[6] as number) & 0x0f) | 0x40;
-  bytes[8] = ((bytes[8] as number) & 0x3f) | 0x80;
-  const hex = Buffer.from(bytes).toString("hex");
-  return [hex.slice(0, 8), hex.slice(8, 12), hex.slice(12, 16), hex.slice(16, 20), hex.slice(20)].join("-");
 }

@@ -1,4 +1,5 @@
 /** ListGroups: every group, on request only those of some states (KIP-518) or types (KIP-848). */
+import { consumerProtocolType } from "../../coordinator/group/group.ts";
 import { ErrorCode } from "../../protocol/errors.ts";
 import { ListGroups, type ListGroupsResponse } from "../../protocol/messages/list-groups.ts";
 import { handle } from "../handle.ts";
@@ -16,11 +17,11 @@ export const listGroups = handle(ListGroups, {
     const listed = await services.groups.runAll((shard) =>
       Array.from(
         shard.groups(),
-        ({ id, classic }): Listed => ({
+        ({ id, classic, consumer }): Listed => ({
           groupId: id,
-          protocolType: classic?.protocolType ?? "",
-          groupState: classic?.phase ?? "Empty",
-          groupType: "classic",
+          protocolType: consumer === null ? (classic?.protocolType ?? "") : consumerProtocolType,
+          groupState: consumer?.phase ?? classic?.phase ?? "Empty",
+          groupType: consumer === null ? "classic" : "consumer",
         }),
       ).filter(isWanted),
     );

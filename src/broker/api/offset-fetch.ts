@@ -11,7 +11,7 @@ import {
 import type { RequestContext } from "../context.ts";
 import { handle } from "../handle.ts";
 
-type WantedGroup = Omit<OffsetFetchRequest["groups"][number], "memberId" | "memberEpoch">;
+type WantedGroup = OffsetFetchRequest["groups"][number];
 type GroupResponse = OffsetFetchResponse["groups"][number];
 type TopicResponse = GroupResponse["topics"][number];
 type PartitionResponse = TopicResponse["partitions"][number];
@@ -25,7 +25,9 @@ export const offsetFetch = handle(OffsetFetch, {
   prepare: (request, { services }) => services.groups.enter()?.then(() => request),
   async decide(request, context) {
     const isMany = context.apiVersion >= manyGroupsVersionMin;
-    const wanted = isMany ? request.groups : [{ groupId: request.groupId, topics: older(request) }];
+    const wanted = isMany
+      ? request.groups
+      : [{ groupId: request.groupId, memberId: null, memberEpoch: -1, topics: older(request) }];
     const groups = await Promise.all(wanted.map((each) => fetched(each, context)));
     const only = isMany ? undefined : groups[0];
     return {
@@ -43,11 +45,15 @@ function older({ topics }: OffsetFetchRequest): WantedGroup["topics"] {
 
 function fetched(wanted: WantedGroup, context: RequestContext): Promise<GroupResponse> {
   const { groups } = context.services;
-  return groups.run(wanted.groupId, (shard) => ({
-    groupId: wanted.groupId,
-    errorCode: ErrorCode.NONE,
-    topics: topicsOf(shard.group(wanted.groupId), wanted.topics, context),
-  }));
+  const { groupId, memberId, memberEpoch } = wanted;
+  return groups.run(groupId, (shard) => {
+    const group = shard.group(groupId);
+    // A member of KIP-848 that is fenced learns it here, before it begins to read what others read now.
+    const claim = { memberId: memberId ?? "", instanceId: null, generation: memberEpoch };
+    const errorCode = memberEpoch < 0 ? ErrorCode.NONE : (group?.consumer?.verify(claim) ?? ErrorCode.NONE);
+    const topics = errorCode === ErrorCode.NONE ? topicsOf(group, wanted.topics, context) : [];
+    return { groupId, errorCode, topics };
+  });
 }
 
 function topicsOf(

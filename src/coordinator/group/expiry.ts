@@ -28,8 +28,12 @@ export function expiredOffsets(
 
 /** `Infinity`: it is in use. */
 function unusedSinceMs(group: Group): (each: Expired) => number {
-  const { classic } = group;
+  const { classic, consumer } = group;
   const committed = (each: Expired) => each.committed.commitTimestamp;
+  if (consumer !== null) {
+    const subscribed = group.subscribedTopics();
+    return (each) => (subscribed?.has(each.topic) === true ? Infinity : committed(each));
+  }
   if (classic === null || classic.protocolType === null) return committed;
   if (classic.phase === "Empty") {
     return (each) => Math.max(classic.stateTimestampMs, each.committed.commitTimestamp);

@@ -6,8 +6,11 @@ import { Reader } from "../../base/bytes.ts";
 import { MalformedError } from "../../base/errors.ts";
 import { compile } from "../../schema/compile.ts";
 import { array, string, struct } from "../../schema/types.ts";
+import type { ConsumerRecord } from "../records.ts";
+import type { TopicView } from "../topic-view.ts";
 import { ClassicGroup } from "./classic.ts";
 import { metadataFor } from "./classic-member.ts";
+import { ConsumerGroup } from "./consumer.ts";
 import { GroupOffsets } from "./offsets.ts";
 import type { GroupSettings } from "./settings.ts";
 
@@ -18,11 +21,15 @@ export class Group {
   readonly id: string;
   readonly offsets = new GroupOffsets();
   readonly #settings: GroupSettings;
+  readonly #topics: TopicView;
+  /** What its members speak; never both. */
   #classic: ClassicGroup | null = null;
+  #consumer: ConsumerGroup | null = null;
 
-  constructor(id: string, settings: GroupSettings) {
+  constructor(id: string, settings: GroupSettings, topics: TopicView) {
     this.id = id;
     this.#settings = settings;
+    this.#topics = topics;
   }
 
   /** Null: it has no members and never had. */
@@ -37,21 +44,51 @@ export class Group {
   }
 
   /** Its tombstone was written. */
-  forgetMembers(): void {
+  forgetClassic(): void {
     this.#classic = null;
   }
 
+  /** Null: its members do not speak the protocol of KIP-848, or it has none. */
+  get consumer(): ConsumerGroup | null {
+    return this.#consumer;
+  }
+
+  applyConsumer(record: ConsumerRecord): void {
+    if (record.kind === "consumer" && record.value === null) {
+      this.#consumer = null;
+      return;
+    }
+    if (record.value === null && this.#consumer === null) return;
+    this.#consumer ??= new ConsumerGroup(this.id, this.#settings, this.#topics);
+    this.#consumer.apply(record);
+  }
+
+  /** Made when somebody joins; what it writes makes it last. */
+  asConsumer(): ConsumerGroup {
+    this.#consumer ??= new ConsumerGroup(this.id, this.#settings, this.#topics);
+    return this.#consumer;
+  }
+
   get hasMembers(): boolean {
-    return this.#classic !== null && !this.#classic.isEmpty;
+    return this.#classic?.isEmpty === false || this.#consumer?.isEmpty === false;
   }
 
   /** Nothing would be missed. */
   get isIdle(): boolean {
+    if (this.#consumer !== null && (this.#consumer.epoch > 0 || !this.#consumer.isEmpty)) return false;
     return this.offsets.isEmpty && (this.#classic === null || this.#classic.isIdle);
+  }
+
+  /** Monotonic; `Infinity`: nothing will happen by itself. */
+  get nextDeadlineMs(): number {
+    return Math.min(this.#classic?.nextDeadlineMs ?? Infinity, this.#consumer?.nextDeadlineMs ?? Infinity);
   }
 
   /** Topics that its members read now; null: it cannot be told, so it may be any. */
   subscribedTopics(): ReadonlySet<string> | null {
+    if (this.#consumer !== null) {
+      return new Set(Array.from(this.#consumer.wantedTopics().values(), ({ name }) => name));
+    }
     const group = this.#classic;
     if (group === null || group.isEmpty) return new Set();
     if (group.protocolType !== consumerProtocolType || group.protocol === null) return null;

@@ -7,6 +7,10 @@ export interface GroupSettings {
   readonly initialRebalanceDelayMs: number;
   /** `group.max.size`. */
   readonly membersMax: number;
+  /** `group.consumer.max.size`, `group.consumer.session.timeout.ms`, `group.consumer.heartbeat.interval.ms`. */
+  readonly consumersMax: number;
+  readonly consumerSessionTimeoutMs: number;
+  readonly consumerHeartbeatMs: number;
   /** `offset.metadata.max.bytes`. */
   readonly metadataBytesMax: number;
   /** `offsets.retention.minutes`, in ms. */

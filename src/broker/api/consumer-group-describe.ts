@@ -1,0 +1,86 @@
+/** ConsumerGroupDescribe: state, members and assignments of groups of KIP-848. */
+import type { ConsumerGroup } from "../../coordinator/group/consumer.ts";
+import type { ConsumerMember } from "../../coordinator/group/consumer-member.ts";
+import { type PartitionSet, topicPartitions } from "../../coordinator/group/partition-set.ts";
+import { ErrorCode } from "../../protocol/errors.ts";
+import { OPERATIONS_NOT_ASKED } from "../../protocol/fields.ts";
+import {
+  ConsumerGroupDescribe,
+  type ConsumerGroupDescribeResponse,
+} from "../../protocol/messages/consumer-group-describe.ts";
+import { groupOperations } from "../cluster-view.ts";
+import type { Services } from "../context.ts";
+import { handle } from "../handle.ts";
+
+type Described = ConsumerGroupDescribeResponse["groups"][number];
+type DescribedMember = Described["members"][number];
+
+/** Kafka's number for a member that speaks KIP-848 itself. */
+const consumerMemberType = 1;
+
+export const consumerGroupDescribe = handle(ConsumerGroupDescribe, {
+  prepare: (request, { services }) => services.groups.enter()?.then(() => request),
+  async decide({ groupIds, includeAuthorizedOperations }, { services }) {
+    const described = await Promise.all(
+      groupIds.map((groupId) =>
+        services.groups.run(groupId, (shard) =>
+          describe(groupId, shard.group(groupId)?.consumer ?? null, services),
+        ),
+      ),
+    );
+    const authorizedOperations = includeAuthorizedOperations ? groupOperations : OPERATIONS_NOT_ASKED;
+    return { throttleTimeMs: 0, groups: described.map((each) => ({ ...each, authorizedOperations })) };
+  },
+});
+
+function describe(groupId: string, group: ConsumerGroup | null, services: Services): Described {
+  if (group === null) {
+    return {
+      errorCode: ErrorCode.GROUP_ID_NOT_FOUND,
+      errorMessage: `Group ${groupId} is not a consumer group.`,
+      groupId,
+      groupState: "Dead",
+      groupEpoch: 0,
+      assignmentEpoch: 0,
+      assignorName: "",
+      members: [],
+      authorizedOperations: OPERATIONS_NOT_ASKED,
+    };
+  }
+  return {
+    errorCode: ErrorCode.NONE,
+    errorMessage: null,
+    groupId,
+    groupState: group.phase,
+    groupEpoch: group.epoch,
+    assignmentEpoch: group.targetEpoch,
+    assignorName: group.assignorName,
+    members: Array.from(group.members, (member) => describeMember(member, services)),
+    authorizedOperations: OPERATIONS_NOT_ASKED,
+  };
+}
+
+function describeMember({ id, about, held, target }: ConsumerMember, services: Services): DescribedMember {
+  return {
+    memberId: id,
+    instanceId: about.instanceId,
+    rackId: about.rackId,
+    memberEpoch: held.epoch,
+    clientId: about.clientId,
+    clientHost: about.clientHost,
+    subscribedTopicNames: about.subscribedTopicNames,
+    subscribedTopicRegex: about.subscribedTopicRegex,
+    assignment: named(held.assigned, services),
+    targetAssignment: named(target, services),
+    memberType: consumerMemberType,
+  };
+}
+
+/** A topic that was deleted meanwhile has no name any more. */
+function named(set: PartitionSet, { topics }: Services): DescribedMember["assignment"] {
+  const known = topicPartitions(set).flatMap(({ topicId, partitions }) => {
+    const topicName = topics.byId(topicId)?.name;
+    return topicName === undefined ? [] : [{ topicId, topicName, partitions }];
+  });
+  return { topicPartitions: known };
+}

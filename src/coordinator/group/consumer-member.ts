@@ -1,0 +1,60 @@
+/** One member of a group of KIP-848 as its three records have it, and as they are written. */
+import type { ConsumerMemberValue, CurrentValue } from "../records.ts";
+import { noPartitions, type PartitionSet, partitionSet, topicPartitions } from "./partition-set.ts";
+import { type Held, MemberState } from "./reconcile.ts";
+
+export interface ConsumerMember {
+  readonly id: string;
+  about: ConsumerMemberValue;
+  /** What it is to have. */
+  target: PartitionSet;
+  held: Held;
+}
+
+/** It has said nothing yet. */
+export const holdsNothing: Held = {
+  epoch: 0,
+  previousEpoch: -1,
+  state: MemberState.stable,
+  assigned: noPartitions,
+  revoking: noPartitions,
+};
+
+export const aboutNobody: ConsumerMemberValue = {
+  instanceId: null,
+  rackId: null,
+  clientId: "",
+  clientHost: "",
+  subscribedTopicNames: [],
+  subscribedTopicRegex: null,
+  rebalanceTimeoutMs: -1,
+  serverAssignor: null,
+  classicMemberMetadata: null,
+};
+
+export function toCurrent(held: Held): CurrentValue {
+  const listed = (set: PartitionSet) =>
+    topicPartitions(set).map((topic) => ({ ...topic, assignmentEpochs: null }));
+  return {
+    memberEpoch: held.epoch,
+    previousMemberEpoch: held.previousEpoch,
+    state: held.state,
+    assignedPartitions: listed(held.assigned),
+    partitionsPendingRevocation: listed(held.revoking),
+  };
+}
+
+export function fromCurrent(value: CurrentValue): Held {
+  return {
+    epoch: value.memberEpoch,
+    previousEpoch: value.previousMemberEpoch,
+    state: stateOf(value.state),
+    assigned: partitionSet(value.assignedPartitions),
+    revoking: partitionSet(value.partitionsPendingRevocation),
+  };
+}
+
+/** A state that is not known here is one from which everything is worked out again. */
+function stateOf(number: number): MemberState {
+  return Object.values(MemberState).find((each) => each === number) ?? MemberState.unreleased;
+}

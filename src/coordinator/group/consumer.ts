@@ -1,0 +1,466 @@
+/**
+ * A group of KIP-848: each member tells what it wants and has, and is told what to have; nobody waits for
+ * anybody. A change of members, subscriptions or topics begins a new epoch of the group; for it a target
+ * is worked out, and each member goes towards it on its own, step by step. Everything but time-outs is in
+ * records: what `apply` has made of them is the state, after a restart as before it.
+ */
+import type { PartitionIndex, TopicId } from "../../base/ids.ts";
+import { ErrorCode } from "../../protocol/errors.ts";
+import type { ConsumerMemberValue, ConsumerRecord } from "../records.ts";
+import type { TopicFacts, TopicView } from "../topic-view.ts";
+import type { Turn } from "../turn.ts";
+import type { Assignor } from "./assign/assignor.ts";
+import { assignRanges } from "./assign/range.ts";
+import { assignUniformly } from "./assign/uniform.ts";
+import type { Claim } from "./classic-request.ts";
+import { aboutNobody, type ConsumerMember, fromCurrent, holdsNothing, toCurrent } from "./consumer-member.ts";
+import {
+  type ConsumerHeartbeat,
+  type HeartbeatAnswer,
+  MemberEpoch,
+  refusedBeat,
+} from "./consumer-request.ts";
+import {
+  contains,
+  noPartitions,
+  type PartitionSet,
+  partitionSet,
+  same,
+  topicPartitions,
+} from "./partition-set.ts";
+import { MemberState, nextStep } from "./reconcile.ts";
+import type { GroupSettings } from "./settings.ts";
+import { matchTopics } from "./topic-regex.ts";
+
+export type ConsumerPhase = "Empty" | "Assigning" | "Reconciling" | "Stable";
+
+/** By the names that members ask for; the first is used where nobody asks. */
+const assignors: ReadonlyMap<string, Assignor> = new Map([
+  ["uniform", assignUniformly],
+  ["range", assignRanges],
+]);
+const [defaultAssignor = ""] = assignors.keys();
+
+export class ConsumerGroup {
+  readonly id: string;
+  readonly #settings: GroupSettings;
+  readonly #topics: TopicView;
+  #epoch = 0;
+  #targetEpoch = 0;
+  #metadataHash = 0;
+  readonly #members = new Map<string, ConsumerMember>();
+  /** When a member is taken for dead, and until when one has to give up what it was asked to (monotonic ms). */
+  readonly #sessionEnds = new Map<string, number>();
+  readonly #revocationEnds = new Map<string, number>();
+  /** Of the topics, when the hash was last compared. */
+  #seenVersion = -1;
+
+  constructor(id: string, settings: GroupSettings, topics: TopicView) {
+    this.id = id;
+    this.#settings = settings;
+    this.#topics = topics;
+  }
+
+  get epoch(): number {
+    return this.#epoch;
+  }
+  get targetEpoch(): number {
+    return this.#targetEpoch;
+  }
+  get members(): Iterable<ConsumerMember> {
+    return this.#members.values();
+  }
+  get isEmpty(): boolean {
+    return this.#members.size === 0;
+  }
+  get phase(): ConsumerPhase {
+    if (this.isEmpty) return "Empty";
+    if (this.#epoch > this.#targetEpoch) return "Assigning";
+    for (const { held } of this.#members.values()) {
+      if (held.state !== MemberState.stable || held.epoch !== this.#targetEpoch) return "Reconciling";
+    }
+    return "Stable";
+  }
+
+  /** The one that most members ask for. */
+  get assignorName(): string {
+    const votes = new Map<string, number>();
+    for (const { about } of this.#members.values()) {
+      if (about.serverAssignor !== null) {
+        votes.set(about.serverAssignor, (votes.get(about.serverAssignor) ?? 0) + 1);
+      }
+    }
+    let elected: string | null = null;
+    for (const [name, count] of votes) {
+      if (elected === null || count > (votes.get(elected) ?? 0)) elected = name;
+    }
+    return elected ?? defaultAssignor;
+  }
+
+  // ── A heartbeat ──
+
+  heartbeat(turn: Turn, beat: ConsumerHeartbeat): HeartbeatAnswer {
+    const refused = this.#check(beat);
+    if (refused !== null) return refusedBeat(beat, ...refused);
+    if (beat.memberEpoch === MemberEpoch.leave || beat.memberEpoch === MemberEpoch.leaveForNow) {
+      return this.#leave(turn, beat);
+    }
+    const former = this.#members.get(beat.memberId);
+    const before = former?.held;
+    const isOther = this.#admit(turn, beat);
+    this.#beginEpoch(turn, isOther);
+    if (this.#epoch > this.#targetEpoch) this.#aim(turn);
+    const member = this.#members.get(beat.memberId) as ConsumerMember;
+    this.#move(turn, member, beat.owned);
+    this.#watch(turn, member);
+    const isFull = beat.rebalanceTimeoutMs !== -1 && beat.topicNames !== null && beat.owned !== null;
+    const isNew = before === undefined || beat.memberEpoch === MemberEpoch.join;
+    const changed = before === undefined || !same(before.assigned, member.held.assigned);
+    return {
+      errorCode: ErrorCode.NONE,
+      errorMessage: null,
+      memberId: member.id,
+      memberEpoch: member.held.epoch,
+      assignment: isFull || isNew || changed ? member.held.assigned : null,
+    };
+  }
+
+  #check(beat: ConsumerHeartbeat): readonly [ErrorCode, string] | null {
+    const { memberId, memberEpoch, instanceId } = beat;
+    if (memberEpoch === MemberEpoch.join) {
+      if (beat.assignor !== null && !assignors.has(beat.assignor)) {
+        const known = [...assignors.keys()].join(", ");
+        return [ErrorCode.UNSUPPORTED_ASSIGNOR, `The assignor ${beat.assignor} is not served; ${known} are.`];
+      }
+      if (!this.#members.has(memberId) && this.#members.size >= this.#settings.consumersMax) {
+        const staying = instanceId === null ? undefined : this.#byInstance(instanceId);
+        if (staying === undefined) {
+          const message = `The group has ${this.#members.size} members, as many as group.consumer.max.size allows.`;
+          return [ErrorCode.GROUP_MAX_SIZE_REACHED, message];
+        }
+      }
+      const named = instanceId === null ? undefined : this.#byInstance(instanceId);
+      if (named === undefined || named.id === memberId || named.held.epoch === MemberEpoch.leaveForNow)
+        return null;
+      return [ErrorCode.UNRELEASED_INSTANCE_ID, `The instance id ${instanceId} is in use by another member.`];
+    }
+    if (instanceId !== null) {
+      const named = this.#byInstance(instanceId);
+      if (named === undefined)
+        return [ErrorCode.UNKNOWN_MEMBER_ID, `No member has the instance id ${instanceId}.`];
+      if (named.id !== memberId) {
+        return [ErrorCode.FENCED_INSTANCE_ID, `The instance id ${instanceId} belongs to another member now.`];
+      }
+    }
+    const member = this.#members.get(memberId);
+    if (member === undefined) return [ErrorCode.UNKNOWN_MEMBER_ID, `Member ${memberId} is not in the group.`];
+    if (memberEpoch < 0 || isCurrent(member, memberEpoch, beat.owned)) return null;
+    const message = `Member ${memberId} is at epoch ${member.held.epoch}, not ${memberEpoch}; it must join again.`;
+    return [ErrorCode.FENCED_MEMBER_EPOCH, message];
+  }
+
+  #byInstance(instanceId: string): ConsumerMember | undefined {
+    for (const member of this.#members.values()) if (member.about.instanceId === instanceId) return member;
+    return undefined;
+  }
+
+  /** Writes who the member is, if that is new. Returns whether it is new to the group or wants something else than before. */
+  #admit(turn: Turn, beat: ConsumerHeartbeat): boolean {
+    const away = beat.instanceId === null ? undefined : this.#byInstance(beat.instanceId);
+    if (away !== undefined && away.id !== beat.memberId) this.#replace(turn, away, beat.memberId);
+    const about = this.#members.get(beat.memberId)?.about ?? aboutNobody;
+    const next: ConsumerMemberValue = {
+      ...about,
+      instanceId: beat.instanceId ?? about.instanceId,
+      rackId: beat.rackId ?? about.rackId,
+      clientId: beat.clientId,
+      clientHost: beat.clientHost,
+      subscribedTopicNames:
+        beat.topicNames === null ? about.subscribedTopicNames : [...beat.topicNames].sort(),
+      subscribedTopicRegex:
+        beat.topicRegex === null
+          ? about.subscribedTopicRegex
+          : beat.topicRegex === ""
+            ? null
+            : beat.topicRegex,
+      rebalanceTimeoutMs: beat.rebalanceTimeoutMs === -1 ? about.rebalanceTimeoutMs : beat.rebalanceTimeoutMs,
+      serverAssignor: beat.assignor ?? about.serverAssignor,
+    };
+    const wantsSame = about !== aboutNobody && isSameWish(about, next);
+    if (wantsSame && isSameAddress(about, next)) return false;
+    this.#write(turn, { kind: "member", key: this.#key(beat.memberId), value: next });
+    return !wantsSame;
+  }
+
+  /** A static member came back under another id: it takes over what its former self had (KIP-345). */
+  #replace(turn: Turn, former: ConsumerMember, id: string): void {
+    const { about, target, held } = former;
+    this.#forget(turn, former.id);
+    this.#write(turn, { kind: "member", key: this.#key(id), value: about });
+    this.#write(turn, {
+      kind: "target",
+      key: this.#key(id),
+      value: { topicPartitions: topicPartitions(target) },
+    });
+    const back = { ...held, epoch: MemberEpoch.join, previousEpoch: held.epoch };
+    this.#write(turn, { kind: "current", key: this.#key(id), value: toCurrent(back) });
+  }
+
+  #leave(turn: Turn, { memberId, memberEpoch }: ConsumerHeartbeat): HeartbeatAnswer {
+    const member = this.#members.get(memberId) as ConsumerMember;
+    if (memberEpoch === MemberEpoch.leaveForNow && member.about.instanceId !== null) {
+      // Its partitions wait for it until its session ends.
+      const away = { ...member.held, epoch: MemberEpoch.leaveForNow, previousEpoch: member.held.epoch };
+      this.#write(turn, { kind: "current", key: this.#key(memberId), value: toCurrent(away) });
+      this.#revocationEnds.delete(memberId);
+    } else {
+      this.#drop(turn, memberId);
+    }
+    return { errorCode: ErrorCode.NONE, errorMessage: null, memberId, memberEpoch, assignment: null };
+  }
+
+  #drop(turn: Turn, memberId: string): void {
+    this.#forget(turn, memberId);
+    this.#writeEpoch(turn, this.#hash());
+  }
+
+  #forget(turn: Turn, memberId: string): void {
+    for (const kind of ["current", "target", "member"] as const) {
+      this.#write(turn, { kind, key: this.#key(memberId), value: null });
+    }
+    this.#sessionEnds.delete(memberId);
+    this.#revocationEnds.delete(memberId);
+  }
+
+  // ── Epoch, target, steps ──
+
+  /** Members, what they want, or the topics are others than before. */
+  #beginEpoch(turn: Turn, isOther: boolean): void {
+    if (!isOther && this.#seenVersion === this.#topics.version) return;
+    this.#seenVersion = this.#topics.version;
+    const hash = this.#hash();
+    if (isOther || hash !== this.#metadataHash) this.#writeEpoch(turn, hash);
+  }
+
+  #writeEpoch(turn: Turn, metadataHash: number): void {
+    const value = { epoch: this.#epoch + 1, metadataHash };
+    this.#write(turn, { kind: "consumer", key: { group: this.id }, value });
+  }
+
+  /** What a member wants, of what is there. */
+  #wanted({ about }: ConsumerMember): readonly TopicFacts[] {
+    const names = new Set(about.subscribedTopicNames);
+    if (about.subscribedTopicRegex !== null) {
+      for (const name of matchTopics(about.subscribedTopicRegex, this.#topics)) names.add(name);
+    }
+    return Array.from(names, (name) => this.#topics.find(name)).filter((topic) => topic !== undefined);
+  }
+
+  /** Topics that some member wants. */
+  wantedTopics(): ReadonlyMap<TopicId, TopicFacts> {
+    const topics = new Map<TopicId, TopicFacts>();
+    for (const member of this.#members.values()) {
+      for (const topic of this.#wanted(member)) topics.set(topic.id, topic);
+    }
+    return topics;
+  }
+
+  #hash(): number {
+    const topics = Array.from(
+      this.wantedTopics().values(),
+      (each) => `${each.name}\n${each.id}\n${each.partitionCount}`,
+    );
+    return hashOf(topics.sort().join("\n\n"));
+  }
+
+  #aim(turn: Turn): void {
+    const members = [...this.#members.values()];
+    const counts = new Map(
+      Array.from(this.wantedTopics(), ([id, { partitionCount }]) => [id, partitionCount]),
+    );
+    const candidates = members.map((member) => ({
+      memberId: member.id,
+      topics: new Set(this.#wanted(member).map(({ id }) => id)),
+      target: member.target,
+    }));
+    const assign = assignors.get(this.assignorName) ?? assignUniformly;
+    const targets = assign(candidates, counts);
+    for (const { id, target } of members) {
+      const next = targets.get(id) ?? noPartitions;
+      if (same(next, target)) continue;
+      this.#write(turn, {
+        kind: "target",
+        key: this.#key(id),
+        value: { topicPartitions: topicPartitions(next) },
+      });
+    }
+    const value = { assignmentEpoch: this.#epoch, assignmentTimestamp: turn.wallMs };
+    this.#write(turn, { kind: "targetEpoch", key: { group: this.id }, value });
+  }
+
+  #move(turn: Turn, member: ConsumerMember, owned: PartitionSet | null): void {
+    const next = nextStep(member.held, {
+      epoch: this.#targetEpoch,
+      target: member.target,
+      owned,
+      isFree: (topicId, partition) => this.#isFree(topicId, partition, member),
+    });
+    const isSame =
+      next === member.held ||
+      (next.epoch === member.held.epoch &&
+        next.state === member.held.state &&
+        same(next.assigned, member.held.assigned) &&
+        same(next.revoking, member.held.revoking));
+    if (isSame && member.held.epoch !== MemberEpoch.join) return;
+    this.#write(turn, { kind: "current", key: this.#key(member.id), value: toCurrent(next) });
+  }
+
+  #isFree(topicId: TopicId, partition: PartitionIndex, asking: ConsumerMember): boolean {
+    for (const { id, held } of this.#members.values()) {
+      if (id === asking.id) continue;
+      if (contains(held.assigned, topicId, partition) || contains(held.revoking, topicId, partition))
+        return false;
+    }
+    return true;
+  }
+
+  // ── Time ──
+
+  #watch(turn: Turn, { id, about, held }: ConsumerMember): void {
+    this.#sessionEnds.set(id, turn.monotonicMs + this.#settings.consumerSessionTimeoutMs);
+    if (held.state !== MemberState.unrevoked) this.#revocationEnds.delete(id);
+    else if (!this.#revocationEnds.has(id)) {
+      this.#revocationEnds.set(id, turn.monotonicMs + Math.max(0, about.rebalanceTimeoutMs));
+    }
+  }
+
+  /** Ends what ran out by now: a member that is not heard of, or that does not give up what others wait for. */
+  onTime(turn: Turn): void {
+    const late = new Set<string>();
+    for (const ends of [this.#sessionEnds, this.#revocationEnds]) {
+      for (const [id, atMs] of ends) if (atMs <= turn.monotonicMs) late.add(id);
+    }
+    for (const id of late) this.#drop(turn, id);
+  }
+
+  /** Monotonic; `Infinity`: nothing will happen by itself. */
+  get nextDeadlineMs(): number {
+    let next = Infinity;
+    for (const ends of [this.#sessionEnds, this.#revocationEnds]) {
+      for (const atMs of ends.values()) next = Math.min(next, atMs);
+    }
+    return next;
+  }
+
+  /** The log is read: every session begins anew, since nobody could be heard. `nowMs`: monotonic. */
+  loaded(nowMs: number): void {
+    for (const { id, about, held } of this.#members.values()) {
+      this.#sessionEnds.set(id, nowMs + this.#settings.consumerSessionTimeoutMs);
+      if (held.state === MemberState.unrevoked) {
+        this.#revocationEnds.set(id, nowMs + Math.max(0, about.rebalanceTimeoutMs));
+      }
+    }
+  }
+
+  // ── What else members may do ──
+
+  /** A member commits, or reads its offsets, at its own epoch only. */
+  verify({ memberId, generation }: Claim): ErrorCode {
+    if (generation < 0 && this.isEmpty) return ErrorCode.NONE;
+    const member = this.#members.get(memberId);
+    if (member === undefined) return ErrorCode.UNKNOWN_MEMBER_ID;
+    return member.held.epoch === generation ? ErrorCode.NONE : ErrorCode.STALE_MEMBER_EPOCH;
+  }
+
+  // ── Records ──
+
+  #key(memberId: string) {
+    return { group: this.id, memberId };
+  }
+
+  #write(turn: Turn, record: ConsumerRecord): void {
+    turn.write(record);
+  }
+
+  /** Everything of it goes; only a group without members. */
+  remove(turn: Turn): void {
+    for (const kind of ["targetEpoch", "consumer"] as const) {
+      this.#write(turn, { kind, key: { group: this.id }, value: null });
+    }
+  }
+
+  apply(record: ConsumerRecord): void {
+    switch (record.kind) {
+      case "consumer":
+        this.#epoch = record.value?.epoch ?? 0;
+        this.#metadataHash = record.value?.metadataHash ?? 0;
+        break;
+      case "targetEpoch":
+        this.#targetEpoch = record.value?.assignmentEpoch ?? 0;
+        break;
+      case "member":
+        if (record.value === null) this.#members.delete(record.key.memberId);
+        else this.#grow(record.key.memberId).about = record.value;
+        break;
+      case "target":
+        if (record.value !== null) {
+          this.#grow(record.key.memberId).target = partitionSet(record.value.topicPartitions);
+        }
+        break;
+      case "current":
+        if (record.value !== null) this.#grow(record.key.memberId).held = fromCurrent(record.value);
+        break;
+      default:
+        return record satisfies never;
+    }
+  }
+
+  #grow(id: string): ConsumerMember {
+    let member = this.#members.get(id);
+    if (member === undefined) {
+      member = { id, about: aboutNobody, target: noPartitions, held: holdsNothing };
+      this.#members.set(id, member);
+    }
+    return member;
+  }
+}
+
+/** A retry of a member that missed its last answer is at its epoch before, and has nothing but what it was given. */
+function isCurrent({ held }: ConsumerMember, epoch: number, owned: PartitionSet | null): boolean {
+  if (epoch === held.epoch) return true;
+  if (epoch !== held.previousEpoch || owned === null) return false;
+  for (const [topicId, partitions] of owned) {
+    for (const partition of partitions) if (!contains(held.assigned, topicId, partition)) return false;
+  }
+  return true;
+}
+
+function isSameWish(a: ConsumerMemberValue, b: ConsumerMemberValue): boolean {
+  return (
+    a.subscribedTopicRegex === b.subscribedTopicRegex &&
+    a.serverAssignor === b.serverAssignor &&
+    a.subscribedTopicNames.length === b.subscribedTopicNames.length &&
+    a.subscribedTopicNames.every((name, at) => name === b.subscribedTopicNames[at])
+  );
+}
+
+function isSameAddress(a: ConsumerMemberValue, b: ConsumerMemberValue): boolean {
+  return (
+    a.instanceId === b.instanceId &&
+    a.rackId === b.rackId &&
+    a.clientId === b.clientId &&
+    a.clientHost === b.clientHost &&
+    a.rebalanceTimeoutMs === b.rebalanceTimeoutMs
+  );
+}
+
+/** 52 bits over UTF-16 units: enough to tell that topics changed. */
+function hashOf(text: string): number {
+  let [a, b] = [0x811c9dc5, 0x1b873593];
+  for (let at = 0; at < text.length; at++) {
+    const unit = text.charCodeAt(at);
+    a = Math.imul(a ^ unit, 0x01000193);
+    b = Math.imul(b ^ unit, 0x85ebca6b) ^ (b >>> 13);
+  }
+  return (a >>> 0) * 0x10_0000 + ((b >>> 0) & 0xf_ffff);
+}
