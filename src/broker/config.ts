@@ -203,6 +203,29 @@ export const brokerSettings = {
     max: 1,
     text: "Share of a compacted log that may be dirty.",
   }),
+  "log.cleaner.enable": boolean({
+    default: true,
+    text: "Whether compacted topics are compacted. Without it they grow for ever.",
+  }),
+  "log.cleaner.backoff.ms": long({
+    dynamic,
+    default: 15_000,
+    min: 0,
+    text: "How long compaction rests before it looks at all partitions again.",
+  }),
+  "log.cleaner.dedupe.buffer.size": long({
+    dynamic,
+    default: 128 * MiB,
+    min: MiB,
+    text: "Memory for the keys of one pass, at most an eighth of what memory there is. With more keys compaction takes several passes; raise it when a partition has many millions of keys.",
+  }),
+  "log.cleaner.io.max.bytes.per.second": double({
+    dynamic,
+    default: Number.MAX_VALUE,
+    min: 1,
+    max: Number.MAX_VALUE,
+    text: "How much compaction reads and writes in a second. Lower it when it takes the disk from others.",
+  }),
   "log.flush.interval.messages": long({
     dynamic,
     default: "max",

@@ -204,14 +204,10 @@ const groups: readonly Group[] = [
     },
   },
   {
-    text: "Threads and memory of Kafka's log cleaner. Compaction is paced by itself here: no effect.",
+    text: "Threads and buffers of Kafka's log cleaner. Compaction reads as segments are read here: no effect.",
     keys: {
-      "log.cleaner.backoff.ms": ["long", "15000", "dynamic"],
-      "log.cleaner.dedupe.buffer.size": ["long", "134217728", "dynamic"],
-      "log.cleaner.enable": ["boolean", "true"],
       "log.cleaner.io.buffer.load.factor": ["double", "0.9", "dynamic"],
       "log.cleaner.io.buffer.size": ["int", "524288", "dynamic"],
-      "log.cleaner.io.max.bytes.per.second": ["double", "1.7976931348623157E308", "dynamic"],
       "log.cleaner.threads": ["int", "1", "dynamic"],
     },
   },

@@ -5,6 +5,7 @@
  * stayed below the whole with a sixth to spare.
  *
  *   unflushed records 1/4 · newest records for readers 1/8 · blocks of segments 1/16 · requests 1/8 · answers 1/8
+ *   keys of a pass of compaction, while it runs, 1/8
  */
 import type { BrokerConfig } from "./config.ts";
 
@@ -18,6 +19,8 @@ export interface MemoryShares {
   readonly requestBytesMax: number;
   /** Answers that clients have not taken, over all connections; beyond it fetches give one batch at a time. */
   readonly answerBytesMax: number;
+  /** Keys of one pass of compaction. */
+  readonly compactionKeyBytesMax: number;
 }
 
 const runtimeBytes = 256 * 1024 * 1024;
@@ -31,5 +34,6 @@ export function memoryShares(config: BrokerConfig): MemoryShares {
     cacheBytes: part(config.get("holdfast.cache.bytes"), 16),
     requestBytesMax: part(config.get("queued.max.request.bytes"), 8),
     answerBytesMax: Math.floor(whole / 8),
+    compactionKeyBytesMax: Math.floor(whole / 8),
   };
 }

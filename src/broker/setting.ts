@@ -107,7 +107,8 @@ export function double(
 ): Setting<number> {
   return {
     type: "double",
-    default: String(facts.default),
+    // As Java writes large ones.
+    default: String(facts.default).replace("e+", "E"),
     dynamic: facts.dynamic ?? false,
     text: facts.text,
     read(text) {

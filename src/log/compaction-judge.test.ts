@@ -63,11 +63,12 @@ function pass(
   return { batches: kept, horizonMs: judge.horizonMs, end: judge.end };
 }
 
+const textOf = (bytes: Uint8Array | null): string => Buffer.from(bytes ?? []).toString();
+
 const told = ({ batches }: Log): readonly string[] =>
   batches.flatMap((batch) =>
     [...recordsIn(batch, inflatedBytesMax)].map(
-      ({ offset: at, key, value }) =>
-        `${at}:${key === null ? "" : Buffer.from(key)}=${value === null ? "" : Buffer.from(value)}`,
+      ({ offset: at, key, value }) => `${at}:${textOf(key)}=${textOf(value)}`,
     ),
   );
 

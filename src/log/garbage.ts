@@ -2,8 +2,8 @@
  * Deletes objects that nobody needs: those that no reference names, of an author that can never name
  * them again (it is fenced, or it said that it is done with that number). Both are facts of the journal
  * that stay true, so an old view is as good as a fresh one (F9); age alone never makes garbage. First
- * comes a tombstone, then a delay for readers that are under way, then the delete. As long as one list
- * cannot be read nothing is deleted, since it may name anything (I11).
+ * comes a tombstone, then a delay, then the delete, which waits for readers that are under way. As long as
+ * one list cannot be read nothing is deleted, since it may name anything (I11).
  */
 import { DamageError } from "../base/errors.ts";
 import { type Env, type ObjectStore, sleep, type Timer } from "../base/ports.ts";
@@ -117,7 +117,7 @@ export class Garbage {
     let deleted = 0;
     for (const [key, sinceMs] of this.#tombstones) {
       if (this.#closed || deleted === deletesPerRoundMax) break;
-      if (nowMs - sinceMs < this.#options.graceMs) continue;
+      if (nowMs - sinceMs < this.#options.graceMs || this.#options.index.inUse.has(key)) continue;
       await store.delete(key);
       this.#tombstones.delete(key);
       this.#deleted.add(1);

@@ -6,6 +6,7 @@ import { DamageError, MalformedError } from "../base/errors.ts";
 import type { Offset } from "../base/ids.ts";
 import type { Logger, ObjectStore } from "../base/ports.ts";
 import { ByteLru } from "./block-cache.ts";
+import { ObjectsInUse } from "./objects-in-use.ts";
 import { decodeFooter, type SectionIdentity, type SegmentFooter, trailerBytes } from "./segment-format.ts";
 import {
   decodeList,
@@ -31,6 +32,8 @@ const decodedWeight = 4;
 const silent = { error: () => undefined };
 
 export class SegmentIndex {
+  /** Who reads an object that was found here holds it, so that it is not deleted meanwhile. */
+  readonly inUse = new ObjectsInUse();
   readonly #store: ObjectStore;
   readonly #log: Pick<Logger, "error">;
   readonly #footers: ByteLru<Promise<SegmentFooter>>;
@@ -132,7 +135,7 @@ export class SegmentIndex {
   }
 
   async #loadList(identity: SectionIdentity, pointer: ListPointer): Promise<SegmentList> {
-    const bytes = await this.#store.get(pointer.object);
+    const bytes = await this.inUse.during(pointer.object, () => this.#store.get(pointer.object));
     if (bytes === null) {
       throw new ObjectGoneError(`The segment list ${pointer.object} of ${nameOf(identity)} is gone.`);
     }

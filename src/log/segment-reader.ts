@@ -116,7 +116,7 @@ export class SegmentReader {
       const ref = await this.index.locate(source, collected.next);
       if (ref === null) return collected.isEmpty ? { kind: "absent" } : collected.answer();
       if (ref.base >= bounds.limit) break;
-      const damaged = await this.#collect(source, ref, collected);
+      const damaged = await this.index.inUse.during(ref.object, () => this.#collect(source, ref, collected));
       if (damaged !== null) return collected.isEmpty ? damaged : collected.answer();
       if (!collected.isFull) collected.skipTo(ref.end);
     }
@@ -162,7 +162,9 @@ export class SegmentReader {
       for (const ref of await this.index.from(source, range.from)) {
         if (!hasRecords(ref) || ref.maxTimestamp < timestamp) continue;
         if (ref.base >= range.limit) break;
-        const answer = await this.#findTimestampIn(source, ref, timestamp, range);
+        const answer = await this.index.inUse.during(ref.object, () =>
+          this.#findTimestampIn(source, ref, timestamp, range),
+        );
         if (answer !== null) return answer;
       }
       return { kind: "absent" };
@@ -232,16 +234,28 @@ export class SegmentReader {
     for (let i = 0; i < segmentsPerReadMax && bytesLeft > 0; i++) {
       const ref = await this.index.locate(source, next);
       if (ref === null || ref.base >= limit) return;
-      const footer = await this.index.footer(source, ref);
-      const first = blockIndex(footer.blocks, next);
-      if (first < footer.blocks.length) {
-        const end = blocksWithin(footer.blocks, first, bytesLeft, limit);
-        for (const block of footer.blocks.slice(first, end)) bytesLeft -= block.bytes;
-        const loaded = await this.blocks.load(source, ref, footer, first, end);
-        for (const block of loaded) if (block.kind === "good") block.loan?.release();
-      }
+      bytesLeft -= await this.index.inUse.during(ref.object, () =>
+        this.#prefetchIn(source, ref, next, bytesLeft, limit),
+      );
       next = ref.end;
     }
+  }
+
+  /** How many bytes were read. */
+  async #prefetchIn(
+    source: SegmentSource,
+    ref: SegmentRef,
+    from: Offset,
+    bytesMax: number,
+    limit: Offset,
+  ): Promise<number> {
+    const footer = await this.index.footer(source, ref);
+    const first = blockIndex(footer.blocks, from);
+    if (first >= footer.blocks.length) return 0;
+    const end = blocksWithin(footer.blocks, first, bytesMax, limit);
+    const loaded = await this.blocks.load(source, ref, footer, first, end);
+    for (const block of loaded) if (block.kind === "good") block.loan?.release();
+    return footer.blocks.slice(first, end).reduce((sum, { bytes }) => sum + bytes, 0);
   }
 }
 
