@@ -163,7 +163,7 @@ test("components are those of a search by reachability, and the shortest cycle i
         expected,
       );
       for (const component of components) {
-        const cycle = graph.shortestCycle(component, kinds, 12, tally);
+        const cycle = graph.shortestCycle(component, kinds, 12, { edges: 1_000 });
         assert.ok(cycle.length >= 2 && cycle.length <= component.length);
         cycle.forEach((edge, at) =>
           assert.equal(graph.to(edge), graph.from(cycle[(at + 1) % cycle.length] as number)),

@@ -11,7 +11,7 @@
 import { IntColumn } from "./columns.ts";
 import type { Evidence } from "./evidence.ts";
 import type { AnomalyKind, Findings } from "./findings.ts";
-import { Graph } from "./graph.ts";
+import { Graph, type SearchBudget } from "./graph.ts";
 import { NONE, StepKind } from "./words.ts";
 
 const ww = 1;
@@ -19,6 +19,9 @@ const wr = 2;
 /** Of one client; Jepsen says process. */
 const client = 4;
 const realtime = 8;
+
+/** Edges that all searches for shortest cycles of one check may look at. */
+const searchEdgesMax = 4_000_000;
 
 interface CycleClass {
   readonly kind: AnomalyKind;
@@ -52,6 +55,7 @@ class Cycles {
   readonly #valueOf = new IntColumn();
   /** By operation: it has a ww or wr edge; others can be in no cycle. */
   readonly #isJoined: Uint8Array;
+  readonly #budget: SearchBudget = { edges: searchEdgesMax };
 
   constructor(evidence: Evidence, findings: Findings) {
     const operations = evidence.history.operations.kind.length;
@@ -176,7 +180,7 @@ class Cycles {
     const findings = this.#findings;
     findings.add(kind, (kinds & ww) === 0 ? "bug" : "allowed", () => {
       const operations = this.#evidence.history.operations.kind.length;
-      const cycle = this.#graph.shortestCycle(component, kinds, operations, findings);
+      const cycle = this.#graph.shortestCycle(component, kinds, operations, this.#budget);
       const hops: string[] = [];
       const values: number[] = [];
       const involved: number[] = [];

@@ -9,8 +9,11 @@ export interface Tally {
   work: number;
 }
 
-/** Edges that one search may look at; over it, the cycle told is the shortest found so far. */
-const searchEdgesMax = 2_000_000;
+/** How many more edges the searches for shortest cycles may look at; over it, the first cycle found is told. */
+export interface SearchBudget {
+  edges: number;
+}
+
 /** From how many nodes of one component a shortest cycle is looked for. */
 const startsMax = 64;
 
@@ -132,19 +135,17 @@ export class Graph {
     component: readonly number[],
     kinds: number,
     weightless: number,
-    tally: Tally,
+    budget: SearchBudget,
   ): readonly number[] {
     const within = new Set(component);
     let best: readonly number[] = [];
     let bestLength = Number.POSITIVE_INFINITY;
-    let budget = searchEdgesMax;
     const starts = component.filter((node) => node < weightless).toSorted((a, b) => a - b);
     for (const start of starts.slice(0, startsMax)) {
-      if (budget <= 0) break;
+      if (budget.edges <= 0 && best.length > 0) break;
       const search = { within, kinds, weightless, longest: bestLength };
       const { cycle, length, looked } = this.#cycleFrom(start, search);
-      budget -= looked;
-      tally.work += looked;
+      budget.edges -= looked;
       if (length >= bestLength) continue;
       best = cycle;
       bestLength = length;

@@ -56,8 +56,10 @@ export class Share {
   }
 
   resetBegun(operation: number, offset: number): void {
-    this.lastReset = this.#evidence.history.operations.beginEvent.at(operation);
-    this.#pending.set(operation, offset);
+    const { operations } = this.#evidence.history;
+    this.lastReset = operations.beginEvent.at(operation);
+    if (operations.endEvent.at(operation) === NONE) this.#mergePending(operation, offset);
+    else this.#pending.set(operation, offset);
     if (this.floor > offset) this.floor = offset;
   }
 

@@ -55,7 +55,7 @@ function compare(evidence: Evidence, before: number, step: number, findings: Fin
     const isOrdered = history.isIdempotent(history.operations.client.at(operation));
     findings.add(
       isInner ? "int-nonmonotonic-send" : "nonmonotonic-send",
-      isOrdered || isInner ? "bug" : "allowed",
+      isOrdered ? "bug" : "allowed",
       () => ({
         ...about,
         sentence: `${findings.client(operation)} sent ${findings.values(values)} to ${findings.partition(partition)} in this order${isInner ? ` in operation ${operation}` : ""}, and they lie at ${offsets.join(" and ")}.`,
