@@ -16,6 +16,9 @@ const aMember = (
   options: Partial<GroupConsumerOptions> = {},
 ): GroupConsumer => new Process(test, broker).member(options);
 
+/** A group is assigned when the first member joins, and again when the second does. */
+const atOnce = { "group.initial.rebalance.delay.ms": "0" };
+
 describe("a member of a group", () => {
   it("begins at the start when the group has committed nothing, also behind what was written before it came (C08)", async (test) => {
     const broker = await aBroker(test);
@@ -184,7 +187,7 @@ describe("a member of a group", () => {
 
   it("lets go of a partition only when nothing of it is being handled, and what was finished is committed (C04)", async (test) => {
     for (const assignors of [["cooperative-sticky"], ["range"]] as const) {
-      const broker = await aBroker(test);
+      const broker = await aBroker(test, atOnce);
       await broker.createTopic("t", 4);
       for (let partition = 0; partition < 4; partition++) {
         await broker.write(
@@ -220,7 +223,7 @@ describe("a member of a group", () => {
   });
 
   it("gives up a partition after a bound although a handler is stuck, tells the handler, and takes no notice of what it finishes (C04)", async (test) => {
-    const broker = await aBroker(test);
+    const broker = await aBroker(test, atOnce);
     await broker.createTopic("t", 2);
     for (const partition of [0, 1]) await broker.write("t", ["stuck", "next"], { partition });
     const slow = aMember(test, broker, { releaseTimeoutMs: 5_000, assignors: ["range"] });
@@ -235,10 +238,10 @@ describe("a member of a group", () => {
     await runFor(broker, 3_000);
     const quick = aMember(test, broker, { assignors: ["range"] });
     const handled: string[] = [];
-    void quick.run({ handle: (record) => void handled.push(`${nameOf(record)} ${text(record)}`) });
+    void quick.run({ handle: (record) => void handled.push(text(record)) });
     await runFor(broker, 15_000);
     // What was stuck is read again by whoever has the partition now.
-    assert.deepEqual(handled.toSorted(), ["t/1 next", "t/1 stuck"]);
+    assert.deepEqual(handled, ["stuck", "next"]);
     await runFor(broker, 60_000);
     assert.deepEqual(reasons.slice(0, 2), [true, true]);
   });

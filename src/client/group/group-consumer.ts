@@ -156,7 +156,8 @@ export class GroupConsumer implements AsyncIterable<IncomingRecord>, AsyncDispos
       for await (const taken of records) handlers.start(taken);
     } finally {
       await this.#within(handlers.end());
-      await this.#closing;
+      // What becomes of the last commit is told to whoever closes.
+      await this.#closing?.catch(() => undefined);
     }
     const { failure } = handlers;
     if (failure === undefined) return;
@@ -242,7 +243,7 @@ export class GroupConsumer implements AsyncIterable<IncomingRecord>, AsyncDispos
     this.#subscription.close();
     let failure: unknown;
     const { all } = this.#holdings;
-    if (all.length > 0) failure = await this.#letGo(all, "revoked");
+    if (all.length > 0) failure = await this.#letGo(all, "closed");
     await this.#membership.leave();
     this.#reader.close();
     this.#coordinator.close();
@@ -361,7 +362,7 @@ export class GroupConsumer implements AsyncIterable<IncomingRecord>, AsyncDispos
   }
 
   /** Returns what the last commit failed with. */
-  async #letGo(shares: readonly Share[], reason: ReleaseReason): Promise<unknown> {
+  async #letGo(shares: readonly Share[], reason: ReleaseReason | "closed"): Promise<unknown> {
     const { onReleased, autoCommit, commitTimeoutMs, rebalanceTimeoutMs, releaseTimeoutMs } = this.#settings;
     for (const share of shares) {
       share.isLeaving = true;
@@ -374,11 +375,15 @@ export class GroupConsumer implements AsyncIterable<IncomingRecord>, AsyncDispos
     let failure: unknown;
     try {
       const told = shares.map(({ topic, partition }) => ({ topic, partition }));
-      await this.#within(Promise.resolve(onReleased(told, reason)));
-      if (autoCommit && reason === "revoked") {
-        const timeoutMs = Math.min(commitTimeoutMs, rebalanceTimeoutMs - releaseTimeoutMs);
+      await this.#within(Promise.resolve(onReleased(told, reason === "lost" ? "lost" : "revoked")));
+      if (autoCommit && reason !== "lost") {
+        // The group waits for a member that lets go, and a member that is closed waits for the group.
+        const mayWait = reason === "closed";
+        const timeoutMs = mayWait
+          ? commitTimeoutMs
+          : Math.min(commitTimeoutMs, rebalanceTimeoutMs - releaseTimeoutMs);
         const wishes = shares.map((share) => ({ share }));
-        await this.#commits.sync(wishes, { mayWait: false, timeoutMs });
+        await this.#commits.sync(wishes, { mayWait, timeoutMs });
       }
     } catch (cause) {
       failure = cause;

@@ -1,0 +1,410 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import { counted, runFor, sleep } from "../../../test/consumer-fixture.ts";
+import { Door } from "../../../test/door.ts";
+import { committed, finish, Process, text } from "../../../test/group-fixture.ts";
+import { aBroker, SimulatedBroker } from "../../../test/simulated-broker.ts";
+import { ErrorCode } from "../../protocol/errors.ts";
+import { OffsetCommit, type OffsetCommitRequest } from "../../protocol/messages/offset-commit.ts";
+import { SimRandom } from "../../sim/random.ts";
+import { LostPositionError } from "../consumer-errors.ts";
+import { OptionError, UnknownTopicError } from "../errors.ts";
+import type { IncomingRecord } from "../incoming-record.ts";
+import { CommitError, FencedMemberError } from "./errors.ts";
+import type { GroupConsumerOptions } from "./options.ts";
+
+const offsetOf = ({ topics }: OffsetCommitRequest): number =>
+  topics[0]?.partitions[0]?.committedOffset as number;
+
+/** As a broker that refuses every partition of a commit. */
+const refused = ({ topics }: OffsetCommitRequest, errorCode: number): { readonly answer: unknown } => ({
+  answer: {
+    throttleTimeMs: 0,
+    topics: topics.map(({ name, topicId, partitions }) => ({
+      name,
+      topicId,
+      partitions: partitions.map(({ partitionIndex }) => ({ partitionIndex, errorCode })),
+    })),
+  },
+});
+
+describe("commits", () => {
+  it("never go back when an answer is lost: what is sent again is what is finished by then (C21)", async (test) => {
+    const broker = await aBroker(test);
+    await broker.createTopic("t");
+    await broker.write("t", counted(0, 60));
+    const door = await Door.before(broker);
+    const sent: number[] = [];
+    let number = 0;
+    door.on(OffsetCommit, (request) => {
+      sent.push(offsetOf(request));
+      // Every second answer is lost; every third request does not even arrive.
+      number++;
+      return number % 3 === 0 ? "cut-before" : number % 2 === 0 ? "cut-after" : "pass";
+    });
+    const consumer = new Process(test, broker, door.bootstrap).member({ commitIntervalMs: 40 });
+    void consumer.run({ handle: () => sleep(broker, 25) });
+    await runFor(broker, 10_000);
+    assert(sent.length > 10, `${sent.length} commits`);
+    assert.deepEqual(
+      sent,
+      sent.toSorted((a, b) => a - b),
+    );
+    assert.deepEqual(await committed(broker), { "t/0": 60 });
+  });
+
+  it("an explicit commit whose answer is lost is not sent again after a newer one (C21)", async (test) => {
+    const broker = await aBroker(test);
+    await broker.createTopic("t");
+    await broker.write("t", counted(0, 10));
+    const door = await Door.before(broker);
+    const sent: number[] = [];
+    door.on(OffsetCommit, (request) => {
+      sent.push(offsetOf(request));
+      return sent.length === 1 ? "cut-before" : "pass";
+    });
+    const consumer = new Process(test, broker, door.bootstrap).member({ autoCommit: false });
+    await broker.scheduler.runUntil(consumer.ready());
+    const older = consumer.commitSync([{ partition: 0, offset: 3 }]);
+    const newer = consumer.commitSync([{ partition: 0, offset: 7 }]);
+    await broker.scheduler.runUntil(Promise.all([older, newer]));
+    assert.deepEqual(sent, [3, 7]);
+    assert.deepEqual(await committed(broker), { "t/0": 7 });
+  });
+
+  it("that a rebalance refuses are made again in the next generation (C20)", async (test) => {
+    const broker = await aBroker(test);
+    await broker.createTopic("t", 2);
+    await broker.write("t", counted(0, 10));
+    const door = await Door.before(broker);
+    const codes: number[] = [ErrorCode.REBALANCE_IN_PROGRESS, ErrorCode.ILLEGAL_GENERATION];
+    const generations: number[] = [];
+    door.on(OffsetCommit, (request) => {
+      generations.push(request.generationIdOrMemberEpoch);
+      const code = codes.shift();
+      return code === undefined ? "pass" : refused(request, code);
+    });
+    const consumer = new Process(test, broker, door.bootstrap).member({ autoCommit: false });
+    await broker.scheduler.runUntil(finish(consumer, 5).catch(() => undefined));
+    // The first refusal makes the group come together again; the second says that this member is out of date.
+    assert(generations.length >= 2);
+    const isCommitted = (await committed(broker))["t/0"] === 5;
+    if (!isCommitted) assert.deepEqual(await committed(broker), {});
+    assert.deepEqual(
+      generations,
+      generations.toSorted((a, b) => a - b),
+    );
+  });
+
+  it("of a partition that is another's by then are an error that names it, and nothing is skipped (C20)", async (test) => {
+    const broker = await aBroker(test);
+    await broker.createTopic("t");
+    await broker.write("t", counted(0, 4));
+    const sleepy = new Process(test, broker);
+    const consumer = sleepy.member({ autoCommit: false });
+    const iterator = consumer[Symbol.asyncIterator]();
+    await broker.scheduler.runUntil(iterator.next());
+    sleepy.stop();
+    await runFor(broker, 60_000);
+    const other = new Process(test, broker).member();
+    await broker.scheduler.runUntil(finish(other, 1));
+    sleepy.cont();
+    await broker.scheduler.runUntil(
+      assert.rejects(consumer.commitSync([{ partition: 0, offset: 4 }]), (cause: unknown) => {
+        assert(cause instanceof CommitError);
+        assert.deepEqual(cause.partitions, [{ topic: "t", partition: 0, offset: 4 }]);
+        return true;
+      }),
+    );
+    assert.deepEqual(await committed(broker), { "t/0": 1 });
+  });
+
+  it("that fail for good are told to onCommitFailed, and reject at close", async (test) => {
+    const broker = await aBroker(test);
+    await broker.createTopic("t");
+    await broker.write("t", counted(0, 4));
+    const door = await Door.before(broker);
+    door.on(OffsetCommit, (request) => refused(request, ErrorCode.OFFSET_METADATA_TOO_LARGE));
+    const told: CommitError[] = [];
+    const consumer = new Process(test, broker, door.bootstrap).member({
+      onCommitFailed: (failure) => told.push(failure),
+    });
+    void consumer.run({ handle: () => undefined });
+    await runFor(broker, 5_000);
+    assert.match(
+      String(told[0]?.message),
+      /^Group g did not commit offset \d of t\/0: Committing for group g was refused/,
+    );
+    await broker.scheduler.runUntil(assert.rejects(consumer.close(), CommitError));
+  });
+
+  it("reach a broker that was away: nothing is lost, and nothing is committed twice over", async (test) => {
+    const broker = await aBroker(test);
+    await broker.createTopic("t");
+    await broker.write("t", counted(0, 20));
+    const consumer = new Process(test, broker).member({ commitIntervalMs: 100 });
+    const handled: string[] = [];
+    void consumer.run({
+      handle: async (record) => {
+        await sleep(broker, 100);
+        handled.push(text(record));
+      },
+    });
+    await runFor(broker, 1_500);
+    broker.crash();
+    await runFor(broker, 5_000);
+    await broker.boot();
+    await broker.write("t", counted(20, 25));
+    await runFor(broker, 20_000);
+    assert.deepEqual([...new Set(handled)], counted(0, 25));
+    assert.deepEqual(await committed(broker), { "t/0": 25 });
+  });
+});
+
+describe("where a group begins", () => {
+  it("a partition that is added is read from its beginning, also by a group that began at the end (C24)", async (test) => {
+    const broker = await aBroker(test);
+    await broker.createTopic("t");
+    await broker.write("t", ["old"]);
+    const options: Partial<GroupConsumerOptions> = { from: "end", refreshMs: 1_000 };
+    const first = new Process(test, broker);
+    const consumer = first.member(options);
+    await broker.scheduler.runUntil(consumer.ready());
+    await broker.addPartitions("t", 2);
+    await broker.write("t", ["in the new partition"], { partition: 1 });
+    const seen: string[] = [];
+    void consumer.run({ handle: (record) => void seen.push(text(record)) });
+    await runFor(broker, 10_000);
+    assert.deepEqual(seen, ["in the new partition"]);
+    first.kill();
+    // Nobody is there while another is added and written to.
+    await broker.addPartitions("t", 3);
+    await broker.write("t", ["while nobody was there"], { partition: 2 });
+    await runFor(broker, 60_000);
+    const again = new Process(test, broker).member(options);
+    assert.deepEqual(await broker.scheduler.runUntil(finish(again, 1)), ["while nobody was there"]);
+  });
+
+  it("members of a group that begins at the end all begin there, whoever commits first", async (test) => {
+    const broker = await aBroker(test);
+    await broker.createTopic("t", 4);
+    for (let partition = 0; partition < 4; partition++) await broker.write("t", ["old"], { partition });
+    const members = [0, 1].map(() => new Process(test, broker).member({ from: "end" }));
+    const seen: string[] = [];
+    for (const member of members) void member.run({ handle: (record) => void seen.push(text(record)) });
+    await runFor(broker, 15_000);
+    for (let partition = 0; partition < 4; partition++) await broker.write("t", ["new"], { partition });
+    await runFor(broker, 5_000);
+    assert.deepEqual(seen, ["new", "new", "new", "new"]);
+  });
+
+  it("a group that began at the end stays where that was, also when it never read a record", async (test) => {
+    const broker = await aBroker(test);
+    await broker.createTopic("t");
+    await broker.write("t", ["old"]);
+    const first = new Process(test, broker);
+    await broker.scheduler.runUntil(first.member({ from: "end" }).ready());
+    first.kill();
+    await broker.write("t", ["new"]);
+    await runFor(broker, 60_000);
+    const again = new Process(test, broker).member({ from: "end" });
+    assert.deepEqual(await broker.scheduler.runUntil(finish(again, 1)), ["new"]);
+  });
+
+  it("a committed position whose records are gone is an error with the exact gap, not a jump (C09)", async (test) => {
+    const broker = await aBroker(test);
+    await broker.createTopic("t", 1, { "retention.ms": "60000" });
+    await broker.write("t", counted(0, 10));
+    const first = new Process(test, broker).member();
+    await broker.scheduler.runUntil(finish(first, 4));
+    await broker.scheduler.runUntil(first.close());
+    await runFor(broker, 3_600_000);
+    await broker.write("t", counted(10, 12), { beginMs: 1_767_225_600_000 + 3_600_000 });
+    const consumer = new Process(test, broker).member();
+    await broker.scheduler.runUntil(
+      assert.rejects(finish(consumer, 1), (cause: unknown) => {
+        assert(cause instanceof LostPositionError);
+        const { reason, offset, availableStart } = cause;
+        assert.deepEqual([reason, offset, availableStart], ["trimmed", 4, 10]);
+        return true;
+      }),
+    );
+    assert.deepEqual(await committed(broker), { "t/0": 4 });
+    consumer.seek({ partition: 0, to: "start" });
+    assert.deepEqual(await broker.scheduler.runUntil(finish(consumer, 2)), ["10", "11"]);
+  });
+
+  it("a name that is mistyped is an error, and an expression finds topics that come later", async (test) => {
+    const broker = await aBroker(test);
+    await broker.createTopic("orders.eu");
+    const mistyped = new Process(test, broker).member({ topic: "order.eu" });
+    await broker.scheduler.runUntil(assert.rejects(mistyped.ready(), UnknownTopicError));
+    const consumer = new Process(test, broker).member({ topic: /orders\..*/, refreshMs: 1_000 });
+    await broker.write("orders.eu", ["a"]);
+    const seen: string[] = [];
+    void consumer.run({ handle: (record) => void seen.push(`${record.topic} ${text(record)}`) });
+    await runFor(broker, 5_000);
+    await broker.createTopic("orders.us");
+    await broker.createTopic("my.orders.us");
+    await broker.write("orders.us", ["b"]);
+    await runFor(broker, 5_000);
+    assert.deepEqual(seen, ["orders.eu a", "orders.us b"]);
+  });
+
+  it("options that make no sense are refused before anything is sent", async (test) => {
+    const broker = await aBroker(test);
+    const { client } = new Process(test, broker);
+    for (const wrong of [
+      { group: "" },
+      { topic: [] },
+      { from: 4 as never },
+      { assignors: [] },
+      { assignors: ["toString" as never] },
+      { heartbeatIntervalMs: 40_000 },
+      { releaseTimeoutMs: 60_000 },
+    ]) {
+      assert.throws(() => client.consumer({ group: "g", topic: "t", ...wrong }), OptionError);
+    }
+  });
+});
+
+describe("static members", () => {
+  it("come back within their session without a rebalance, and keep their partitions", async (test) => {
+    const broker = await aBroker(test);
+    await broker.createTopic("t", 2);
+    const released: unknown[] = [];
+    const stays = new Process(test, broker).member({
+      instanceId: "a",
+      onReleased: (parts) => void released.push(...parts),
+    });
+    const leaves = new Process(test, broker).member({ instanceId: "b" });
+    await broker.scheduler.runUntil(Promise.all([stays.ready(), leaves.ready()]));
+    await runFor(broker, 10_000);
+    const before = stays.assignment;
+    released.length = 0;
+    await broker.scheduler.runUntil(leaves.close());
+    await runFor(broker, 5_000);
+    const back = new Process(test, broker).member({ instanceId: "b" });
+    await broker.scheduler.runUntil(back.ready());
+    await runFor(broker, 10_000);
+    assert.deepEqual([before.length, stays.assignment, released], [1, before, []]);
+  });
+
+  it("two with one instance id: the older is put out and told so (C25)", async (test) => {
+    const broker = await aBroker(test);
+    await broker.createTopic("t");
+    const older = new Process(test, broker).member({ instanceId: "i" });
+    await broker.scheduler.runUntil(older.ready());
+    const loop = finish(older, 1);
+    const newer = new Process(test, broker).member({ instanceId: "i" });
+    await broker.scheduler.runUntil(newer.ready());
+    await broker.scheduler.runUntil(assert.rejects(loop, FencedMemberError));
+    assert.deepEqual([older.assignment.length, newer.assignment.length], [0, 1]);
+  });
+});
+
+/** Members come, go, die and stop at random while a topic is written to. */
+async function storm(
+  test: Parameters<typeof aBroker>[0],
+  seed: number,
+  assignors: "cooperative-sticky" | "range",
+) {
+  const broker = await SimulatedBroker.start({ "group.initial.rebalance.delay.ms": "0" }, seed);
+  test.after(() => broker.stop());
+  const random = new SimRandom(seed);
+  const partitions = 6;
+  await broker.createTopic("t", partitions);
+  const handled = new Set<string>();
+  const written: string[] = [];
+  /** The highest offset that anybody finished with all before it, against what was committed. */
+  const finishedBy = Array.from({ length: partitions }, () => new Set<number>());
+  const alive: Process[] = [];
+  const violations: string[] = [];
+  const add = (): void => {
+    const process = new Process(test as never, broker);
+    alive.push(process);
+    const member = process.member({ assignors: [assignors], commitIntervalMs: 200 });
+    const handle = async (record: IncomingRecord): Promise<void> => {
+      await sleep(broker, random.u32() % 300);
+      if (!process.isAlive) return new Promise<void>(() => undefined);
+      finishedBy[record.partition]?.add(record.offset);
+      handled.add(text(record));
+      return undefined;
+    };
+    const order = random.u32() % 2 === 0 ? "partition" : "none";
+    const run = async (): Promise<void> => {
+      while (process.isAlive && !closed.has(process)) {
+        // A broker that is away when the member begins is an error; a program tries again.
+        await member.run({ handle, concurrency: 4, order }).catch(() => sleep(broker, 1_000));
+      }
+    };
+    void run();
+    closers.set(process, () => {
+      closed.add(process);
+      // What it could not commit is handled again.
+      return member.close().catch((cause: unknown) => assert(cause instanceof CommitError));
+    });
+  };
+  const closed = new Set<Process>();
+  const closers = new Map<Process, () => Promise<void>>();
+  const check = async (): Promise<void> => {
+    for (const [name, offset] of Object.entries(await committed(broker))) {
+      const finished = finishedBy[Number(name.split("/")[1])];
+      for (let at = 0; at < offset; at++) {
+        if (finished?.has(at) !== true)
+          violations.push(`${name}: ${offset} is committed, ${at} is not finished`);
+      }
+    }
+  };
+  add();
+  for (let step = 0; step < 25; step++) {
+    const partition = random.u32() % partitions;
+    const values = counted(written.length, written.length + 5);
+    written.push(...values);
+    await broker.write("t", values, { partition });
+    const victim = alive[random.u32() % alive.length];
+    switch (random.u32() % 6) {
+      case 0:
+      case 1:
+        if (alive.length < 5) add();
+        break;
+      case 2:
+        victim?.kill();
+        alive.splice(alive.indexOf(victim as Process), 1);
+        break;
+      case 3: {
+        void closers
+          .get(victim as Process)?.()
+          .then(
+            () => victim?.kill(),
+            () => undefined,
+          );
+        alive.splice(alive.indexOf(victim as Process), 1);
+        break;
+      }
+      case 4:
+        victim?.stop();
+        broker.scheduler.schedule(random.u32() % 90_000, () => victim?.cont());
+        break;
+      default:
+        broker.crash();
+        await broker.boot();
+    }
+    if (alive.length === 0) add();
+    await runFor(broker, random.u32() % 20_000);
+    await check();
+  }
+  await runFor(broker, 400_000);
+  await check();
+  const missing = written.filter((value) => !handled.has(value));
+  assert.deepEqual({ violations, missing }, { violations: [], missing: [] }, `seed ${seed}`);
+}
+
+describe("a storm of joins, leaves, kills, stops and broker crashes", () => {
+  const seeds = Number(process.env["GROUP_STORMS"] ?? 1);
+  for (const assignors of ["cooperative-sticky", "range"] as const) {
+    it(`with ${assignors} every record is handled at least once, and no commit is ahead of what was handled (C01–C06)`, async (test) => {
+      for (let seed = 1; seed <= seeds; seed++) await storm(test, seed, assignors);
+    });
+  }
+});
