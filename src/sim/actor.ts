@@ -1,4 +1,6 @@
 /** What every simulated client has: a clock and luck of its own, a way to the broker, and a place to tell what it saw. */
+import type { Operation } from "../audit/operation.ts";
+import type { OperationKind } from "../audit/words.ts";
 import { type Clock, sleep } from "../base/ports.ts";
 import { Disconnected, SimClient } from "./client.ts";
 import type { History } from "./history.ts";
@@ -7,6 +9,7 @@ import type { SimRandom } from "./random.ts";
 import type { Trace } from "./trace.ts";
 
 export interface ActorOptions {
+  readonly name?: string;
   readonly clock: Clock;
   readonly random: SimRandom;
   readonly network: SimNetwork;
@@ -37,6 +40,16 @@ export class Actor {
   /** Up to `maxMs`. */
   pause(maxMs: number): Promise<void> {
     return sleep(this.clock, this.random.fraction() * maxMs);
+  }
+
+  /** An operation, for the checker. */
+  begin(kind: OperationKind): Operation {
+    return this.history.audit.client(this.#options.name ?? "somebody").begin(kind, this.nowMs);
+  }
+
+  /** As operations tell it: in ms of the world, to the microsecond. */
+  get nowMs(): number {
+    return Math.round(this.clock.monotonicMs() * 1_000) / 1_000;
   }
 
   record(line: string): void {

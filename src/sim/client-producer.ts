@@ -3,10 +3,12 @@
  * what its promises say, and comes to its end when every promise has settled. It sends nothing a second
  * time itself, so every value must be found once, or not at all where its promise said so.
  */
+import type { Operation } from "../audit/operation.ts";
 import { createClient } from "../client/client.ts";
 import { DeliveryError } from "../client/errors.ts";
 import type { ClientPorts } from "../client/settings.ts";
 import type { Actor } from "./actor.ts";
+import { recordFacts, recordName } from "./history.ts";
 import type { SimRandom } from "./random.ts";
 
 /** Less than the time that peace gives. */
@@ -64,7 +66,10 @@ export class ClientProducer {
         const filler = "x".repeat(random.below(8) === 0 ? random.below(30_000) : 20);
         const value = `${topic}-${partition}-${number}-${order}-${filler}`;
         this.#actor.history.attempted(value, { topic, partition, producer: number, order: order++ });
-        const one = this.#follow(value, producer.send({ topic, partition, value }));
+        const operation = this.#actor.begin("send");
+        const place = this.#actor.history.place(topic, partition);
+        const step = operation.sends(place, recordName(value), recordFacts(value));
+        const one = this.#follow({ value, operation, step }, producer.send({ topic, partition, value }));
         flying.add(one);
         void one.then(() => flying.delete(one));
       }
@@ -74,18 +79,32 @@ export class ClientProducer {
     await client.close();
   }
 
-  async #follow(value: string, sent: Promise<{ readonly offset: number }>): Promise<void> {
+  async #follow(
+    {
+      value,
+      operation,
+      step,
+    }: { readonly value: string; readonly operation: Operation; readonly step: number },
+    sent: Promise<{ readonly offset: number }>,
+  ): Promise<void> {
     const { topic, partition } = this.#options;
     const { history } = this.#actor;
     try {
       const { offset } = await sent;
       // −1: a retry of a batch that the broker took so long ago that it does not know where.
-      if (offset >= 0) history.acknowledged([value], { topic, partition, offset });
+      if (offset >= 0) {
+        history.acknowledged([value], { topic, partition, offset });
+        operation.stored(step, offset);
+      }
+      operation.ok(this.#actor.nowMs);
       this.#actor.record(`ack ${topic}/${partition}@${offset}`);
     } catch (cause) {
       if (!(cause instanceof DeliveryError)) throw cause;
       this.#actor.record(`${cause.fate} ${topic}/${partition}: ${cause.message}`);
-      if (cause.fate === "not-written") history.refused(value);
+      if (cause.fate === "not-written") {
+        history.refused(value);
+        operation.fail(this.#actor.nowMs);
+      } else operation.unknown(this.#actor.nowMs);
     }
   }
 }

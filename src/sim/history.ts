@@ -1,8 +1,14 @@
 /**
  * What clients of one world did and saw, and the judgement on it. Every value is written by one producer
  * and once, so a value names its write; what was read or acknowledged at an offset must be there, with
- * the same bytes, for ever, unless the log start passed it.
+ * the same bytes, for ever, unless the log start passed it. The same is told to the checker (audit/), whose
+ * findings are violations too.
  */
+import { check } from "../audit/check.ts";
+import { History as AuditHistory } from "../audit/history.ts";
+import type { Cleanup, PartitionNumber, RecordFacts } from "../audit/words.ts";
+import { crc32c } from "../base/crc32c.ts";
+
 export interface Place {
   readonly topic: string;
   readonly partition: number;
@@ -24,8 +30,20 @@ interface Write {
 
 const key = (topic: string, partition: number): string => `${topic}/${partition}`;
 
+/** Under which name the checker knows a value: without its filler, of which it gets a checksum. */
+export const recordName = (value: string): string => value.slice(0, value.lastIndexOf("-"));
+
+export const recordFacts = (value: string, timestampMs?: number): RecordFacts => ({
+  payload: crc32c(Buffer.from(value)),
+  key: null,
+  ...(timestampMs === undefined ? {} : { timestampMs }),
+});
+
 export class History {
   readonly violations: Violation[] = [];
+  /** Operations, as actors tell them; judged by `judgeAll`. */
+  readonly audit = new AuditHistory();
+  readonly #cleanup: Cleanup;
   readonly #writes = new Map<string, Write>();
   /** By partition, what was acknowledged or read at each offset. */
   readonly #logs = new Map<string, Map<number, string>>();
@@ -34,6 +52,16 @@ export class History {
   /** Damage that was reported: offsets in it are lost in the open. */
   acked = 0;
   read = 0;
+
+  /** `cleanup`: what may leave the world's partitions. */
+  constructor(cleanup: Cleanup = "none") {
+    this.#cleanup = cleanup;
+  }
+
+  /** How operations name a partition. */
+  place(topic: string, partition: number): PartitionNumber {
+    return this.audit.partition(topic, partition, this.#cleanup);
+  }
 
   attempted(value: string, write: Omit<Write, "acked" | "refused">): void {
     this.#writes.set(value, { ...write, acked: null, refused: false });
@@ -99,6 +127,13 @@ export class History {
       }
     }
     this.#judgeOrder(name, final);
+  }
+
+  /** What the checker finds in everything that was told. */
+  judgeAll(): void {
+    for (const { kind, count, examples } of check(this.audit).bugs) {
+      for (const { sentence } of examples) this.#violate(`${kind}, one of ${count}: ${sentence}`);
+    }
   }
 
   #judgeOrder(name: string, final: ReadonlyMap<number, string>): void {

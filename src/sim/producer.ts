@@ -2,6 +2,7 @@
  * A simulated idempotent producer of one partition: sends batches with several in flight, and after any
  * doubt sends all that is not acknowledged again, in order and with the same sequence numbers.
  */
+import type { Operation } from "../audit/operation.ts";
 import { NO_TOPIC_ID, partitionIndex, producerEpoch, producerId } from "../base/ids.ts";
 import { ErrorCode, errorFacts } from "../protocol/errors.ts";
 import { InitProducerId } from "../protocol/messages/init-producer-id.ts";
@@ -10,6 +11,7 @@ import { Codec } from "../record/batch.ts";
 import { buildBatch } from "../record/builder.ts";
 import type { Actor } from "./actor.ts";
 import { Disconnected } from "./client.ts";
+import { recordFacts, recordName } from "./history.ts";
 
 const produceVersion = 9;
 const initVersion = 4;
@@ -18,6 +20,10 @@ const inFlightMax = 5;
 interface Sent {
   readonly sequence: number;
   readonly values: readonly string[];
+  readonly timestampMs: number;
+  /** As the checker is told it, with a step for each value; it ends when the batch is acknowledged. */
+  readonly operation: Operation;
+  readonly steps: readonly number[];
 }
 
 export interface ProducerOptions {
@@ -97,14 +103,19 @@ export class SimProducer {
     const { number, topic, partition } = this.#options;
     const count = 1 + this.#actor.random.below(4);
     const values: string[] = [];
+    const timestampMs = this.#actor.clock.wallMs();
+    const operation = this.#actor.begin("send");
+    const place = this.#actor.history.place(topic, partition);
+    const steps: number[] = [];
     for (let index = 0; index < count; index++) {
       const order = this.#nextOrder++;
       const filler = "x".repeat(this.#actor.random.below(8) === 0 ? this.#actor.random.below(30_000) : 20);
       const value = `${topic}-${partition}-${number}-${order}-${filler}`;
       values.push(value);
       this.#actor.history.attempted(value, { topic, partition, producer: number, order });
+      steps.push(operation.sends(place, recordName(value), recordFacts(value, timestampMs)));
     }
-    const sent = { sequence: this.#nextSequence, values };
+    const sent = { sequence: this.#nextSequence, values, timestampMs, operation, steps };
     this.#nextSequence += count;
     this.#unacked.push(sent);
     return sent;
@@ -114,7 +125,7 @@ export class SimProducer {
   async #send(client: Awaited<ReturnType<Actor["connect"]>>, sent: Sent): Promise<boolean> {
     const { topic, partition } = this.#options;
     const batch = buildBatch(
-      sent.values.map((value) => ({ value, timestamp: this.#actor.clock.wallMs() })),
+      sent.values.map((value) => ({ value, timestamp: sent.timestampMs })),
       {
         producerId: producerId(this.#id),
         producerEpoch: producerEpoch(0),
@@ -138,6 +149,8 @@ export class SimProducer {
     if (result === undefined) throw new Error("a Produce answer names the partition that was asked for");
     if (result.errorCode === ErrorCode.NONE) {
       this.#actor.history.acknowledged(sent.values, { topic, partition, offset: result.baseOffset });
+      sent.steps.forEach((step, index) => sent.operation.stored(step, result.baseOffset + index));
+      sent.operation.ok(this.#actor.nowMs);
       this.#actor.record(`ack ${topic}/${partition}@${result.baseOffset} +${sent.values.length}`);
       this.#unacked = this.#unacked.filter((other) => other !== sent);
       return false;
