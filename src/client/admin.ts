@@ -15,6 +15,18 @@ import {
   describeConfigs,
   type DescribeConfigsOptions,
 } from "./admin-configs.ts";
+import {
+  alterGroupOffsets,
+  deleteGroupOffsets,
+  deleteGroups,
+  describeGroup,
+  type GroupDescription,
+  type GroupOffset,
+  type ListedGroup,
+  listGroupOffsets,
+  listGroups,
+  type NewGroupOffset,
+} from "./admin-groups.ts";
 import { type DeletedRecords, deleteRecords, type RecordDeletion } from "./admin-records.ts";
 import {
   type AdminAccess,
@@ -165,6 +177,47 @@ export class Admin implements AsyncDisposable {
       timestamp: timestampOf(at),
     }));
     return this.#persist(() => lookUpOffsets(this.#access, asked, isolation));
+  }
+
+  /** By name. Rejects with `BrokerRefusedError`. */
+  listGroups(
+    options: {
+      readonly states?: readonly string[] | undefined;
+      readonly types?: readonly string[] | undefined;
+    } = {},
+  ): Promise<readonly ListedGroup[]> {
+    return this.#persist(() => listGroups(this.#access, options));
+  }
+
+  /** Rejects with `BrokerRefusedError` (code `GROUP_ID_NOT_FOUND`, …). */
+  describeGroups(groups: readonly string[]): Promise<readonly GroupDescription[]> {
+    return Promise.all(groups.map((group) => describeGroup(this.#access, group)));
+  }
+
+  /** With all that they committed; only groups without members. Rejects as `createTopics` does. */
+  deleteGroups(groups: readonly string[]): Promise<void> {
+    return deleteGroups(this.#access, groups);
+  }
+
+  /** How far a group has got, in the partitions of which it has committed anything. */
+  listGroupOffsets(
+    group: string,
+    partitions?: readonly { readonly topic: string; readonly partition: number }[],
+  ): Promise<readonly GroupOffset[]> {
+    return listGroupOffsets(this.#access, group, partitions);
+  }
+
+  /** Moves a group that has no members; one that is not there is made by that. */
+  alterGroupOffsets(group: string, offsets: readonly NewGroupOffset[]): Promise<void> {
+    return alterGroupOffsets(this.#access, group, offsets);
+  }
+
+  /** Forgets how far a group got in partitions of topics that none of its members reads. */
+  deleteGroupOffsets(
+    group: string,
+    partitions: readonly { readonly topic: string; readonly partition: number }[],
+  ): Promise<void> {
+    return deleteGroupOffsets(this.#access, group, partitions);
   }
 
   async describeCluster(): Promise<ClusterDescription> {

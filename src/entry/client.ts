@@ -90,6 +90,13 @@ export type {
   ConfigSource,
   DescribeConfigsOptions,
 } from "../client/admin-configs.ts";
+export type {
+  GroupDescription,
+  GroupMemberDescription,
+  GroupOffset,
+  ListedGroup,
+  NewGroupOffset,
+} from "../client/admin-groups.ts";
 export { PartlyRefusedError } from "../client/admin-outcome.ts";
 export type {
   ChangeOptions,

@@ -4,7 +4,7 @@
  * (JoinGroup, SyncGroup) would hold up heartbeats and commits behind it.
  */
 import { sleep } from "../../base/ports.ts";
-import type { Api } from "../../protocol/api.ts";
+import type { AnyApi, Api } from "../../protocol/api.ts";
 import { ErrorCode, errorFacts } from "../../protocol/errors.ts";
 import { CoordinatorType, FindCoordinator } from "../../protocol/messages/find-coordinator.ts";
 import type { Address } from "../address.ts";
@@ -40,11 +40,12 @@ export class Coordinator {
   #finding: Promise<Address> | undefined = undefined;
   #isClosed = false;
 
-  constructor(cluster: Cluster, group: string) {
+  /** `links`: of somebody who never waits for members; they stay open. */
+  constructor(cluster: Cluster, group: string, links?: Links) {
     this.#cluster = cluster;
     this.#group = group;
-    this.#quick = new Links(cluster.settings);
-    this.#waiting = new Links(cluster.settings);
+    this.#quick = links ?? new Links(cluster.settings);
+    this.#waiting = links ?? new Links(cluster.settings);
   }
 
   /**
@@ -77,9 +78,9 @@ export class Coordinator {
     }
   }
 
-  /** The newest version of an API that the coordinator and this client speak. Rejects as a call does. */
-  async versionOf<Req, Res>(api: Api<Req, Res>): Promise<number> {
-    return (await this.#quick.to(await this.#find())).versionOf(api);
+  /** Whether the coordinator knows the API. Rejects with what looking for it rejects with. */
+  async serves(api: AnyApi): Promise<boolean> {
+    return (await this.#quick.to(await this.#find())).serves(api);
   }
 
   close(): void {
