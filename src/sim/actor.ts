@@ -42,9 +42,9 @@ export class Actor {
     return sleep(this.clock, this.random.fraction() * maxMs);
   }
 
-  /** An operation, for the checker. */
-  begin(kind: OperationKind): Operation {
-    return this.history.audit.client(this.#options.name ?? "somebody").begin(kind, this.nowMs);
+  /** An operation, for the checker; `part`: of what in this actor goes its own way. */
+  begin(kind: OperationKind, part = ""): Operation {
+    return this.history.audit.client(`${this.#options.name ?? "somebody"}${part}`).begin(kind, this.nowMs);
   }
 
   /** As operations tell it: in ms of the world, to the microsecond. */
