@@ -33,8 +33,8 @@ const key = (topic: string, partition: number): string => `${topic}/${partition}
 /** Under which name the checker knows a value: without its filler, of which it gets a checksum. */
 export const recordName = (value: string): string => value.slice(0, value.lastIndexOf("-"));
 
-export const recordFacts = (value: string, timestampMs?: number): RecordFacts => ({
-  payload: crc32c(Buffer.from(value)),
+export const recordFacts = (value: string | Uint8Array, timestampMs?: number): RecordFacts => ({
+  payload: crc32c(typeof value === "string" ? Buffer.from(value) : value),
   key: null,
   ...(timestampMs === undefined ? {} : { timestampMs }),
 });
