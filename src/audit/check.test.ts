@@ -389,7 +389,7 @@ test("a finding names the partition, the offsets, the values and the operations 
   const finding = story.check().bugs[0]?.examples[0];
   assert.equal(
     finding?.sentence,
-    'operation 4 of c2 went on reading orders/0 at 2 after offset 0, and skipped "b" at 1.',
+    'Operation 4 of c2 went on reading orders/0 at 2 after offset 0, and skipped "b" at 1.',
   );
   assert.deepEqual(
     [finding?.partition, finding?.offsets, finding?.values, finding?.operations],

@@ -114,7 +114,10 @@ export class Findings {
     known.examples.push({
       kind,
       verdict,
-      sentence,
+      sentence: sentence.replace(
+        /^(operation|group) /,
+        (word) => word.charAt(0).toUpperCase() + word.slice(1),
+      ),
       partition: partition === undefined ? null : this.#history.partitions.at(partition),
       offsets,
       values: values.map((value) => this.#history.values.at(value)),

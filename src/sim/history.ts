@@ -132,7 +132,9 @@ export class History {
   /** What the checker finds in everything that was told. */
   judgeAll(): void {
     for (const { kind, count, examples } of check(this.audit).bugs) {
-      for (const { sentence } of examples) this.#violate(`${kind}, one of ${count}: ${sentence}`);
+      for (const { sentence, operations } of examples) {
+        this.#violate(`${kind}, one of ${count}: ${sentence} ${operations.join("; ")}`);
+      }
     }
   }
 
