@@ -289,8 +289,9 @@ function viewOf(topics: Topics): TopicView & { version: number } {
     },
     nameOf: (id) => topics.byId(id)?.name,
     *names() {
-      for (const { name } of topics.all()) if (!isInternalTopic(name)) yield name;
+      for (const { name } of topics.all()) yield name;
     },
+    isInternal: isInternalTopic,
   };
 }
 

@@ -95,6 +95,21 @@ describe("joining", () => {
     assert.equal(a.epoch, 2);
   });
 
+  test("an internal topic is in a pattern only if the pattern spells out its name", () => {
+    const group = new ShardFixture();
+    group.topics.set("__state", 2);
+    group.topics.set("orders", 1);
+    const all = new Client(group, "all");
+    all.beat({ topicNames: [], topicRegex: ".*" });
+    assert.equal(sizeOf(all.has), 1);
+    const one = new ShardFixture();
+    one.topics.set("__state", 2);
+    one.topics.set("orders", 1);
+    const both = new Client(one, "both");
+    both.beat({ topicNames: [], topicRegex: "(?:orders|\\_\\_state)" });
+    assert.equal(sizeOf(both.has), 3);
+  });
+
   test("a pattern that cannot be used is refused with the reason", () => {
     const group = new ShardFixture();
     const { errorCode, errorMessage } = group.beat("a", 0, { topicNames: [], topicRegex: "(?=x)" });

@@ -57,6 +57,9 @@ export class TestTopics implements TopicView {
   names(): Iterable<string> {
     return this.#topics.keys();
   }
+  isInternal(name: string): boolean {
+    return name.startsWith("__");
+  }
 }
 
 /** An answer that may not be there yet. */

@@ -13,4 +13,6 @@ export interface TopicView {
   find(name: string): TopicFacts | undefined;
   nameOf(id: TopicId): string | undefined;
   names(): Iterable<string>;
+  /** Whether the broker keeps state of its own there. */
+  isInternal(name: string): boolean;
 }

@@ -1,8 +1,9 @@
 /**
  * Which topics a pattern names (KIP-848). Patterns come from strangers: the engine takes time that grows
  * with pattern and name, never exponentially, and a pattern whose program is so large that looking at all
- * topics would hold the loop is refused. Internal topics are never among them. The engine is loaded when
- * the first pattern comes.
+ * topics would hold the loop is refused. An internal topic is among them only where the pattern spells out
+ * its name: a group that meant "everything" would else read its own commits, and commit that it did, without
+ * end. The engine is loaded when the first pattern comes.
  */
 import { createRequire } from "node:module";
 import type { TopicView } from "../topic-view.ts";
@@ -48,7 +49,10 @@ export function matchTopics(pattern: string, topics: TopicView): readonly string
   if (refusePattern(pattern, topics) !== null) return [];
   const found = compile(pattern, topics);
   if (found.version !== topics.version) {
-    found.names = Array.from(topics.names()).filter((name) => found.program.matches(name));
+    const spelled = pattern.replaceAll("\\", "");
+    found.names = Array.from(topics.names()).filter(
+      (name) => found.program.matches(name) && (!topics.isInternal(name) || spelled.includes(name)),
+    );
     found.version = topics.version;
   }
   return found.names;
