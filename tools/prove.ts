@@ -9,6 +9,7 @@ import { execFileSync, spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { delimiter, join } from "node:path";
 import { run as auditClean } from "../test/proof/audit-clean.ts";
+import { run as compactionLife } from "../test/proof/compaction-life.ts";
 import { run as journalAgree } from "../test/proof/journal-agree.ts";
 import { run as journalCrash } from "../test/proof/journal-crash.ts";
 import { run as journalDamage } from "../test/proof/journal-damage.ts";
@@ -44,6 +45,7 @@ const proofs: readonly Proof[] = [
     name: "segments: every bit and every truncation",
     run: async () => ({ ...(await segmentFlips({ sample: 1 })) }),
   },
+  { name: "compaction: lives", run: async () => ({ ...(await compactionLife({ worlds: 2_000 })) }) },
   { name: "segments: lives", run: async () => ({ ...(await segmentLife({ worlds: 2_000 })) }) },
   { name: "audit: correct logs", run: () => counted(auditClean({ histories: 10_000 })) },
   { name: "simulation: whole broker", run: () => command("node", "src/sim/main.ts", "--seeds", "2000") },

@@ -165,18 +165,20 @@ export class CompactionGroup {
 
   #draft(end: Offset, isLast: boolean): SectionDraft {
     const { topicId, partition } = this.#identity;
-    const state = this.#state ?? emptyState;
+    const base = this.base;
+    const aborted = this.#aborted.filter(
+      ({ lastOffset: marker }) => marker >= base && marker < end && this.#markers.has(marker),
+    );
     return {
       topicId,
       partition,
-      base: this.#base ?? end,
+      base,
       end,
       batches: this.#batches,
       appendedFirstMs: this.appendedFirstMs,
       appendedLastMs: Math.max(...this.#old.map(({ appendedLastMs }) => appendedLastMs)),
-      state: isLast
-        ? { ...state, aborted: this.#aborted.filter((each) => this.#markers.has(each.lastOffset)) }
-        : emptyState,
+      // In the middle of an old segment nobody knows the producers any more, and nobody asks.
+      state: { ...(isLast ? (this.#state ?? emptyState) : emptyState), aborted },
     };
   }
 }

@@ -35,6 +35,13 @@ export interface PassTools extends ReplacementTools {
   readonly pace: (bytes: number) => Promise<void>;
 }
 
+export interface PassKnown {
+  /** What the journal has of earlier passes. */
+  readonly compacted: Compacted | null;
+  /** All segments from the log start on. */
+  readonly refs: readonly SegmentRef[];
+}
+
 /** What is left to be published, together with what is left of others. */
 export interface Leftover {
   readonly source: ReplacementSource;
@@ -72,16 +79,15 @@ interface Learnt {
 export class CompactionPass {
   readonly #source: PassSource;
   readonly #plan: CompactionPlan;
-  readonly #known: Compacted | null;
+  readonly #known: PassKnown;
   readonly #tools: PassTools;
   readonly #bytesTarget: number;
   readonly #aborted = new AbortedTransactions();
 
-  /** `known`: what the journal has of earlier passes. */
   constructor(
     source: PassSource,
     plan: CompactionPlan,
-    known: Compacted | null,
+    known: PassKnown,
     tools: PassTools,
     bytesTarget = compactedBytesTarget,
   ) {
@@ -110,7 +116,8 @@ export class CompactionPass {
     const newest = new KeyOffsets(this.#tools.keyBytesMax, [random.u32(), random.u32()]);
     const options = { from: firstDirty, aborted: this.#aborted, inflatedBytesMax: this.#inflatedBytesMax };
     let unreadableFrom: Offset | null = null;
-    for (const ref of refs) await this.#learnAborted(ref);
+    // Also of what is not gone over: the marker of a transaction may lie there.
+    for (const ref of this.#known.refs) await this.#learnAborted(ref);
     for (const ref of refs) {
       if (ref.end <= firstDirty) continue;
       try {
@@ -245,7 +252,7 @@ export class CompactionPass {
   /** What the journal is to know of this pass; null: it does already. */
   #progress(judge: CompactionJudge, unreadableFrom: Offset | null): Compacted | null {
     const isBlind = judge.isBlind || unreadableFrom !== null;
-    const before = this.#known;
+    const before = this.#known.compacted;
     // What could not be read counts as not compared, whatever earlier passes said.
     const to = isBlind ? judge.end : offset(Math.max(judge.end, before?.to ?? 0));
     const isBeyond = before !== null && before.to > this.#plan.end;

@@ -6,7 +6,7 @@
  * is deleted here: what no reference names any more is garbage.
  */
 import { DamageError } from "../base/errors.ts";
-import type { Offset } from "../base/ids.ts";
+import { offset, type Offset } from "../base/ids.ts";
 import { type Env, type ObjectStore, sleep, type Timer } from "../base/ports.ts";
 import { BlockLoader } from "./block-loader.ts";
 import { CompactionPass, type Leftover, type PassSource, type PassTools } from "./compaction-pass.ts";
@@ -156,7 +156,7 @@ export class Compaction {
     const plan = planCompaction(refs, source.config, {
       wallMs: env.clock.wallMs(),
       start: source.logStart,
-      lastStable: source.lastStable,
+      lastStable: await this.#decidedEnd(source, refs),
       compacted: known.compacted,
     });
     if (plan === null) return;
@@ -172,11 +172,29 @@ export class Compaction {
       cleanBytes,
     });
     this.#passes.add(1, { reason });
-    const pass = new CompactionPass(source, plan, known.compacted, this.#tools(), this.#options.bytesTarget);
+    const pass = new CompactionPass(
+      source,
+      plan,
+      { compacted: known.compacted, refs },
+      this.#tools(),
+      this.#options.bytesTarget,
+    );
     const outcome = await pass.run();
     if (outcome.isBlind) this.#blind.set(nameOf(source), env.clock.monotonicMs() + blindMs);
     if (outcome.isPartial && outcome.kind === "done" && !outcome.isBlind) this.#isPartial = true;
     if (outcome.leftover !== null) await this.#leave(outcome.leftover);
+  }
+
+  /**
+   * Below it every transaction is decided by a marker that is in segments. One that is decided in memory only
+   * is named by no footer yet, and its records would be taken for committed ones.
+   */
+  async #decidedEnd(source: CompactionSource, refs: readonly SegmentRef[]): Promise<Offset> {
+    const newest = refs.at(-1);
+    if (newest === undefined) return source.lastStable;
+    const { state } = await this.#options.index.footer(source, newest);
+    const open = state.producers.map(({ openFrom }) => openFrom).filter((from) => from >= 0);
+    return offset(Math.min(source.lastStable, newest.end, ...open));
   }
 
   /** All records of the partition are deleted: what it is stays, in a footer alone. */

@@ -28,16 +28,17 @@ async function aWorld() {
     isSettled: (author, counter) => author === 3 || (author === 7 && counter < 100),
   });
   const put = (name: string) => store.putIfAbsent(name, [new Uint8Array(3)], 3);
+  const index = new SegmentIndex(store, 1 << 20);
   const garbage = new Garbage({
     env,
     store,
     view,
-    index: new SegmentIndex(store, 1 << 20),
+    index,
     graceMs: 60_000,
     intervalMs: 10_000,
     onFailure: () => assert.fail(),
   });
-  return { store, clock, env, source, put, garbage };
+  return { store, clock, env, source, put, garbage, index };
 }
 
 test("only what is unreferenced and settled goes, after its delay: orphans of dead epochs too", async () => {
@@ -100,4 +101,21 @@ test("sweeps come by themselves until the collector is closed", async () => {
   await put(key(5));
   for (let i = 0; i < 8; i++) await clock.advance(10_000);
   assert.equal(store.objects.size, 1);
+});
+
+test("what somebody reads goes only when the last who reads it is done, however long its delay is over", async () => {
+  const { store, clock, put, garbage, index } = await aWorld();
+  await put(key(4));
+  await put(key(5));
+  await garbage.round();
+  const done = [index.inUse.hold(key(4)), index.inUse.hold(key(4))];
+  await clock.advance(60_000);
+  assert.equal(await garbage.round(), 1);
+  for (const end of done) {
+    assert.deepEqual([...store.objects.keys()], [key(4)]);
+    assert.equal(await garbage.round(), 0);
+    end();
+  }
+  assert.equal(await garbage.round(), 1);
+  assert.equal(store.objects.size, 0);
 });

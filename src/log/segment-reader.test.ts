@@ -354,3 +354,39 @@ test("small shares go into packs, large ones into segments of their own", () => 
   );
   assert.equal(objects[0]?.[0], large);
 });
+
+test("segments that are exchanged in the middle of a read give no batch twice", async () => {
+  const store = new MemoryStore();
+  const batches = [0, 2, 4, 6].map((base) => aBatch({ base, count: 2 }));
+  const [first, rest] = await stored(store, [aDraft(batches.slice(0, 2)), aDraft(batches.slice(2))]);
+  const [whole] = await stored(store, [aDraft(batches)], 1);
+  const source = aSource([first as never, rest as never]);
+  const segments = source.segments.bind(source);
+  let lookups = 0;
+  source.segments = () => {
+    if (++lookups === 2) source.recent = [whole as never];
+    return segments();
+  };
+  const read = await aReader(store).read(source, offset(0), everything);
+  assert.equal(read.kind, "batches");
+  assert.ok(read.kind === "batches" && equalBytes(concatBytes(read.chunks), bytesFrom(batches, 0)));
+});
+
+test("an object is in use from the look-up to the end of the read", async () => {
+  const store = new MemoryStore();
+  const refs = await stored(store, [aDraft([aBatch({ base: 0 })])]);
+  const reader = aReader(store);
+  const get = store.get.bind(store);
+  const object = refs[0]?.object ?? "";
+  const seen: boolean[] = [];
+  store.get = async (...args) => {
+    seen.push(reader.index.inUse.has(object));
+    const bytes = await get(...args);
+    seen.push(reader.index.inUse.has(object));
+    return bytes;
+  };
+  await reader.read(aSource(refs), offset(0), everything);
+  await reader.findTimestamp(aSource(refs), 0, { from: offset(0), limit: offset(1) });
+  assert.ok(seen.length >= 4 && seen.every((each) => each));
+  assert.equal(reader.index.inUse.size, 0);
+});

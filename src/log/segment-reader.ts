@@ -145,7 +145,7 @@ export class SegmentReader {
           if (collected.isFull) break;
           return damaged(collected.next, (blocks[first + i] as Block).base, to, block.error);
         }
-        collected.add(block, to);
+        collected.add(block, (blocks[first + i] as Block).base, to);
       }
       first = end;
     }
@@ -294,9 +294,13 @@ class Collected {
     if (offset > this.#next) this.#next = offset;
   }
 
-  /** Adds the batches of a block from `next` on, in one piece; `end` is the offset behind the block. */
-  add({ bytes: block, loan }: GoodBlock, end: Offset): void {
-    if (!this.#closed && !this.isEmpty && block.byteLength < this.bytesLeft && end <= this.bounds.limit) {
+  /**
+   * Adds the batches of a block from `next` on, in one piece. The block begins at `base`, which may lie below
+   * `next` (segments can be exchanged between two of them), and `end` is the offset behind it.
+   */
+  add({ bytes: block, loan }: GoodBlock, base: Offset, end: Offset): void {
+    const isWhole = base >= this.#next && end <= this.bounds.limit;
+    if (!this.#closed && !this.isEmpty && isWhole && block.byteLength < this.bytesLeft) {
       this.#push(block.subarray(0), loan);
       this.#next = end;
       return;
