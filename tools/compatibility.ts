@@ -5,42 +5,9 @@
  */
 import { readFileSync } from "node:fs";
 import { handlers } from "../src/broker/handlers.ts";
+import { type InteropResult, type InteropResults, resultsPath } from "./interop-results.ts";
 
-/** The newest results of `test/interop`, as `docs/compatibility-results.json` keeps them. */
-export interface InteropResults {
-  /** sample or full. */
-  readonly scale: string;
-  readonly results: readonly InteropResult[];
-}
-
-export interface InteropResult {
-  readonly client: string;
-  readonly version: string;
-  readonly language: string;
-  /** What the reader of the table must know beside it, as a sentence. */
-  readonly remark?: string;
-  /** The broker: holdfast or kafka. */
-  readonly target: string;
-  /** An exchange of the data set, a newcomer's first steps, or what an operator does with Kafka's own tools. */
-  readonly kind: "write" | "read" | "tour" | "admin";
-  /** Of an exchange, the client that wrote; of an operator's case, what the tool did. */
-  readonly what: string;
-  /** The broker got `kill -9` half-way and was started again. */
-  readonly killed: boolean;
-  readonly passed: boolean;
-  readonly seconds: number;
-  /** When it ended, and what was tested. */
-  readonly at: string;
-  readonly commit: string;
-  /** Why it did not pass. */
-  readonly failure?: string;
-  /** Of what was written. */
-  readonly recordCount?: number;
-  readonly valueBytes?: number;
-  readonly codecs?: readonly string[];
-}
-
-export const resultsPath = "docs/compatibility-results.json";
+export type { InteropResult, InteropResults } from "./interop-results.ts";
 
 export function compatibilityPage(): string {
   const results = JSON.parse(readFileSync(resultsPath, "utf8")) as InteropResults;
@@ -50,7 +17,7 @@ Made by \`npm run pages\` from [the handlers](../src/broker/handlers.ts) and fro
 
 ## APIs
 
-Of each API that is served, every version that Apache Kafka 4.4 still supports; [a test](../test/spec/spec.test.ts) compares each message, field by field, with the definitions in Kafka's own jar. What is not in the table is not advertised in ApiVersions, and a request for it closes the connection: no consumer groups, no transactions, no share groups, no users, ACLs or quotas. Where behaviour differs is in [differences-from-kafka.md](differences-from-kafka.md).
+Of each API that is served, every version that Apache Kafka 4.4 still supports; [a test](../test/spec/spec.test.ts) compares each message, field by field, with the definitions in Kafka's own jar. What is not in the table is not advertised in ApiVersions, and a request for it closes the connection: no transactions, no share groups, no users, ACLs or quotas. Where behaviour differs is in [differences-from-kafka.md](differences-from-kafka.md).
 
 ${apiTable()}
 
@@ -71,7 +38,10 @@ function apiTable(): string {
   return ["| key | API | versions | tagged fields from |", "|---|---|---|---|", ...rows].join("\n");
 }
 
-function clientTables({ scale, results }: InteropResults): string {
+const elsewhere: readonly InteropResult["kind"][] = ["groups", "suite", "same"];
+
+function clientTables({ scale, results: all }: InteropResults): string {
+  const results = all.filter(({ kind }) => !elsewhere.includes(kind));
   const failures = results.filter(({ passed }) => !passed);
   const verdict =
     failures.length === 0
@@ -89,6 +59,8 @@ function clientTables({ scale, results }: InteropResults): string {
     ...(kafkas.length === 0 ? [] : ["### Against Apache Kafka 4.3.0", exchangeTable(kafkas)]),
     "### Kafka's own tools",
     adminTable(results.filter(({ kind }) => kind === "admin")),
+    ...sameSection(all.filter(({ kind, target }) => kind === "same" && target === "holdfast")),
+    ...suiteSection(all.filter(({ kind, target }) => kind === "suite" && target === "holdfast")),
   ].join("\n\n");
 }
 
@@ -128,6 +100,31 @@ function adminTable(results: readonly InteropResult[]): string {
       `| ${client} | ${version} | ${what} | ${passed ? "passed" : "**failed**"} |`,
   );
   return ["| tool | version | what it did | result |", "|---|---|---|---|", ...rows].join("\n");
+}
+
+function sameSection(results: readonly InteropResult[]): string[] {
+  if (results.length === 0) return [];
+  return [
+    "### Kafka's tools here and before Apache Kafka 4.3.0",
+    `The same story is played against both, and everything that the tools print is compared, apart from ids, times and the order of rows (${runsOf(results)}).`,
+    adminTable(results),
+  ];
+}
+
+/** Of a client's own tests, case by case; a case that has parts is told by its parts. */
+function suiteSection(results: readonly InteropResult[]): string[] {
+  const [first] = results;
+  if (first === undefined) return [];
+  const rows = results.map(({ what, passed, skipped, failure = "" }) => {
+    const outcome = skipped === undefined ? (passed ? "passes" : "**fails**") : "skipped";
+    return `| ${what} | ${outcome} | ${skipped ?? (passed ? "" : firstLine(failure))} |`;
+  });
+  const passing = results.filter(({ passed, skipped }) => passed && skipped === undefined).length;
+  return [
+    `### The integration tests of ${first.client} ${first.version}`,
+    `Every test of its published module that needs a broker, run against this one: ${passing} of ${results.length} cases pass (${runsOf(results)}).`,
+    ["| case | result | why |", "|---|---|---|", ...rows].join("\n"),
+  ];
 }
 
 function runsOf(results: readonly InteropResult[]): string {

@@ -3,11 +3,12 @@
  * not what it would write. `node tools/pages.ts --take-results` first copies the newest results of
  * `test/interop` from `.cache/`.
  */
-import { copyFileSync, mkdirSync, writeFileSync } from "node:fs";
-import { dirname, join, resolve } from "node:path";
+import { mkdirSync, writeFileSync } from "node:fs";
+import { dirname, resolve } from "node:path";
 import { cliPage } from "./cli-page.ts";
-import { compatibilityPage, resultsPath } from "./compatibility.ts";
+import { compatibilityPage } from "./compatibility.ts";
 import { journalFormatPage, segmentFormatPage, walFormatPage } from "./format-pages.ts";
+import { takeResults } from "./interop-results.ts";
 import { settingsPage } from "./settings-page.ts";
 
 export const pages: readonly { readonly path: string; readonly make: () => string }[] = [
@@ -21,9 +22,7 @@ export const pages: readonly { readonly path: string; readonly make: () => strin
 
 if (import.meta.main) {
   process.chdir(resolve(import.meta.dirname, ".."));
-  if (process.argv.includes("--take-results")) {
-    copyFileSync(join(".cache", "interop", "results.json"), resultsPath);
-  }
+  if (process.argv.includes("--take-results")) takeResults();
   for (const { path, make } of pages) {
     mkdirSync(dirname(path), { recursive: true });
     writeFileSync(path, make());

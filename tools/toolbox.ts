@@ -20,7 +20,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
-import { delimiter, join, resolve } from "node:path";
+import { basename, delimiter, join, resolve } from "node:path";
 import { promisify } from "node:util";
 
 const run = promisify(execFile);
@@ -135,6 +135,34 @@ export async function goProgram(directory: string, program = "."): Promise<strin
     renameSync(`${out}.${process.pid}`, out);
   });
   return out;
+}
+
+export interface GoTests {
+  /** The directory of the package's sources, where its tests expect to run. */
+  readonly directory: string;
+  /** The tests as a program: see `go help testflag` for its arguments, each with `-test.` before it. */
+  readonly program: string;
+}
+
+/** Builds the tests of somebody else's Go package, of the version that the module in `directory` names. */
+export async function goTests(directory: string, packageName: string): Promise<GoTests> {
+  await required("go", ["version"], "Go 1.24 or newer");
+  const out = join(
+    cacheDirectory,
+    "go",
+    stampOf(directory, ["go.mod", "go.sum"]),
+    `${basename(packageName)}.test`,
+  );
+  return orFail(`The tests of ${packageName} could not be built`, async () => {
+    const options = { cwd: directory, maxBuffer: 1 << 24 };
+    if (!existsSync(out)) {
+      const work = `${out}.${process.pid}`;
+      await run("go", ["test", "-c", "-mod=readonly", "-o", work, packageName], options);
+      renameSync(work, out);
+    }
+    const listed = await run("go", ["list", "-mod=readonly", "-f", "{{.Dir}}", packageName], options);
+    return { directory: listed.stdout.trim(), program: out };
+  });
 }
 
 /** Compiles the Java sources in `directory` against `classpath`; answers the class path to run them with. */
@@ -263,9 +291,9 @@ async function firstLine(command: string, args: readonly string[]): Promise<stri
   }
 }
 
-async function orFail(sentence: string, work: () => Promise<void>): Promise<void> {
+async function orFail<T>(sentence: string, work: () => Promise<T>): Promise<T> {
   try {
-    await work();
+    return await work();
   } catch (error) {
     throw new ToolboxError(`${sentence}: ${messageOf(error)}`, { cause: error });
   }
