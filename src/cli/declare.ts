@@ -43,8 +43,8 @@ export interface Declared {
 
 export function declare(parent: Command, declared: Declared, act: Act): Command {
   const command = parent.command(declared.name).description(declared.text);
-  // With the hidden `--topic` the name need not be an argument; what is missing is said by the command.
-  const byOption = declared.options?.some(({ long, hidden }) => long === "--topic" && hidden) === true;
+  // With the hidden `--topic` or `--group` the name need not be an argument; what is missing is said by the command.
+  const byOption = declared.options?.some(namesFirst) === true;
   if (declared.args !== undefined) {
     command.usage(`${declared.args} [options]`);
     command.arguments(byOption ? declared.args.replaceAll("<", "[").replaceAll(">", "]") : declared.args);
@@ -55,21 +55,26 @@ export function declare(parent: Command, declared: Declared, act: Act): Command 
   examples.set(command, declared.examples);
   const { load } = declared;
   if (load !== undefined) {
-    command.action(() => act(load, withTopic(command), command.opts()));
+    command.action(() => act(load, withName(command), command.opts()));
   }
   return command;
 }
 
-/** `--topic NAME`, as Kafka's tools have it, is the first argument. */
-function withTopic(command: Command): readonly string[] {
-  const topic = command.options.find(({ long }) => long === "--topic");
-  const { topic: named } = command.opts<{ topic?: string }>();
-  const args = topic?.hidden === true && named !== undefined ? [named, ...command.args] : command.args;
+const namesFirst = ({ long, hidden }: Option): boolean =>
+  hidden && (long === "--topic" || long === "--group");
+
+/** `--topic NAME` or `--group NAME`, as Kafka's tools have it, is the first argument. */
+function withName(command: Command): readonly string[] {
+  const naming = command.options.find(namesFirst);
+  if (naming === undefined) return command.args;
+  const noun = naming.attributeName();
+  const named = command.opts<{ readonly [name: string]: string | undefined }>()[noun];
+  const args = named === undefined ? command.args : [named, ...command.args];
   const [first] = command.registeredArguments;
-  const needed = topic?.hidden === true && /^<|^\S*>/.test(command.usage());
-  if (needed && args.length === 0) {
+  if (args.length === 0 && /^<|^\S*>/.test(command.usage())) {
+    const word = noun.toUpperCase();
     throw new UsageError(
-      `The name of a topic is missing: holdfast ${commandPath(command)} ${first?.variadic === true ? "TOPIC…" : "TOPIC"}.`,
+      `The name of a ${noun} is missing: holdfast ${commandPath(command)} ${first?.variadic === true ? `${word}…` : word}.`,
     );
   }
   return args;

@@ -67,7 +67,7 @@ describe("the command line", () => {
       [["consume", "orders", "--partition", "1-"], /^--partition needs numbers/],
       [["consume", "orders", "--format", "%q"], /^--format has "%q", which means nothing/],
       [["consume", "orders", "--json", "--format", "%v"], /give one of them\.$/],
-      [["consume", "orders", "--group", "g"], /^Consumer groups are not there yet/],
+      [["consume", "orders", "--group", "g", "--from", "3"], /^A group goes on where it left off;/],
       [["produce", "orders", "v", "--file", "x"], /^--file is one record's value/],
       [["produce", "orders", "--tombstone"], /^--tombstone takes back a key/],
       [["produce", "orders", "v", "-H", "x"], /^--header needs NAME=VALUE/],

@@ -69,3 +69,22 @@ export function isoTime(ms: number): string {
   const date = new Date(ms);
   return Number.isNaN(date.getTime()) ? String(ms) : date.toISOString();
 }
+
+/** How long something lasts, for people: `0 s`, `4.2 s`, `3 m 20 s`, `2 h 5 m`, `3 d 4 h`. */
+export function formatDuration(ms: number): string {
+  const seconds = ms / 1_000;
+  if (seconds < 10 && seconds > 0) return `${seconds.toFixed(1)} s`;
+  const whole = Math.round(seconds);
+  const steps = [
+    ["d", 86_400],
+    ["h", 3_600],
+    ["m", 60],
+    ["s", 1],
+  ] as const;
+  const from = steps.findIndex(([, size]) => whole >= size);
+  if (from === -1) return "0 s";
+  const [unit, size] = steps[from] as (typeof steps)[number];
+  const smaller = steps[from + 1];
+  const rest = smaller === undefined ? 0 : Math.floor((whole % size) / smaller[1]);
+  return `${Math.floor(whole / size)} ${unit}${rest === 0 || smaller === undefined ? "" : ` ${rest} ${smaller[0]}`}`;
+}

@@ -19,8 +19,9 @@ import {
   option,
   wholeNumber,
 } from "./declare.ts";
+import { addGroupCommands } from "./group-commands.ts";
+import { partitionList } from "./partition-choice.ts";
 import { addTopicCommands } from "./topic-commands.ts";
-import { UsageError } from "./usage-error.ts";
 
 export function commandTree(act: Act): Command {
   const root = new Command("holdfast")
@@ -92,11 +93,13 @@ export function commandTree(act: Act): Command {
       ...connection,
       option(
         "-o, --from <position>",
-        "start, end, an offset, -N (the last N of each partition), or a time: 10m (ago), 14:30, 2026-11-21T14:30Z, @ms",
-        undefined,
-        "end",
+        "start, end (the default), an offset, -N (the last N of each partition), or a time: 10m (ago), 14:30, 2026-11-21T14:30Z, @ms; with --group where the group begins that has committed nothing, by default at the start",
       ),
-      option("-p, --partition <n>", "only these partitions, such as 0,2,4-7; may be repeated", partitionList),
+      option(
+        "-g, --group <group>",
+        "as a member of this group: go on where it left off, share the partitions, commit what is printed",
+      ),
+      option("-p, --partition <n>", "only these partitions, such as 0,2,4-7; may be repeated", partitions),
       option("-n, --count <n>", "end after this many records", wholeNumber("--count", 1)),
       option("-u, --until <position>", "end when everything that was there at the start is printed").choices([
         "end",
@@ -118,7 +121,6 @@ export function commandTree(act: Act): Command {
       hidden("-e, --exit-at-end"),
       hidden("-J, --json-envelope"),
       hidden("--num <n>", wholeNumber("--num", 1)),
-      hidden("-g, --group <group>"),
       ...hiddenMany("--property <key=value>", "--formatter-property <key=value>"),
     ],
     load: async () => (await import("./commands/consume.ts")).consume,
@@ -134,10 +136,12 @@ export function commandTree(act: Act): Command {
         text: "since a quarter of an hour ago",
       },
       { line: "holdfast consume orders --from start --json | jq .value", text: "for other programs" },
+      { line: "holdfast consume orders --group billing", text: "as a member of a group" },
     ],
   });
 
   addTopicCommands(root, act);
+  addGroupCommands(root, act);
   addBenchCommands(root, act);
 
   add(root, {
@@ -216,19 +220,6 @@ const startOptions: readonly Option[] = [
   option("--insecure", "listen on an address beyond this machine although there is no authentication"),
 ];
 
-/** The most partitions that one `--partition` names. */
-const partitionListMax = 100_000;
-
-function partitionList(text: string, before?: readonly number[]): readonly number[] {
-  const found = [...(before ?? [])];
-  for (const part of text.split(",")) {
-    const range = /^(\d{1,9})(?:-(\d{1,9}))?$/.exec(part.trim());
-    const first = Number(range?.[1]);
-    const last = Number(range?.[2] ?? range?.[1]);
-    if (range === null || last < first || last - first >= partitionListMax) {
-      throw new UsageError(`--partition needs numbers, such as 0 or 0,2,4-7, not "${text}".`);
-    }
-    for (let index = first; index <= last; index++) found.push(index);
-  }
-  return [...new Set(found)];
+function partitions(text: string, before?: readonly number[]): readonly number[] {
+  return [...new Set([...(before ?? []), ...partitionList("--partition", text)])];
 }

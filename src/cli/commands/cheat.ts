@@ -69,6 +69,17 @@ export const sheets: { readonly [noun: string]: Sheet } = {
       ["JSON, one record a line", "holdfast consume orders --from start --json"],
     ],
   },
+  group: {
+    about: "consumer groups",
+    lines: [
+      ["read as a member of a group", "holdfast consume orders --group billing"],
+      ["how far is it, and how far behind?", "holdfast group describe billing"],
+      ["what would going back half an hour mean?", "holdfast group seek billing --to 30m --dry-run"],
+      ["read everything again", "holdfast group seek billing --to start"],
+      ["pass over one bad record of partition 3", "holdfast group seek billing --to +1 --topic orders:3"],
+      ["another group goes on where this one stands", "holdfast group seek copy --to billing"],
+    ],
+  },
   topic: {
     about: "create, look at, change, delete",
     lines: [

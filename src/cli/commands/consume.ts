@@ -1,7 +1,14 @@
 /**
  * `holdfast consume`: prints records as they come. A pipe that is full holds the reading up, and one that
- * nobody reads any more ends it quietly. It belongs to no group and leaves no trace at the broker.
+ * nobody reads any more ends it quietly. Without `--group` it leaves no trace at the broker; with it, what the
+ * output has taken is committed, and nothing else.
  */
+import { RefusedError } from "../../base/errors.ts";
+import type { Consumer } from "../../client/consumer.ts";
+import { LostPositionError } from "../../client/consumer-errors.ts";
+import type { ConsumerOptions } from "../../client/consumer-options.ts";
+import type { Client } from "../../client/client.ts";
+import type { GroupConsumer } from "../../client/group/group-consumer.ts";
 import { type ConnectionOptions, connect } from "../connect.ts";
 import type { Invocation } from "../declare.ts";
 import { type ExitCode, exitCodes } from "../exit-codes.ts";
@@ -12,7 +19,7 @@ import { type Output, paintFor } from "../terminal.ts";
 import { UsageError } from "../usage-error.ts";
 
 export interface ConsumeOptions extends ConnectionOptions, PrintOptions {
-  readonly from: string;
+  readonly from?: string;
   readonly fromBeginning?: boolean;
   readonly offset?: string;
   readonly partition?: readonly number[];
@@ -29,21 +36,13 @@ export interface ConsumeOptions extends ConnectionOptions, PrintOptions {
 export async function consume({ terminal, args, options }: Invocation<ConsumeOptions>): Promise<ExitCode> {
   const [topic = "", ...more] = args;
   if (more.length > 0) throw new UsageError(`consume reads one topic, and ${more.length + 1} were named.`);
-  if (options.group !== undefined) {
-    throw new UsageError(
-      "Consumer groups are not there yet; without --group, consume reads all partitions by itself.",
-    );
-  }
-  const from = positionOf(options);
+  const { group } = options;
   const countMax =
     options.count ?? options.maxMessages ?? options.limit ?? options.num ?? Number.POSITIVE_INFINITY;
   const until = options.until === "end" || options.exitAtEnd === true;
   const print = openPrinter(options, paintFor(terminal.stdout, terminal.env), Date.now);
   const client = connect(options, terminal);
-  const consumer = client.consumer({
-    topic,
-    from,
-    ...(options.partition === undefined ? {} : { partitions: options.partition }),
+  const consumer = open(client, topic, options, {
     ...(until ? { until: "end" } : {}),
     ...(options.skip === true ? { onDamage: "skip", onLostPosition: "start" } : {}),
     onSkipped: ({ partition, from: first, to, reason }) => {
@@ -63,7 +62,8 @@ export async function consume({ terminal, args, options }: Invocation<ConsumeOpt
   let interrupted = false;
   const release = terminal.onInterrupt(() => {
     interrupted = true;
-    void consumer.close();
+    // What it could not commit is told below.
+    consumer.close().catch(() => undefined);
   });
   try {
     if (!until && terminal.stdout.isTTY && terminal.stderr.isTTY) {
@@ -71,20 +71,68 @@ export async function consume({ terminal, args, options }: Invocation<ConsumeOpt
         `${paintFor(terminal.stderr, terminal.env)("dim", "… waiting for records. Ctrl-C ends it.")}\n`,
       );
     }
-    const printed = await printAll(consumer.batches(), { print, output: terminal.stdout, countMax });
+    const { stdout: output } = terminal;
+    // A member ends its own loop, behind the commit of the last record that was printed.
+    const printed =
+      "commitSync" in consumer
+        ? await printAll(counted(consumer, countMax), { print, output, countMax: Number.POSITIVE_INFINITY })
+        : await printAll(consumer.batches(), { print, output, countMax });
     const wantedMore = until || Number.isFinite(countMax);
     return interrupted && wantedMore && printed < countMax ? exitCodes.interrupted.code : exitCodes.done.code;
+  } catch (cause) {
+    if (group === undefined || !(cause instanceof LostPositionError)) throw cause;
+    const advice = `move the group with holdfast group seek ${group} --topic ${topic}:${cause.partition} --to OFFSET, or go on behind it with --skip`;
+    throw new RefusedError(cause.message.replace(/; seek .*$/s, `; ${advice}.`), { cause });
   } finally {
     release();
-    await consumer.close();
-    await client.close();
+    try {
+      await consumer.close();
+    } finally {
+      await client.close();
+    }
   }
 }
 
-function positionOf({ from, fromBeginning, offset }: ConsumeOptions): Position {
+type Rest = Omit<ConsumerOptions, "topic" | "partitions" | "assignment" | "from">;
+
+function open(client: Client, topic: string, options: ConsumeOptions, rest: Rest): Consumer | GroupConsumer {
+  const { group, partition } = options;
+  if (group === undefined) {
+    const partitions = partition === undefined ? {} : { partitions: partition };
+    return client.consumer({ topic, from: positionOf(options, "end"), ...partitions, ...rest });
+  }
+  if (partition !== undefined) {
+    throw new UsageError("--partition does not go with --group: the group gives out the partitions.");
+  }
+  const from = positionOf(options, "start");
+  if (typeof from === "number") {
+    throw new UsageError(
+      `A group goes on where it left off; holdfast group seek ${group} --topic ${topic} --to ${from} moves it.`,
+    );
+  }
+  return client.consumer({ topic, group, from, ...rest });
+}
+
+/** So that no more is taken, and committed, than is asked for. */
+async function* counted(
+  consumer: GroupConsumer,
+  countMax: number,
+): AsyncGenerator<{ readonly records: Iterable<PrintableRecord> }> {
+  if (!Number.isFinite(countMax)) return yield* consumer.batches();
+  let count = 0;
+  for await (const record of consumer) {
+    yield { records: [record] };
+    // It is printed when the next is asked for.
+    if (++count < countMax) continue;
+    await consumer.commitSync();
+    return;
+  }
+}
+
+function positionOf({ from, fromBeginning, offset }: ConsumeOptions, standard: Position): Position {
   if (offset !== undefined) return parsePosition(offset, Date.now());
   if (fromBeginning === true) return "start";
-  return parsePosition(from, Date.now());
+  return from === undefined ? standard : parsePosition(from, Date.now());
 }
 
 /** Bytes that are gathered before they are written, so that small records do not cost a system call each. */
