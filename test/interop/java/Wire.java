@@ -30,6 +30,7 @@ import org.apache.kafka.common.serialization.ByteArraySerializer;
  *
  *   Wire produce ADDRESS TOPIC FILE PARTITIONS
  *   Wire consume ADDRESS TOPIC PARTITIONS
+ *   Wire member ...    see Member
  *
  * Prints "progress N" now and then, "acked N" after writing, "partition P COUNT SHA256" after reading.
  */
@@ -41,6 +42,7 @@ public final class Wire {
         switch (args[0]) {
             case "produce" -> produce(args[1], args[2], args[3], Integer.parseInt(args[4]));
             case "consume" -> consume(args[1], args[2], Integer.parseInt(args[3]));
+            case "member" -> Member.run(java.util.Arrays.copyOfRange(args, 1, args.length));
             default -> throw new IllegalArgumentException(args[0]);
         }
     }

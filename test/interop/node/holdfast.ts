@@ -53,4 +53,39 @@ await runWireProgram({
     await admin.deleteTopic(topic);
     assert.ok(!(await isListed()));
   },
+
+  member: async (told) => {
+    const { address, topic, group, protocol, commitsAsync, sessionMs } = told;
+    const owned = new Set<number>();
+    await using client = createClient({ bootstrap: address, clientId: "interop" });
+    const consumer = client.consumer({
+      group,
+      topic,
+      autoCommit: false,
+      sessionTimeoutMs: sessionMs,
+      heartbeatIntervalMs: sessionMs / 5,
+      assignors: [protocol === "cooperative" ? "cooperative-sticky" : "range"],
+      onAssigned: (added) => {
+        for (const { partition } of added) owned.add(partition);
+        // The client does not tell the generation.
+        told.owns(undefined, owned);
+      },
+      onReleased: (released) => {
+        for (const { partition } of released) owned.delete(partition);
+      },
+      onCommitFailed: (failure) => told.refused(failure),
+    });
+    const closing = told.ending.then(() => consumer.close());
+    for await (const { partition, records } of consumer.batches({ recordsMax: 100 })) {
+      told.did(partition, records);
+      const end = (records.at(-1)?.offset ?? -1) + 1;
+      if (commitsAsync) consumer.commitAsync();
+      else
+        await consumer.commitSync().then(
+          () => told.committed(partition, end),
+          (refusal: unknown) => told.refused(refusal),
+        );
+    }
+    await closing;
+  },
 });

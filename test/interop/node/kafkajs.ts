@@ -1,5 +1,5 @@
 /**
- * KafkaJS as writer. By itself it has gzip only: the other codecs are added as its documentation shows, with
+ * KafkaJS as writer and as a member of a group. By itself it has gzip only: the other codecs are added as its documentation shows, with
  * its snappy package, lz4-napi and Node's zstd. An idempotent KafkaJS producer is safe with one send per
  * partition at a time: it takes its sequence numbers back when a send fails.
  */
@@ -32,6 +32,38 @@ interface Producer {
   disconnect(): Promise<void>;
 }
 
+interface Consumer {
+  connect(): Promise<void>;
+  subscribe(options: { readonly topics: readonly string[]; readonly fromBeginning: boolean }): Promise<void>;
+  run(options: {
+    readonly autoCommit: boolean;
+    readonly eachBatchAutoResolve: boolean;
+    readonly eachBatch: (given: {
+      readonly batch: {
+        readonly partition: number;
+        readonly messages: readonly { readonly offset: string; readonly value: Buffer | null }[];
+      };
+      readonly resolveOffset: (offset: string) => void;
+      readonly heartbeat: () => Promise<void>;
+      readonly isRunning: () => boolean;
+      readonly isStale: () => boolean;
+    }) => Promise<void>;
+  }): Promise<void>;
+  commitOffsets(
+    offsets: readonly { readonly topic: string; readonly partition: number; readonly offset: string }[],
+  ): Promise<void>;
+  disconnect(): Promise<void>;
+}
+
+/** One of its log lines. */
+interface LogEntry {
+  readonly log: {
+    readonly message: string;
+    readonly generationId?: number;
+    readonly memberAssignment?: Readonly<Record<string, readonly number[]>>;
+  };
+}
+
 interface TopicSettings {
   readonly resources: readonly {
     readonly configEntries: readonly { configName: string; configValue: string }[];
@@ -62,10 +94,18 @@ const kafkajs = packageNamed("kafkajs") as {
     readonly clientId: string;
     readonly brokers: readonly string[];
     readonly logLevel: number;
+    readonly logCreator?: () => (entry: LogEntry) => void;
     readonly retry?: { readonly retries: number; readonly maxRetryTime: number };
   }) => {
     producer(options?: { readonly idempotent: true; readonly maxInFlightRequests: number }): Producer;
     admin(): Admin;
+    consumer(options: {
+      readonly groupId: string;
+      readonly sessionTimeout: number;
+      readonly heartbeatInterval: number;
+      readonly maxWaitTimeInMs: number;
+      readonly maxBytesPerPartition: number;
+    }): Consumer;
   };
   readonly ConfigResourceTypes: Readonly<Record<"TOPIC", number>>;
   readonly CompressionTypes: Readonly<Record<"None" | "GZIP" | "Snappy" | "LZ4" | "ZSTD", number>>;
@@ -129,6 +169,57 @@ await runWireProgram({
     await admin.deleteTopics({ topics: [topic] });
     assert.ok(!(await admin.listTopics()).includes(topic));
     await admin.disconnect();
+  },
+
+  member: async (told) => {
+    const { address, topic, group, commitsAsync, sessionMs } = told;
+    const debug = 5;
+    const kafka = new kafkajs.Kafka({
+      clientId: "interop",
+      brokers: [address],
+      logLevel: debug,
+      // Only its log has the generation beside the assignment.
+      logCreator:
+        () =>
+        ({ log }) => {
+          if (log.message === "Received assignment")
+            told.owns(log.generationId, log.memberAssignment?.[topic] ?? []);
+        },
+      retry: { retries: 100, maxRetryTime: 1_000 },
+    });
+    const consumer = kafka.consumer({
+      groupId: group,
+      sessionTimeout: sessionMs,
+      heartbeatInterval: sessionMs / 5,
+      maxWaitTimeInMs: 500,
+      maxBytesPerPartition: 16_384,
+    });
+    await consumer.connect();
+    await consumer.subscribe({ topics: [topic], fromBeginning: true });
+    await consumer.run({
+      autoCommit: false,
+      eachBatchAutoResolve: false,
+      eachBatch: async ({ batch, resolveOffset, heartbeat, isRunning, isStale }) => {
+        const last = batch.messages.at(-1);
+        if (last === undefined || !isRunning() || isStale()) return;
+        const { partition, messages } = batch;
+        told.did(
+          partition,
+          messages.map(({ offset, value }) => ({ offset: Number(offset), value })),
+        );
+        resolveOffset(last.offset);
+        const end = Number(last.offset) + 1;
+        const committed = consumer
+          .commitOffsets([{ topic, partition, offset: String(end) }])
+          .then(() => told.committed(partition, end));
+        if (commitsAsync) committed.catch((refusal: unknown) => told.refused(refusal));
+        // A refusal is for KafkaJS, which joins again.
+        else await committed;
+        await heartbeat();
+      },
+    });
+    await told.ending;
+    await consumer.disconnect();
   },
 });
 

@@ -1,8 +1,10 @@
 /**
- * @platformatic/kafka as writer and reader. Its consumer streams belong to a group; `Consumer.fetch` asks for
+ * @platformatic/kafka as writer, reader and member of a group. Its consumer streams belong to a group; `Consumer.fetch` asks for
  * given partitions and offsets without one, and the package decodes what comes back.
  */
 import assert from "node:assert/strict";
+import { setTimeout as sleep } from "node:timers/promises";
+import type { Membership } from "./membership.ts";
 import { packageNamed, runWireProgram, tourSetting, writeInLots } from "./wire.ts";
 
 interface Address {
@@ -42,7 +44,41 @@ interface FetchedBatch {
   }[];
 }
 
+interface GroupMessage {
+  readonly partition: number;
+  readonly offset: bigint;
+  readonly value: Buffer;
+  commit(): Promise<void>;
+}
+
+interface GroupStream extends AsyncIterable<GroupMessage> {
+  /** Messages that can be taken at once. */
+  readonly readableLength: number;
+  close(): Promise<void>;
+}
+
+interface GroupOptions extends BaseOptions {
+  readonly groupId: string;
+  readonly groupProtocol?: "consumer";
+  readonly sessionTimeout?: number;
+  readonly heartbeatInterval?: number;
+  readonly rebalanceTimeout?: number;
+  readonly protocols?: readonly { readonly name: string; readonly version: number }[];
+}
+
 interface Consumer {
+  readonly generationId: number;
+  readonly assignments: readonly { readonly topic: string; readonly partitions: readonly number[] }[] | null;
+  on(event: string, listener: (payload: { readonly generationId?: number }) => void): void;
+  consume(options: {
+    readonly topics: readonly string[];
+    readonly mode: "committed";
+    readonly fallbackMode: "earliest";
+    readonly autocommit: false;
+    readonly maxWaitTime: number;
+    readonly maxBytesPerPartition: number;
+    readonly highWaterMark: number;
+  }): Promise<GroupStream>;
   readonly topics: { track(topic: string): void };
   metadata(options: { readonly topics: readonly string[] }): Promise<{
     readonly topics: ReadonlyMap<
@@ -76,7 +112,7 @@ interface Consumer {
       }[];
     }[];
   }>;
-  close(): Promise<void>;
+  close(force?: boolean): Promise<void>;
 }
 
 interface Admin {
@@ -108,7 +144,7 @@ interface Admin {
 
 const { Producer, Consumer, Admin, ConfigResourceTypes } = packageNamed("@platformatic/kafka") as {
   readonly Producer: new (options: (BaseOptions & { readonly idempotent: true }) | Address) => Producer;
-  readonly Consumer: new (options: BaseOptions & { readonly groupId: string }) => Consumer;
+  readonly Consumer: new (options: GroupOptions) => Consumer;
   readonly Admin: new (options: Address) => Admin;
   readonly ConfigResourceTypes: Readonly<Record<"TOPIC", number>>;
 };
@@ -218,4 +254,64 @@ await runWireProgram({
     assert.ok(!(await admin.listTopics()).includes(topic));
     await admin.close();
   },
+
+  member: async (told) => {
+    const { address, topic, group, protocol, sessionMs } = told;
+    const classic = {
+      sessionTimeout: sessionMs,
+      heartbeatInterval: sessionMs / 5,
+      rebalanceTimeout: 10 * sessionMs,
+      protocols: [{ name: protocol === "cooperative" ? "cooperative-sticky" : "roundrobin", version: 1 }],
+    };
+    const consumer = new Consumer({
+      ...baseOptions(address),
+      groupId: group,
+      ...(protocol === "consumer"
+        ? { groupProtocol: "consumer", rebalanceTimeout: 10 * sessionMs }
+        : classic),
+    });
+    // Of the newer protocol it tells no epoch.
+    consumer.on("consumer:group:join", ({ generationId }) => {
+      const owned = consumer.assignments?.find((assigned) => assigned.topic === topic);
+      if (generationId !== undefined) told.owns(generationId, owned?.partitions ?? []);
+    });
+    while (!told.isEnding) {
+      try {
+        await stream(consumer, told);
+      } catch (refusal) {
+        // A stream ends with a generation that is over: another one goes on.
+        told.refused(refusal);
+        await sleep(200);
+      }
+    }
+    await consumer.close(true);
+  },
 });
+
+async function stream(consumer: Consumer, told: Membership): Promise<void> {
+  const messages = await consumer.consume({
+    topics: [told.topic],
+    mode: "committed",
+    fallbackMode: "earliest",
+    autocommit: false,
+    maxWaitTime: 500,
+    maxBytesPerPartition: 16_384,
+    highWaterMark: 200,
+  });
+  void told.ending.then(() => messages.close());
+  let gathered: GroupMessage[] = [];
+  for await (const message of messages) {
+    gathered.push(message);
+    if (gathered.length < 100 && messages.readableLength > 0) continue;
+    const last = new Map(gathered.map((each) => [each.partition, each]));
+    for (const { partition, offset, value } of gathered)
+      told.did(partition, [{ offset: Number(offset), value }]);
+    gathered = [];
+    const commits = [...last.values()].map(async (each) => {
+      await each.commit();
+      told.committed(each.partition, Number(each.offset) + 1);
+    });
+    if (!told.commitsAsync) await Promise.all(commits);
+    else for (const commit of commits) commit.catch((refusal: unknown) => told.refused(refusal));
+  }
+}

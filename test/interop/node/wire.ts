@@ -5,6 +5,7 @@
 import { createRequire } from "node:module";
 import { join } from "node:path";
 import { type Codec, codecs, type DataRecord, Digests, recordsOf } from "../data-set.ts";
+import { Membership } from "./membership.ts";
 
 const progressEvery = 500;
 /** A lot becomes one batch of one partition, which brokers take up to 1 MiB. */
@@ -15,6 +16,8 @@ export interface WireProgram {
   produce(address: string, topic: string, path: string, acknowledged: Acknowledged): Promise<void>;
   consume?(address: string, topic: string, gathered: Gathered): Promise<void>;
   tour(address: string, topic: string): Promise<void>;
+  /** Is in a group until it is asked to end, and leaves it then. */
+  member(told: Membership): Promise<void>;
 }
 
 /** The setting that a tour gives its topic. */
@@ -33,6 +36,11 @@ export async function runWireProgram(program: WireProgram): Promise<void> {
     gathered.print();
   } else if (action === "tour") {
     await program.tour(address, topic);
+  } else if (action === "member") {
+    const told = new Membership(process.argv.slice(3));
+    await program.member(told);
+    told.left();
+    process.exit();
   } else {
     throw new Error(`Cannot read the arguments ${process.argv.slice(2).join(" ")}`);
   }

@@ -1,5 +1,7 @@
 """Writes a data set with confluent-kafka (librdkafka), or reads a topic back: see wire.py."""
 
+import struct
+
 from confluent_kafka import Consumer, KafkaException, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, OffsetSpec, ResourceType
 
@@ -98,4 +100,61 @@ def tour(address: str, topic: str) -> None:
     assert topic not in admin.list_topics(timeout=30).topics
 
 
-wire.run(produce, consume, tour)
+def member(told: wire.Membership) -> None:
+    owned: set[int] = set()
+
+    def taken(_: Consumer, partitions: list[TopicPartition]) -> None:
+        owned.update(each.partition for each in partitions)
+        told.owns(generation(), owned)
+
+    def given_up(_: Consumer, partitions: list[TopicPartition]) -> None:
+        owned.difference_update(each.partition for each in partitions)
+
+    def generation() -> int:
+        # What the group's metadata say lies behind a mark of seven bytes.
+        return struct.unpack_from("<i", bytes(consumer.consumer_group_metadata()), 7)[0]
+
+    def answered(error: object, partitions: list[TopicPartition]) -> None:
+        faults = [each.error for each in partitions if each.error is not None]
+        if error is not None or faults:
+            told.refused(error or faults[0])
+        else:
+            told.committed((each.partition, each.offset) for each in partitions)
+
+    classic = {
+        "session.timeout.ms": told.session_ms,
+        "heartbeat.interval.ms": told.session_ms // 5,
+        "partition.assignment.strategy": "cooperative-sticky" if told.protocol == "cooperative" else "range",
+    }
+    consumer = Consumer(
+        {
+            "bootstrap.servers": told.address,
+            "group.id": told.group,
+            "group.protocol": "consumer" if told.protocol == "consumer" else "classic",
+            "enable.auto.commit": False,
+            "auto.offset.reset": "earliest",
+            "on_commit": answered,
+            **({} if told.protocol == "consumer" else classic),
+            **RECONNECT,
+        }
+    )
+    consumer.subscribe([told.topic], on_assign=taken, on_revoke=given_up, on_lost=given_up)
+    while not told.is_ending:
+        messages = [message for message in consumer.consume(100, timeout=0.2) if message.error() is None]
+        if messages:
+            told.did((message.partition(), message.offset(), message.value()) for message in messages)
+            commit(consumer, told, messages)
+    consumer.close()
+
+
+def commit(consumer: Consumer, told: wire.Membership, messages: list[Message]) -> None:
+    ends = {message.partition(): message.offset() + 1 for message in messages}
+    offsets = [TopicPartition(told.topic, partition, offset) for partition, offset in ends.items()]
+    try:
+        # `on_commit` is told of the answers to both.
+        consumer.commit(offsets=offsets, asynchronous=told.commits_async)
+    except KafkaException as refusal:
+        told.refused(refusal)
+
+
+wire.run(produce, consume, tour, member)

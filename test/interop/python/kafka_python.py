@@ -2,8 +2,18 @@
 
 import threading
 
-from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
+from kafka import (
+    ConsumerRebalanceListener,
+    KafkaAdminClient,
+    KafkaConsumer,
+    KafkaProducer,
+    OffsetAndMetadata,
+    TopicPartition,
+)
 from kafka.admin import ConfigResource, ConfigResourceType, OffsetSpec
+from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
+from kafka.coordinator.assignors.range import RangePartitionAssignor
+from kafka.errors import KafkaError
 
 import wire
 
@@ -99,4 +109,60 @@ def tour(address: str, topic: str) -> None:
     admin.close()
 
 
-wire.run(produce, consume, tour)
+class Assignments(ConsumerRebalanceListener):
+    """Tells what the member owns."""
+
+    def __init__(self, told: wire.Membership, consumer: KafkaConsumer) -> None:
+        self._told = told
+        self._consumer = consumer
+        self._owned: set[int] = set()
+
+    def on_partitions_assigned(self, assigned: object) -> None:
+        self._owned.update(each.partition for each in assigned)
+        self._told.owns(self._consumer.group_metadata().generation_id, self._owned)
+
+    def on_partitions_revoked(self, revoked: object) -> None:
+        self._owned.difference_update(each.partition for each in revoked)
+
+
+def member(told: wire.Membership) -> None:
+    consumer = KafkaConsumer(
+        bootstrap_servers=told.address,
+        group_id=told.group,
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        session_timeout_ms=told.session_ms,
+        heartbeat_interval_ms=told.session_ms // 5,
+        partition_assignment_strategy=[
+            CooperativeStickyAssignor if told.protocol == "cooperative" else RangePartitionAssignor
+        ],
+        **RECONNECT,
+    )
+
+    def answered(offsets: dict, outcome: object) -> None:
+        if isinstance(outcome, Exception):
+            told.refused(repr(outcome))
+        else:
+            told.committed((partition.partition, each.offset) for partition, each in offsets.items())
+
+    consumer.subscribe([told.topic], listener=Assignments(told, consumer))
+    while not told.is_ending:
+        polled = consumer.poll(timeout_ms=200, max_records=100)
+        if not polled:
+            continue
+        told.did((each.partition, each.offset, each.value) for records in polled.values() for each in records)
+        offsets = {
+            partition: OffsetAndMetadata(records[-1].offset + 1, "", -1) for partition, records in polled.items()
+        }
+        try:
+            if told.commits_async:
+                consumer.commit_async(offsets, callback=answered)
+            else:
+                consumer.commit(offsets)
+                answered(offsets, None)
+        except KafkaError as refusal:
+            told.refused(repr(refusal))
+    consumer.close(autocommit=False)
+
+
+wire.run(produce, consume, tour, member)

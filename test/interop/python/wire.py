@@ -3,9 +3,10 @@ print): the records of a data set (see ../data-set.ts for the file), the check t
 digests."""
 
 import hashlib
+import signal
 import struct
 import sys
-from typing import BinaryIO, Callable, Iterator, NamedTuple, Optional
+from typing import BinaryIO, Callable, Iterable, Iterator, NamedTuple, Optional
 
 CODECS = ("none", "gzip", "snappy", "lz4", "zstd")
 PROGRESS_EVERY = 500
@@ -95,10 +96,40 @@ def write(path: str, acks: Acks, send: Callable[[Record], None], flush: Callable
         raise RuntimeError(f"{sent} sent, {acks.count} acknowledged")
 
 
+class Membership:
+    """What a member of a group is told, and what it tells: each line is out before what it is about goes on."""
+
+    def __init__(self, address: str, topic: str, group: str, protocol: str, commits: str, session_ms: str) -> None:
+        self.address, self.topic, self.group = address, topic, group
+        self.protocol = protocol
+        self.commits_async = commits == "async"
+        self.session_ms = int(session_ms)
+        self.is_ending = False
+        signal.signal(signal.SIGTERM, self._end)
+
+    def owns(self, generation: int, partitions: Iterable[int]) -> None:
+        print("owns", generation, *sorted(partitions), flush=True)
+
+    def did(self, records: Iterable[tuple[int, int, Bytes]]) -> None:
+        sys.stdout.write("".join(f"did {partition} {offset} {(value or b'').decode()}\n" for partition, offset, value in records))
+        sys.stdout.flush()
+
+    def committed(self, offsets: Iterable[tuple[int, int]]) -> None:
+        sys.stdout.write("".join(f"committed {partition} {offset}\n" for partition, offset in offsets))
+        sys.stdout.flush()
+
+    def refused(self, reason: object) -> None:
+        print("refused", " ".join(str(reason).split()), flush=True)
+
+    def _end(self, *_: object) -> None:
+        self.is_ending = True
+
+
 def run(
     produce: Callable[[str, str, str, Acks], None],
     consume: Callable[[str, str, Gathered], None],
     tour: Callable[[str, str], None],
+    member: Callable[[Membership], None],
 ) -> None:
     match sys.argv[1:]:
         case ["produce", address, topic, path, partitions]:
@@ -111,6 +142,9 @@ def run(
             gathered.print()
         case ["tour", address, topic]:
             tour(address, topic)
+        case ["member", *told]:
+            member(Membership(*told))
+            print("left", flush=True)
         case others:
             raise SystemExit(f"cannot read the arguments {others}")
 

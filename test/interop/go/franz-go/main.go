@@ -4,14 +4,18 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
+	"sync"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 	"holdfast.test/interop/wire"
 )
 
 func main() {
-	wire.Main(wire.Program{Produce: produce, Consume: consume, Tour: tour})
+	wire.Main(wire.Program{Produce: produce, Consume: consume, Tour: tour, Member: member})
 }
 
 func codecs() []kgo.CompressionCodec {
@@ -157,4 +161,87 @@ func tour(address, topic string) error {
 		return fmt.Errorf("the topic is still listed: %v", err)
 	}
 	return nil
+}
+
+// member handles what it polls, commits it and only then lets the group rebalance.
+func member(ctx context.Context, told *wire.Membership) error {
+	var mutex sync.Mutex
+	var owned []int32
+	taken := func(_ context.Context, client *kgo.Client, added map[string][]int32) {
+		mutex.Lock()
+		defer mutex.Unlock()
+		owned = append(owned, added[told.Topic]...)
+		_, generation := client.GroupMetadata()
+		told.Owns(generation, owned)
+	}
+	givenUp := func(_ context.Context, _ *kgo.Client, gone map[string][]int32) {
+		mutex.Lock()
+		defer mutex.Unlock()
+		owned = slices.DeleteFunc(owned, func(each int32) bool { return slices.Contains(gone[told.Topic], each) })
+	}
+	options := []kgo.Opt{
+		kgo.SeedBrokers(told.Address),
+		kgo.ConsumerGroup(told.Group),
+		kgo.ConsumeTopics(told.Topic),
+		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
+		kgo.DisableAutoCommit(),
+		kgo.BlockRebalanceOnPoll(),
+		kgo.OnPartitionsAssigned(taken),
+		kgo.OnPartitionsRevoked(givenUp),
+		kgo.OnPartitionsLost(givenUp),
+		kgo.SessionTimeout(told.Session),
+		kgo.HeartbeatInterval(told.Session / 5),
+	}
+	switch told.Protocol {
+	case "consumer":
+		options = append(options, kgo.ServerSideBalancer(), kgo.Balancers(kgo.StickyBalancer()))
+	case "cooperative":
+		options = append(options, kgo.Balancers(kgo.CooperativeStickyBalancer()))
+	default:
+		options = append(options, kgo.Balancers(kgo.RangeBalancer()))
+	}
+	client, err := kgo.NewClient(options...)
+	if err != nil {
+		return err
+	}
+	defer client.CloseAllowingRebalance()
+	for ctx.Err() == nil {
+		records := client.PollRecords(ctx, 100).Records()
+		if len(records) > 0 {
+			done := make([]wire.Done, 0, len(records))
+			offsets := map[int32]kgo.EpochOffset{}
+			for _, record := range records {
+				done = append(done, wire.Done{Partition: record.Partition, Offset: record.Offset, Value: record.Value})
+				offsets[record.Partition] = kgo.EpochOffset{Epoch: record.LeaderEpoch, Offset: record.Offset + 1}
+			}
+			told.Did(done)
+			commit(client, told, map[string]map[int32]kgo.EpochOffset{told.Topic: offsets})
+		}
+		client.AllowRebalance()
+	}
+	return nil
+}
+
+// commit is not ended with the context: what was handled is committed before the member leaves.
+func commit(client *kgo.Client, told *wire.Membership, offsets map[string]map[int32]kgo.EpochOffset) {
+	answered := func(_ *kgo.Client, _ *kmsg.OffsetCommitRequest, answer *kmsg.OffsetCommitResponse, err error) {
+		if err != nil {
+			told.Refused(err)
+			return
+		}
+		for _, topic := range answer.Topics {
+			for _, partition := range topic.Partitions {
+				if err := kerr.ErrorForCode(partition.ErrorCode); err != nil {
+					told.Refused(err)
+				} else {
+					told.Committed(partition.Partition, offsets[told.Topic][partition.Partition].Offset)
+				}
+			}
+		}
+	}
+	if told.CommitsAsync {
+		client.CommitOffsets(context.Background(), offsets, answered)
+	} else {
+		client.CommitOffsetsSync(context.Background(), offsets, answered)
+	}
 }

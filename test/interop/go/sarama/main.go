@@ -2,6 +2,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"sync"
@@ -12,7 +13,7 @@ import (
 )
 
 func main() {
-	wire.Main(wire.Program{Produce: produce, Consume: consume, Tour: tour})
+	wire.Main(wire.Program{Produce: produce, Consume: consume, Tour: tour, Member: member})
 }
 
 func codecs() []sarama.CompressionCodec {
@@ -209,4 +210,90 @@ func tour(address, topic string) error {
 		return errors.New("the topic is still listed")
 	}
 	return nil
+}
+
+// member commits by itself, or marks what is done and lets sarama commit it. Neither tells of what was
+// committed, only of failures.
+func member(ctx context.Context, told *wire.Membership) error {
+	config := config()
+	config.Consumer.Return.Errors = true
+	config.Consumer.Offsets.Initial = sarama.OffsetOldest
+	config.Consumer.Offsets.AutoCommit.Enable = told.CommitsAsync
+	config.Consumer.Offsets.AutoCommit.Interval = 100 * time.Millisecond
+	config.Consumer.Group.Session.Timeout = told.Session
+	config.Consumer.Group.Heartbeat.Interval = told.Session / 5
+	strategy := sarama.NewBalanceStrategyRange()
+	if told.Protocol == "cooperative" {
+		strategy = sarama.NewBalanceStrategyCooperativeSticky()
+	}
+	config.Consumer.Group.Rebalance.GroupStrategies = []sarama.BalanceStrategy{strategy}
+	group, err := sarama.NewConsumerGroup([]string{told.Address}, told.Group, config)
+	if err != nil {
+		return err
+	}
+	var listening sync.WaitGroup
+	listening.Go(func() {
+		for fault := range group.Errors() {
+			told.Refused(fault)
+		}
+	})
+	for ctx.Err() == nil {
+		if err := group.Consume(ctx, []string{told.Topic}, &claims{told}); err != nil {
+			told.Refused(err)
+			select {
+			case <-time.After(200 * time.Millisecond):
+			case <-ctx.Done():
+			}
+		}
+	}
+	err = group.Close()
+	listening.Wait()
+	return err
+}
+
+type claims struct {
+	told *wire.Membership
+}
+
+// Setup tells what the member owns; for a cooperative member it runs only once.
+func (c *claims) Setup(session sarama.ConsumerGroupSession) error {
+	c.told.Owns(session.GenerationID(), session.Claims()[c.told.Topic])
+	return nil
+}
+
+// Cleanup has nothing to do: what was marked is committed after it.
+func (c *claims) Cleanup(sarama.ConsumerGroupSession) error { return nil }
+
+// ConsumeClaim handles one partition, as many records at a time as are there.
+func (c *claims) ConsumeClaim(session sarama.ConsumerGroupSession, claim sarama.ConsumerGroupClaim) error {
+	if c.told.Protocol == "cooperative" {
+		c.told.Owns(session.GenerationID(), []int32{claim.Partition()})
+	}
+	for {
+		select {
+		case <-session.Context().Done():
+			return nil
+		case message, open := <-claim.Messages():
+			if !open {
+				return nil
+			}
+			messages := []*sarama.ConsumerMessage{message}
+			for len(messages) < 100 && len(claim.Messages()) > 0 {
+				next, open := <-claim.Messages()
+				if !open {
+					break
+				}
+				messages = append(messages, next)
+			}
+			done := make([]wire.Done, 0, len(messages))
+			for _, each := range messages {
+				done = append(done, wire.Done{Partition: each.Partition, Offset: each.Offset, Value: each.Value})
+			}
+			c.told.Did(done)
+			session.MarkMessage(messages[len(messages)-1], "")
+			if !c.told.CommitsAsync {
+				session.Commit()
+			}
+		}
+	}
 }

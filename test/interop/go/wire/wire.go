@@ -5,6 +5,7 @@ package wire
 
 import (
 	"bufio"
+	"context"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
@@ -24,6 +25,8 @@ type Program struct {
 	Produce func(address, topic, path string, acks *Acks) error
 	Consume func(address, topic string, gathered *Gathered) error
 	Tour    func(address, topic string) error
+	// Member is in a group until the context ends, and leaves it then.
+	Member func(ctx context.Context, told *Membership) error
 }
 
 // TourSetting and TourValue are what a tour gives its topic.
@@ -69,6 +72,8 @@ func run(program Program, args []string) error {
 		return nil
 	case len(args) == 3 && args[0] == "tour":
 		return program.Tour(args[1], args[2])
+	case len(args) == 7 && args[0] == "member":
+		return member(program.Member, args[1:])
 	}
 	return fmt.Errorf("cannot read the arguments %q", args)
 }

@@ -1,0 +1,280 @@
+/**
+ * Plays a story to a consumer group: a broker and the members as processes, records written all the while by
+ * our own producer, events as the story tells them, and at the end everything committed. What the members print
+ * and the broker says is judged; the broker's own end counts as well.
+ */
+import { setTimeout as sleep } from "node:timers/promises";
+import { createClient } from "../../src/entry/client.ts";
+import { type Broker, type BrokerKind, startBroker } from "../../tools/brokers.ts";
+import { type Running, start } from "../../tools/processes.ts";
+import { type GroupCounts, GroupJudge } from "./group-judge.ts";
+import type { GroupEvent, GroupStory } from "./group-story.ts";
+import type { GroupProtocol, Member, Membership } from "./members.ts";
+
+export interface GroupPlay {
+  readonly member: Member;
+  readonly protocol: GroupProtocol;
+  readonly commits: Membership["commits"];
+  readonly story: GroupStory;
+  readonly target: BrokerKind;
+  /** An empty directory. */
+  readonly directory: string;
+  readonly sessionMs: number;
+  readonly pauseMs: number;
+  readonly recordsPerSecond: number;
+  /** How long everything may take to be committed at the end. */
+  readonly drainMs: number;
+}
+
+export interface GroupOutcome extends GroupCounts {
+  readonly violations: readonly string[];
+  readonly seconds: number;
+}
+
+const partitionCount = 16;
+const topic = "records";
+const group = "workers";
+/** So often the broker is asked, and so long lines may take from a member's pipe to here. */
+const askMs = 400;
+const tickMs = 50;
+/** A member that is asked to end does so within this, also when the broker is being started again. */
+const leaveMs = 45_000;
+
+export async function playGroup(play: GroupPlay): Promise<GroupOutcome> {
+  const begun = performance.now();
+  const broker = await startBroker(play.target, {
+    directory: play.directory,
+    settings: brokerSettings(play),
+  });
+  const judge = new GroupJudge(partitionCount, play.member.aheadMax);
+  const faults: string[] = [];
+  const cast = new Cast(play, broker.address, judge, faults);
+  await using client = createClient({ bootstrap: broker.address });
+  const admin = client.admin();
+  await admin.createTopic({ topic, partitions: partitionCount });
+  const watch = watching(judge, () => admin.listGroupOffsets(group));
+  const load = loading(client.producer({ lingerMs: 5, deliveryTimeoutMs: 120_000 }), play.recordsPerSecond);
+  for (const { afterMs, event } of play.story) {
+    await sleep(afterMs);
+    await happen(event, broker, cast);
+  }
+  await cast.resumed();
+  const ends = await load.end();
+  const deadline = performance.now() + play.drainMs;
+  const missing = (): string[] =>
+    ends.flatMap((end, partition) => {
+      const committed = watch.committed(partition);
+      return committed === end ? [] : [`${partition}: ${committed} of ${end}`];
+    });
+  while (missing().length > 0 && performance.now() < deadline) await sleep(100);
+  if (missing().length > 0) {
+    faults.push(`not everything is committed after ${play.drainMs} ms: partition ${missing().join(", ")}`);
+  }
+  await cast.end();
+  await watch.end();
+  judge.finish(ends);
+  await client.close();
+  const ended = await broker.stop();
+  if (play.target === "holdfast" && ended.code !== 0) {
+    faults.push(`the broker ended with ${ended.code ?? ended.signal}: ${ended.stderr.slice(-2000)}`);
+  }
+  return {
+    ...judge.counts,
+    violations: [...faults, ...judge.violations],
+    seconds: Math.round(performance.now() - begun) / 1000,
+  };
+}
+
+async function happen(event: GroupEvent, broker: Broker, cast: Cast): Promise<void> {
+  if (event.kind === "broker") {
+    await broker.kill();
+    await broker.start();
+  } else if (event.kind === "join") await cast.join(event.member);
+  else if (event.kind === "leave") cast.leave(event.member);
+  else if (event.kind === "kill") cast.kill(event.member);
+  else cast.pause(event.member);
+}
+
+/** Short sessions, so that a dead member is missed soon; the members of KIP-848 are told theirs by the broker. */
+function brokerSettings({ target, sessionMs }: GroupPlay): string[] {
+  const settings = {
+    "group.min.session.timeout.ms": 1_000,
+    "group.initial.rebalance.delay.ms": 200,
+    "group.consumer.session.timeout.ms": sessionMs,
+    "group.consumer.heartbeat.interval.ms": sessionMs / 10,
+    ...(target === "holdfast"
+      ? {}
+      : {
+          "group.consumer.min.session.timeout.ms": 1_000,
+          "group.consumer.min.heartbeat.interval.ms": 100,
+          "offsets.topic.num.partitions": 4,
+        }),
+  };
+  return Object.entries(settings).flatMap(([name, value]) =>
+    target === "holdfast" ? ["--set", `${name}=${value}`] : [`${name}=${value}`],
+  );
+}
+
+/** The members that joined. */
+class Cast {
+  readonly #play: GroupPlay;
+  readonly #address: string;
+  readonly #judge: GroupJudge;
+  readonly #faults: string[];
+  readonly #running = new Map<number, Running>();
+  readonly #leaving: Promise<void>[] = [];
+  readonly #resuming: Promise<void>[] = [];
+
+  constructor(play: GroupPlay, address: string, judge: GroupJudge, faults: string[]) {
+    this.#play = play;
+    this.#address = address;
+    this.#judge = judge;
+    this.#faults = faults;
+  }
+
+  async join(member: number): Promise<void> {
+    const { member: of, protocol, commits, sessionMs } = this.#play;
+    const { command, env } = await of.command({
+      address: this.#address,
+      topic,
+      group,
+      protocol,
+      commits,
+      sessionMs,
+    });
+    const [program, ...args] = command;
+    const running = start(program, args, {
+      ...(env === undefined ? {} : { env }),
+      onLine: (line) => this.#judge.line(member, of.translate(line)),
+    });
+    this.#running.set(member, running);
+    void running.ended.then(
+      ({ code, signal, stdout, stderr }) => {
+        // Whoever left or was killed is not among them any more.
+        if (!this.#running.delete(member)) return;
+        const said = `${stdout.slice(-300)} ${stderr.slice(-1500)}`;
+        this.#faults.push(`member ${member} ended by itself with ${code ?? signal}: ${said}`);
+      },
+      (cause: unknown) => this.#faults.push(`member ${member} did not start: ${String(cause)}`),
+    );
+  }
+
+  leave(member: number): void {
+    const running = this.#part(member);
+    if (running === undefined) return;
+    running.signal("SIGTERM");
+    const late = setTimeout(() => running.signal("SIGKILL"), leaveMs);
+    const left = running.ended.then(({ code, signal, stdout, stderr }) => {
+      clearTimeout(late);
+      // A Java process ends with 128 + SIGTERM when it is asked to.
+      const isWell = code === 0 || code === 143;
+      if (isWell && (!this.#play.member.tellsLeaving || stdout.endsWith("left\n"))) return;
+      this.#faults.push(
+        `member ${member} was asked to leave and ended with ${code ?? signal}: ${stderr.slice(-1500)}`,
+      );
+    });
+    this.#leaving.push(left);
+  }
+
+  kill(member: number): void {
+    const { member: of, protocol } = this.#play;
+    if (of.spared[protocol]?.event === "kill") this.leave(member);
+    else this.#part(member)?.signal("SIGKILL");
+  }
+
+  pause(member: number): void {
+    const { member: of, protocol, pauseMs } = this.#play;
+    const running = this.#running.get(member);
+    if (running === undefined) return;
+    if (of.spared[protocol]?.event === "pause") {
+      this.leave(member);
+      return;
+    }
+    running.signal("SIGSTOP");
+    this.#resuming.push(sleep(pauseMs).then(() => running.signal("SIGCONT")));
+  }
+
+  /** All that were stopped run again. */
+  async resumed(): Promise<void> {
+    await Promise.all(this.#resuming);
+  }
+
+  /** Asks all to leave and waits for those that did before, too. */
+  async end(): Promise<void> {
+    for (const member of this.#running.keys()) this.leave(member);
+    await Promise.all(this.#leaving);
+  }
+
+  #part(member: number): Running | undefined {
+    const running = this.#running.get(member);
+    this.#running.delete(member);
+    return running;
+  }
+}
+
+interface Sender {
+  send(record: { topic: string; partition: number; value: string }): Promise<{ readonly offset: number }>;
+}
+
+/** Writes numbered records to all partitions until `end`, which answers where each partition ends. */
+function loading(producer: Sender, recordsPerSecond: number): { end(): Promise<number[]> } {
+  const ends = Array.from({ length: partitionCount }, () => 0);
+  const sent: Promise<void>[] = [];
+  let isEnding = false;
+  const perTick = Math.max(1, Math.round((recordsPerSecond * tickMs) / 1000));
+  const work = (async () => {
+    for (let place = 0; !isEnding; place += perTick) {
+      for (let index = 0; index < perTick; index += 1) {
+        const partition = (place + index) % partitionCount;
+        const due = ends[partition] ?? 0;
+        ends[partition] = due + 1;
+        sent.push(
+          producer.send({ topic, partition, value: GroupJudge.value(partition, due) }).then(({ offset }) => {
+            if (offset !== due) throw new Error(`Record ${due} of partition ${partition} is at ${offset}`);
+          }),
+        );
+        // Awaited at the end.
+        sent.at(-1)?.catch(() => undefined);
+      }
+      await sleep(tickMs);
+    }
+  })();
+  return {
+    end: async () => {
+      isEnding = true;
+      await work;
+      await Promise.all(sent);
+      return ends;
+    },
+  };
+}
+
+/** Asks for what is committed again and again, and lets it be judged when the lines from before have arrived. */
+function watching(
+  judge: GroupJudge,
+  ask: () => Promise<readonly { readonly partition: number; readonly offset: number }[]>,
+): { committed(partition: number): number; end(): Promise<void> } {
+  const newest = new Map<number, number>();
+  let isEnding = false;
+  const work = (async () => {
+    while (!isEnding) {
+      const mark = judge.mark();
+      await sleep(askMs);
+      judge.settle(mark);
+      try {
+        const committed = await ask();
+        judge.asked(committed);
+        for (const { partition, offset } of committed) newest.set(partition, offset);
+      } catch {
+        // The broker is being started again.
+      }
+    }
+  })();
+  return {
+    committed: (partition) => newest.get(partition) ?? 0,
+    end: async () => {
+      isEnding = true;
+      await work;
+    },
+  };
+}

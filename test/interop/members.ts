@@ -1,0 +1,146 @@
+/**
+ * Clients as members of a consumer group. Their programs understand one more line of arguments,
+ *
+ *   member ADDRESS TOPIC GROUP PROTOCOL COMMITS SESSION_MS
+ *
+ * PROTOCOL is classic (eager, range or round robin), cooperative (classic, cooperative-sticky) or consumer
+ * (KIP-848); COMMITS is sync or async. A member handles records in lots, prints
+ *
+ *   owns GENERATION PARTITION…         when it was given partitions: all of them, or those; "-": it cannot tell
+ *   did PARTITION OFFSET VALUE         per record, before it commits the lot
+ *   committed PARTITION OFFSET         per partition, when the broker has said so
+ *   refused REASON                     when a commit, or what else a group asks, failed; it goes on
+ *   left                               at the end: on SIGTERM it leaves the group
+ */
+import { kcat } from "../../tools/toolbox.ts";
+import type { Client } from "./exchange.ts";
+import {
+  confluentProgram,
+  franzGoProgram,
+  holdfastProgram,
+  javaProgramOf,
+  kafkaJsProgram,
+  kafkaPythonProgram,
+  platformaticProgram,
+  type Program,
+  type ProgramClient,
+  saramaProgram,
+} from "./programs.ts";
+
+export const groupProtocols = ["classic", "cooperative", "consumer"] as const;
+export type GroupProtocol = (typeof groupProtocols)[number];
+
+export interface Membership {
+  readonly address: string;
+  readonly topic: string;
+  readonly group: string;
+  readonly protocol: GroupProtocol;
+  readonly commits: "sync" | "async";
+  readonly sessionMs: number;
+}
+
+export interface Member extends Client {
+  /** Why it is in no group of a protocol, as a sentence. */
+  readonly lacks: Partial<Readonly<Record<GroupProtocol, string>>>;
+  /** What cannot be done to it, and why, as a sentence. */
+  readonly spared: Partial<Readonly<Record<GroupProtocol, Spared>>>;
+  /** So far its commits may be ahead of what it printed. */
+  readonly aheadMax: number;
+  /** Whether it says that it has left. */
+  readonly tellsLeaving: boolean;
+  /** The whole command. */
+  command(membership: Membership): Promise<Program>;
+  /** What one of its lines means; undefined: nothing. */
+  translate(line: string): string;
+}
+
+export interface Spared {
+  readonly event: "kill" | "pause";
+  readonly why: string;
+}
+
+/** It is started many times on few processors. */
+const jvm = [
+  "-Xmx128m",
+  "-XX:+UseSerialGC",
+  "-XX:TieredStopAtLevel=1",
+  "-Dorg.slf4j.simpleLogger.defaultLogLevel=error",
+];
+
+export function members(): readonly Member[] {
+  return [
+    member(holdfastProgram(), { consumer: "It speaks the classic protocol only." }),
+    member(javaProgramOf("4.4.0", jvm)),
+    member(franzGoProgram),
+    member(confluentProgram),
+    kcatMember(),
+    member(kafkaJsProgram, {
+      cooperative: "It has no cooperative assignor.",
+      consumer: "It speaks the classic protocol only.",
+    }),
+    member(platformaticProgram),
+    member(kafkaPythonProgram, { consumer: "It speaks the classic protocol only." }),
+    member(saramaProgram, { consumer: "It speaks the classic protocol only." }),
+  ];
+}
+
+function member(
+  { client, program }: ProgramClient,
+  lacks: Member["lacks"] = {},
+  spared: Member["spared"] = {},
+): Member {
+  return {
+    ...client,
+    lacks,
+    spared,
+    aheadMax: 0,
+    tellsLeaving: true,
+    command: async ({ address, topic, group, protocol, commits, sessionMs }) => {
+      const { command, ...rest } = await program();
+      const told = ["member", address, topic, group, protocol, commits, String(sessionMs)];
+      return { command: [...command, ...told], ...rest };
+    },
+    translate: (line) => line,
+  };
+}
+
+/**
+ * Kcat prints and leaves committing to librdkafka, which commits what it has handed out: a record that kcat is
+ * about to print may be committed already.
+ */
+function kcatMember(): Member {
+  const why =
+    "a record may be committed just before it is printed, so its members are asked to leave instead";
+  return {
+    client: "kcat (librdkafka)",
+    version: "1.7.1 (2.0.2)",
+    language: "C",
+    lacks: {
+      cooperative: "It assigns partitions in the eager way by itself.",
+      consumer: "Its librdkafka speaks the classic protocol only.",
+    },
+    spared: { classic: { event: "kill", why } },
+    aheadMax: 1,
+    tellsLeaving: false,
+    command: async ({ address, topic, group, commits, sessionMs }) => {
+      const settings = [
+        `session.timeout.ms=${sessionMs}`,
+        `heartbeat.interval.ms=${sessionMs / 5}`,
+        `auto.commit.interval.ms=${commits === "sync" ? 50 : 500}`,
+        "auto.offset.reset=earliest",
+        "partition.assignment.strategy=range",
+        "broker.address.family=v4",
+        "reconnect.backoff.max.ms=500",
+      ].flatMap((setting) => ["-X", setting]);
+      const args = ["-b", address, "-E", "-u", "-f", "did %p %o %s\\n", ...settings, "-G", group, topic];
+      // It tells of its partitions on standard error.
+      return { command: ["/bin/sh", "-c", 'exec "$0" "$@" 2>&1', await kcat(), ...args] };
+    },
+    translate: (line) => {
+      const owned = /^% Group .* rebalanced .*: assigned: (.*)$/.exec(line)?.[1];
+      return owned === undefined
+        ? line
+        : ["owns", "-", ...[...owned.matchAll(/\[(\d+)\]/g)].map(([, partition]) => partition)].join(" ");
+    },
+  };
+}
