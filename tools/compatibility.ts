@@ -57,6 +57,7 @@ function clientTables({ scale, results: all }: InteropResults): string {
     exchangeTable(ours),
     ...remarks.map((remark) => `- ${remark}`),
     ...(kafkas.length === 0 ? [] : ["### Against Apache Kafka 4.3.0", exchangeTable(kafkas)]),
+    ...groupsSection(all.filter(({ kind, target }) => kind === "groups" && target === "holdfast")),
     "### Kafka's own tools",
     adminTable(results.filter(({ kind }) => kind === "admin")),
     ...sameSection(all.filter(({ kind, target }) => kind === "same" && target === "holdfast")),
@@ -92,6 +93,35 @@ function exchangeTable(results: readonly InteropResult[]): string {
     "|---|---|---|---|---|---|---|---|---|---|",
     ...rows,
   ].join("\n");
+}
+
+function groupsSection(results: readonly InteropResult[]): string[] {
+  if (results.length === 0) return [];
+  const protocols = unique(results.map(({ what }) => what));
+  const rows = unique(results.map(nameOf)).map((name) => {
+    const mine = results.filter((result) => nameOf(result) === name);
+    const [{ client, version } = { client: "", version: "" }] = mine;
+    const cells = protocols.map((protocol) => {
+      const result = mine.find(({ what }) => what === protocol);
+      if (result === undefined || result.skipped !== undefined) return "–";
+      return result.passed ? `passed, ${countOf(result)} records` : "**failed**";
+    });
+    return `| ${[client, version, ...cells].join(" | ")} |`;
+  });
+  const notes = results.flatMap((result) => {
+    const note = result.failure ?? result.skipped ?? result.remark;
+    return note === undefined ? [] : [`- ${nameOf(result)}, ${result.what}: ${firstLine(note)}`];
+  });
+  return [
+    "### Consumer groups",
+    `Groups of 1 to 8 members read 16 partitions while records arrive; members join, leave, are killed (\`kill -9\`) and stopped for longer than their session, and so is the broker killed and started again, at moments that a seed decides. "Passed" means: every record was processed at least once and none passed over, no offset was committed ahead of what was processed, and no partition had two owners in one generation, as far as the client tells its generation (${runsOf(results)}).`,
+    [
+      `| client | version | ${protocols.join(" | ")} |`,
+      `|---|---|${protocols.map(() => "---|").join("")}`,
+      ...rows,
+    ].join("\n"),
+    ...(notes.length === 0 ? [] : [notes.join("\n")]),
+  ];
 }
 
 function adminTable(results: readonly InteropResult[]): string {
@@ -134,8 +164,10 @@ function runsOf(results: readonly InteropResult[]): string {
 
 const nameOf = ({ client, version }: InteropResult): string => `${client} ${version}`;
 
-const amountOf = ({ recordCount = 0, valueBytes = 0 }: InteropResult): string =>
-  `${recordCount.toLocaleString("en-US")} records, ${Math.round(valueBytes / 1e6).toLocaleString("en-US")} MB`;
+const countOf = ({ recordCount = 0 }: InteropResult): string => recordCount.toLocaleString("en-US");
+
+const amountOf = (result: InteropResult): string =>
+  `${countOf(result)} records, ${Math.round((result.valueBytes ?? 0) / 1e6).toLocaleString("en-US")} MB`;
 
 const failureLine = (result: InteropResult): string =>
   `- ${nameOf(result)}, ${result.kind} (${result.what}): ${firstLine(result.failure ?? "")}`;
