@@ -1,4 +1,6 @@
 /** A simulated consumer of one partition by assignment: follows the log from a random place and checks what it is shown. */
+import type { Operation } from "../audit/operation.ts";
+import type { OperationKind, PartitionNumber } from "../audit/words.ts";
 import { leaderEpoch, NO_TOPIC_ID, nodeId, type Offset, offset, partitionIndex } from "../base/ids.ts";
 import { ErrorCode, errorFacts } from "../protocol/errors.ts";
 import { Fetch } from "../protocol/messages/fetch.ts";
@@ -7,15 +9,20 @@ import { wholeBatchesIn } from "../record/batch.ts";
 import { recordsIn } from "../record/record.ts";
 import type { Actor } from "./actor.ts";
 import { Disconnected, type SimClient } from "./client.ts";
+import { recordFacts, recordName } from "./history.ts";
 
 const fetchVersion = 11;
 const listVersion = 5;
 const inflatedBytesMax = 1 << 24;
+/** Of times, in each partition at the end. */
+const lookups = 3;
 
 export class SimConsumer {
   readonly #actor: Actor;
   readonly topic: string;
   readonly partition: number;
+  /** Where the checker knows it to be. */
+  #told: number | null = null;
 
   constructor(actor: Actor, topic: string, partition: number) {
     this.#actor = actor;
@@ -37,11 +44,11 @@ export class SimConsumer {
   async #session(isOver: () => boolean): Promise<void> {
     const client = await this.#actor.connect("consumer");
     try {
-      let position = offset(await this.#end(client, ListedOffset.earliest));
-      const end = await this.#end(client, ListedOffset.latest);
+      let position = offset(await this.end(client, ListedOffset.earliest));
+      const end = await this.end(client, ListedOffset.latest);
       if (end > position) position = offset(position + this.#actor.random.below(end - position));
       while (!isOver()) {
-        const found = await this.#fetch(client, position, (value, at) => {
+        const found = await this.fetch(client, position, (value, at) => {
           this.#actor.history.observed(value, { topic: this.topic, partition: this.partition, offset: at });
         });
         if (found === null) return;
@@ -58,14 +65,18 @@ export class SimConsumer {
     const client = await this.#actor.connect("judge");
     try {
       const all = new Map<number, string>();
-      const start = await this.#end(client, ListedOffset.earliest);
+      const times = new Set<number>();
+      const start = await this.end(client, ListedOffset.earliest);
       this.#actor.history.startSeen(this.topic, this.partition, start);
-      const end = await this.#end(client, ListedOffset.latest);
+      const end = await this.end(client, ListedOffset.latest);
       for (let position = offset(start); position < end; ) {
-        const next = await this.#fetch(client, position, (value, at) => all.set(at, value));
+        const next = await this.fetch(client, position, (value, at, timestampMs) => {
+          all.set(at, value);
+          times.add(timestampMs);
+        });
         if (next === null) {
           // Retention may have passed the reader; nothing else excuses an answer without records.
-          const moved = await this.#end(client, ListedOffset.earliest);
+          const moved = await this.end(client, ListedOffset.earliest);
           if (moved > position) {
             this.#actor.history.startSeen(this.topic, this.partition, moved);
             position = offset(moved);
@@ -80,13 +91,61 @@ export class SimConsumer {
         }
         position = next;
       }
+      this.#operation("poll", (operation) => operation.reachedEnd(this.#place));
+      await this.#lookUp(client, [...times]);
       return all;
     } finally {
       client.close();
     }
   }
 
-  async #end(client: SimClient, timestamp: number): Promise<number> {
+  /** Where the log ends, however long that takes to hear. */
+  async readEnd(): Promise<number> {
+    for (;;) {
+      try {
+        const client = await this.#actor.connect("judge");
+        try {
+          return await this.end(client, ListedOffset.latest);
+        } finally {
+          client.close();
+        }
+      } catch (cause) {
+        if (!(cause instanceof Disconnected)) throw cause;
+        await this.#actor.pause(20);
+      }
+    }
+  }
+
+  /** Asks where records of some times begin, for the checker to judge. */
+  async #lookUp(client: SimClient, timesMs: readonly number[]): Promise<void> {
+    for (let left = timesMs.length === 0 ? 0 : lookups; left > 0; left--) {
+      await this.end(client, this.#actor.random.pick(timesMs) + this.#actor.random.below(2));
+    }
+  }
+
+  // ── What the checker is told ──
+
+  get #place(): PartitionNumber {
+    return this.#actor.history.place(this.topic, this.partition);
+  }
+
+  /** This reader goes its own way, whatever else its actor reads. */
+  #begin(kind: OperationKind): Operation {
+    return this.#actor.begin(kind, ` of ${this.topic}/${this.partition}`);
+  }
+
+  /** One that needs no time. */
+  #operation(kind: OperationKind, tell: (operation: Operation) => void): void {
+    const operation = this.#begin(kind);
+    tell(operation);
+    operation.ok(this.#actor.nowMs);
+  }
+
+  // ── Requests ──
+
+  /** One of `ListedOffset`, or the first record at or after a time. Rejects with `Disconnected`, also when it is not told. */
+  async end(client: SimClient, timestamp: number): Promise<number> {
+    const look = this.#begin("look");
     const answer = await client.call(ListOffsets, listVersion, {
       replicaId: nodeId(-1),
       isolationLevel: 0,
@@ -108,15 +167,26 @@ export class SimConsumer {
     if (result === undefined || result.errorCode !== ErrorCode.NONE) {
       throw new Disconnected(`offsets are not told: ${result?.errorCode}`);
     }
+    if (timestamp === ListedOffset.earliest) look.watermarks(this.#place, { logStart: result.offset });
+    else if (timestamp === ListedOffset.latest)
+      look.watermarks(this.#place, { highWatermark: result.offset });
+    else look.lookedUp(this.#place, timestamp, result.offset);
+    look.ok(this.#actor.nowMs);
     return result.offset;
   }
 
   /** Where to read on; null: start over. */
-  async #fetch(
+  async fetch(
     client: SimClient,
     position: Offset,
-    take: (value: string, at: Offset) => void,
+    take: (value: string, at: Offset, timestampMs: number) => void,
   ): Promise<Offset | null> {
+    if (this.#told !== position) {
+      this.#operation("assign", (operation) => operation.takes(this.#place, position));
+      this.#told = position;
+    }
+    // Without an answer its end is never told: it is unknown.
+    const poll = this.#begin("poll");
     const answer = await client.call(Fetch, fetchVersion, {
       clusterId: null,
       replicaId: nodeId(-1),
@@ -159,6 +229,12 @@ export class SimConsumer {
       }
       return null;
     }
+    const place = this.#place;
+    poll.watermarks(place, {
+      logStart: result.logStartOffset,
+      lastStable: result.lastStableOffset,
+      highWatermark: result.highWatermark,
+    });
     let next = position;
     for (const chunk of result.records ?? []) {
       for (const batch of wholeBatchesIn(chunk)) {
@@ -166,7 +242,10 @@ export class SimConsumer {
           this.#actor.history.violations.push(`a damaged batch was served at ${batch.baseOffset}`);
         for (const record of recordsIn(batch, inflatedBytesMax)) {
           if (record.offset < position) continue;
-          take(Buffer.from(record.value ?? new Uint8Array(0)).toString("utf8"), record.offset);
+          const bytes = record.value ?? new Uint8Array(0);
+          const value = Buffer.from(bytes).toString("utf8");
+          poll.polled(place, record.offset, recordName(value), recordFacts(bytes, record.timestamp));
+          take(value, record.offset, record.timestamp);
         }
         next = batch.nextOffset;
       }
@@ -176,6 +255,8 @@ export class SimConsumer {
         `${this.topic}/${this.partition} was served above its high watermark`,
       );
     }
+    poll.ok(this.#actor.nowMs);
+    this.#told = next;
     return next;
   }
 }

@@ -18,6 +18,8 @@ import { SimConsumer } from "./consumer.ts";
 import { SimDisk } from "./disk.ts";
 import { simEnv, simSha256 } from "./env.ts";
 import { drawFaults, type Faults } from "./faults.ts";
+import { GroupHistory } from "./group-history.ts";
+import { ClassicMember, ConsumerMember } from "./group-members.ts";
 import { History } from "./history.ts";
 import { SimNetwork } from "./network.ts";
 import { SimProducer } from "./producer.ts";
@@ -33,8 +35,12 @@ export interface WorldReport {
   readonly trace: readonly string[];
   readonly simulatedMs: number;
   readonly events: number;
+  /** Of clients, as the checker was told them. */
+  readonly operations: number;
   readonly acked: number;
   readonly read: number;
+  readonly processed: number;
+  readonly commits: number;
   readonly starts: number;
   readonly kills: number;
   readonly powerCuts: number;
@@ -45,6 +51,8 @@ const port = 9092;
 const createVersion = 5;
 /** Virtual time in which peace must bring every producer to its end. */
 const peaceMs = 120_000;
+/** Of members of groups; short, so that sessions end all the time. */
+const memberSessionMs = 400;
 
 export class World {
   readonly #seed: number;
@@ -53,7 +61,8 @@ export class World {
   readonly #disk: SimDisk;
   readonly #network: SimNetwork;
   readonly #trace = new Trace();
-  readonly #history = new History();
+  readonly #history: History;
+  readonly #groups: GroupHistory;
   /** Of the clients and the story; the broker's clock dies with each of its lives. */
   readonly #clock: SimClock;
   readonly #faults: Faults;
@@ -71,6 +80,10 @@ export class World {
     this.#random = new SimRandom(seed);
     this.#scheduler = new Scheduler(this.#random);
     this.#clock = new SimClock(this.#scheduler);
+    this.#groups = new GroupHistory(
+      () => this.#scheduler.nowMs,
+      (sentence) => void this.#history.violations.push(sentence),
+    );
     const random = this.#random.fork("disk");
     this.#disk = new SimDisk({
       scheduler: this.#scheduler,
@@ -88,13 +101,19 @@ export class World {
       cacheBytes: draw.pick([64, 1024]) * 1024,
       flushAgeMs: draw.pick([50, 500, 5_000]),
     };
+    const retentionBytes = draw.pick(["-1", "-1", "40000"]);
+    this.#history = new History(retentionBytes === "-1" ? "none" : "delete");
     this.#settings = new Map([
       ["holdfast.disk.floor.bytes", "0"],
       ["holdfast.disk.reserve.bytes", "0"],
       ["log.retention.check.interval.ms", "400"],
       ["log.segment.delete.delay.ms", "200"],
-      ["log.retention.bytes", draw.pick(["-1", "-1", "40000"])],
+      ["log.retention.bytes", retentionBytes],
       ["queued.max.request.bytes", draw.pick(["-1", "200000"])],
+      ["offsets.topic.num.partitions", "2"],
+      ["group.initial.rebalance.delay.ms", draw.pick(["0", "40"])],
+      ["group.min.session.timeout.ms", "100"],
+      ["group.consumer.session.timeout.ms", String(memberSessionMs)],
     ]);
   }
 
@@ -107,8 +126,11 @@ export class World {
       trace: this.#trace.recent(),
       simulatedMs: this.#scheduler.nowMs,
       events: this.#scheduler.events,
+      operations: this.#history.audit.operations.kind.length,
       acked: this.#history.acked,
       read: this.#history.read,
+      processed: this.#groups.processedCount,
+      commits: this.#groups.commits,
       starts: this.#starts,
       kills: this.#kills,
       powerCuts: this.#powerCuts,
@@ -140,17 +162,58 @@ export class World {
       const { topic, partition } = draw.pick(places);
       return new SimConsumer(this.#actor(`consumer-${number}`), topic, partition).run(isOver);
     });
+    const groups = this.#startGroups(topics, Promise.all(producers));
     await this.#trouble(draw);
-    await this.#peace(Promise.all([...producers, ...consumers]));
+    await this.#peace(Promise.all([...producers, ...consumers, ...groups.map(({ done }) => done)]));
     for (const { topic, partition } of places) {
       const judge = new SimConsumer(this.#actor(`judge-${topic}-${partition}`), topic, partition);
-      this.#history.judge(topic, partition, await judge.readAll());
+      const final = await judge.readAll();
+      this.#history.judge(topic, partition, final);
+      for (const { name, read } of groups)
+        if (read === topic) this.#groups.judge(name, partition, final.keys());
     }
+    this.#history.judgeAll();
     await this.#life?.broker?.stop();
+  }
+
+  /** Groups of members that come and go; they end when they have committed all that was written. */
+  #startGroups(
+    topics: readonly { readonly name: string; readonly partitions: number }[],
+    written: Promise<unknown>,
+  ): readonly { readonly name: string; readonly read: string; readonly done: Promise<unknown> }[] {
+    const draw = this.#random.fork("groups");
+    if (!draw.chance(0.6)) return [];
+    const topic = draw.pick(topics);
+    const ended = written.then(async () => {
+      const ends = new Map<number, number>();
+      for (let partition = 0; partition < topic.partitions; partition++) {
+        const judge = new SimConsumer(this.#actor(`ends-${partition}`), topic.name, partition);
+        ends.set(partition, await judge.readEnd());
+      }
+      this.#groups.finish(ends);
+    });
+    return Array.from({ length: draw.between(1, 2) }, (_, at) => {
+      const name = `group${at}`;
+      const Kind = draw.chance(0.5) ? ClassicMember : ConsumerMember;
+      const sessionMs = memberSessionMs;
+      const members = Array.from({ length: draw.between(1, 4) }, (__, number) => {
+        const options = {
+          group: name,
+          topic: topic.name,
+          partitionCount: topic.partitions,
+          number,
+          sessionMs,
+        };
+        const actor = this.#actor(`${name}-${number}`);
+        return new Kind(actor, { ...options, history: this.#groups }).run(() => this.#isOver);
+      });
+      return { name, read: topic.name, done: Promise.all([ended, ...members]) };
+    });
   }
 
   #actor(name: string): Actor {
     return new Actor({
+      name,
       clock: this.#clock,
       random: this.#random.fork(name),
       network: this.#network,

@@ -113,7 +113,9 @@ export class ConsumerGroup {
     const member = this.#members.get(beat.memberId) as ConsumerMember;
     this.#move(turn, member, beat.owned);
     this.#watch(turn, member);
-    const isFull = beat.rebalanceTimeoutMs !== -1 && beat.topicNames !== null && beat.owned !== null;
+    // Who cannot know whether its last answer came tells everything again, and is told everything.
+    const isTold = beat.topicNames !== null || beat.topicRegex !== null;
+    const isFull = beat.rebalanceTimeoutMs !== -1 && isTold && beat.owned !== null;
     const isNew = before === undefined || beat.memberEpoch === MemberEpoch.join;
     const changed = before === undefined || !same(before.assigned, member.held.assigned);
     return {

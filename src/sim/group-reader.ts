@@ -1,0 +1,157 @@
+/** What a member of either protocol does with the partitions that it has: reads, processes, commits. */
+import { leaderEpoch, NO_TOPIC_ID, offset, partitionIndex } from "../base/ids.ts";
+import { ErrorCode, errorFacts } from "../protocol/errors.ts";
+import { ListedOffset } from "../protocol/messages/list-offsets.ts";
+import { OffsetCommit } from "../protocol/messages/offset-commit.ts";
+import { OffsetFetch } from "../protocol/messages/offset-fetch.ts";
+import type { Actor } from "./actor.ts";
+import type { SimClient } from "./client.ts";
+import { SimConsumer } from "./consumer.ts";
+import type { GroupHistory, Owner } from "./group-history.ts";
+
+const version = 9;
+
+export interface MemberOptions {
+  readonly group: string;
+  readonly topic: string;
+  readonly partitionCount: number;
+  readonly number: number;
+  readonly sessionMs: number;
+  readonly history: GroupHistory;
+}
+
+/** As which the member commits. */
+export interface Membership {
+  readonly memberId: string;
+  /** Generation, or epoch. */
+  readonly epoch: number;
+}
+
+export class GroupReader {
+  readonly #actor: Actor;
+  readonly #options: MemberOptions;
+  readonly #owner: Owner & { leaseEndMs: number };
+  /** Next offset to be processed, by partition that it has. */
+  readonly #positions = new Map<number, number>();
+  readonly #committed = new Map<number, number>();
+
+  constructor(actor: Actor, options: MemberOptions, name: string) {
+    this.#actor = actor;
+    this.#options = options;
+    this.#owner = { name, leaseEndMs: 0 };
+  }
+
+  get partitions(): readonly number[] {
+    return [...this.#positions.keys()];
+  }
+  get isLate(): boolean {
+    return this.#actor.clock.monotonicMs() >= this.#owner.leaseEndMs;
+  }
+  /** A heartbeat that was sent at this time was answered well. */
+  renew(sentMs: number): void {
+    this.#owner.leaseEndMs = sentMs + this.#options.sessionMs;
+  }
+
+  /** Goes on where the group is. False: an answer says to begin anew. */
+  async take(client: SimClient, partitions: readonly number[], as: Membership): Promise<boolean> {
+    const { group, topic, history } = this.#options;
+    const added = partitions.filter((partition) => !this.#positions.has(partition));
+    for (const partition of added) history.owns(group, partition, this.#owner);
+    if (added.length === 0) return true;
+    for (const partition of added) this.#positions.set(partition, -1);
+    const atLeast = new Map(added.map((each) => [each, history.committedBefore(group, each)]));
+    const wanted = [{ name: topic, topicId: NO_TOPIC_ID, partitionIndexes: added.map(partitionIndex) }];
+    const { groups } = await client.call(OffsetFetch, version, {
+      groupId: "",
+      topics: [],
+      groups: [{ groupId: group, memberId: as.memberId, memberEpoch: as.epoch, topics: wanted }],
+      requireStable: false,
+    });
+    const answer = groups[0];
+    if (answer?.errorCode !== ErrorCode.NONE) return false;
+    for (const { partitionIndex: partition, committedOffset } of answer.topics[0]?.partitions ?? []) {
+      history.found(group, partition, committedOffset, atLeast.get(partition) ?? -1);
+      this.#positions.set(partition, Math.max(0, committedOffset));
+      this.#committed.set(partition, committedOffset);
+    }
+    return true;
+  }
+
+  drop(partitions: readonly number[] = this.partitions): void {
+    for (const partition of partitions) {
+      this.#positions.delete(partition);
+      this.#committed.delete(partition);
+      this.#options.history.disowns(this.#options.group, partition, this.#owner);
+    }
+  }
+
+  /** Reads a little of one partition. */
+  async read(client: SimClient): Promise<void> {
+    const { group, topic, history } = this.#options;
+    const partitions = this.partitions;
+    if (partitions.length === 0) return this.#actor.pause(20);
+    const partition = this.#actor.random.pick(partitions);
+    const from = this.#positions.get(partition) as number;
+    const reader = new SimConsumer(this.#actor, topic, partition);
+    const seen: number[] = [];
+    const next = await reader.fetch(client, offset(from), (value, at) => {
+      this.#actor.history.observed(value, { topic, partition, offset: at });
+      seen.push(at);
+    });
+    if (!this.#positions.has(partition) || this.isLate) return;
+    for (const at of seen) history.processed(group, partition, at);
+    if (next !== null) return void this.#positions.set(partition, next);
+    // Retention passed it: what is gone is gone, and the first record that is left comes next.
+    const start = await reader.end(client, ListedOffset.earliest);
+    if (start > from) {
+      this.#actor.history.startSeen(topic, partition, start);
+      if (this.#positions.has(partition)) this.#positions.set(partition, start);
+    }
+  }
+
+  /** What was processed so far. An answer that refuses is returned. */
+  async commit(client: SimClient, as: Membership): Promise<ErrorCode> {
+    const { group, topic, history } = this.#options;
+    const progress = Array.from(this.#positions).filter(
+      ([at, next]) => next > (this.#committed.get(at) ?? -1),
+    );
+    if (progress.length === 0) return ErrorCode.NONE;
+    // Half of those that overslept do not look at the clock: the broker has to know better.
+    if (this.isLate && this.#actor.random.below(2) === 0) return ErrorCode.NONE;
+    const before = new Map(
+      progress.map(([partition]) => [partition, history.committedBefore(group, partition)]),
+    );
+    const answer = await client.call(OffsetCommit, version, {
+      groupId: group,
+      generationIdOrMemberEpoch: as.epoch,
+      memberId: as.memberId,
+      groupInstanceId: null,
+      retentionTimeMs: -1,
+      topics: [
+        {
+          name: topic,
+          topicId: NO_TOPIC_ID,
+          partitions: progress.map(([partition, next]) => ({
+            partitionIndex: partitionIndex(partition),
+            committedOffset: offset(next),
+            committedLeaderEpoch: leaderEpoch(-1),
+            committedMetadata: null,
+          })),
+        },
+      ],
+    });
+    let refused: ErrorCode = ErrorCode.NONE;
+    for (const { partitionIndex: partition, errorCode } of answer.topics[0]?.partitions ?? []) {
+      if (errorCode !== ErrorCode.NONE) {
+        refused = errorCode;
+        continue;
+      }
+      const next = progress.find(([each]) => each === partition)?.[1] as number;
+      history.committed(group, partition, next, before.get(partition) ?? -1);
+      if (this.#committed.has(partition)) this.#committed.set(partition, next);
+    }
+    if (refused !== ErrorCode.NONE)
+      this.#actor.record(`commit of ${this.#owner.name}: ${errorFacts(refused).name}`);
+    return refused;
+  }
+}
