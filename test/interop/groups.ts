@@ -49,6 +49,26 @@ export async function playGroup(play: GroupPlay): Promise<GroupOutcome> {
   const judge = new GroupJudge(partitionCount, play.member.aheadMax);
   const faults: string[] = [];
   const cast = new Cast(play, broker.address, judge, faults);
+  try {
+    await perform(play, broker, cast, judge, faults);
+  } finally {
+    cast.dismiss();
+    await broker.kill();
+  }
+  return {
+    ...judge.counts,
+    violations: [...faults, ...judge.violations],
+    seconds: Math.round(performance.now() - begun) / 1000,
+  };
+}
+
+async function perform(
+  play: GroupPlay,
+  broker: Broker,
+  cast: Cast,
+  judge: GroupJudge,
+  faults: string[],
+): Promise<void> {
   await using client = createClient({ bootstrap: broker.address });
   const admin = client.admin();
   await admin.createTopic({ topic, partitions: partitionCount });
@@ -78,11 +98,6 @@ export async function playGroup(play: GroupPlay): Promise<GroupOutcome> {
   if (play.target === "holdfast" && ended.code !== 0) {
     faults.push(`the broker ended with ${ended.code ?? ended.signal}: ${ended.stderr.slice(-2000)}`);
   }
-  return {
-    ...judge.counts,
-    violations: [...faults, ...judge.violations],
-    seconds: Math.round(performance.now() - begun) / 1000,
-  };
 }
 
 async function happen(event: GroupEvent, broker: Broker, cast: Cast): Promise<void> {
@@ -203,6 +218,11 @@ class Cast {
   async end(): Promise<void> {
     for (const member of this.#running.keys()) this.leave(member);
     await Promise.all(this.#leaving);
+  }
+
+  /** Nobody outlives a play that failed. */
+  dismiss(): void {
+    for (const member of this.#running.keys()) this.#part(member)?.signal("SIGKILL");
   }
 
   #part(member: number): Running | undefined {

@@ -68,20 +68,21 @@ const jvm = [
 ];
 
 export function members(): readonly Member[] {
-  return [
-    member(holdfastProgram(), { consumer: "It speaks the classic protocol only." }),
-    member(javaProgramOf("4.4.0", jvm)),
-    member(franzGoProgram),
-    member(confluentProgram),
-    kcatMember(),
-    member(kafkaJsProgram, {
-      cooperative: "It has no cooperative assignor.",
-      consumer: "It speaks the classic protocol only.",
-    }),
-    member(platformaticProgram),
-    member(kafkaPythonProgram, { consumer: "It speaks the classic protocol only." }),
-    member(saramaProgram, { consumer: "It speaks the classic protocol only." }),
-  ];
+  const classicOnly = { consumer: "It speaks the classic protocol only." };
+  const ours = member(holdfastProgram(), classicOnly);
+  const java = member(javaProgramOf("4.4.0", jvm));
+  const go = member(franzGoProgram);
+  const librdkafka = member(confluentProgram);
+  const platform = member(platformaticProgram);
+  const python = member(kafkaPythonProgram, classicOnly);
+  const saramaGo = member(saramaProgram, classicOnly);
+  const js = member(kafkaJsProgram, { cooperative: "It has no cooperative assignor.", ...classicOnly });
+  const mixed = together({
+    classic: [ours, java, go, librdkafka, python, saramaGo],
+    cooperative: [java, ours, librdkafka, go, python, saramaGo],
+    consumer: [java, librdkafka, go],
+  });
+  return [ours, java, go, librdkafka, kcatMember(), js, platform, python, saramaGo, mixed];
 }
 
 function member(
@@ -99,6 +100,29 @@ function member(
       const { command, ...rest } = await program();
       const told = ["member", address, topic, group, protocol, commits, String(sessionMs)];
       return { command: [...command, ...told], ...rest };
+    },
+    translate: (line) => line,
+  };
+}
+
+/** Clients that have an assignor in common, one after the other, in one group. */
+function together(casts: Readonly<Record<GroupProtocol, readonly Member[]>>): Member {
+  const names = new Set(groupProtocols.flatMap((protocol) => casts[protocol].map(({ client }) => client)));
+  let joined = 0;
+  return {
+    client: [...names].join(", "),
+    version: "in one group",
+    language: "several",
+    lacks: {},
+    spared: {},
+    aheadMax: 0,
+    tellsLeaving: true,
+    command: (membership) => {
+      const cast = casts[membership.protocol];
+      const next = cast[joined % cast.length];
+      joined += 1;
+      if (next === undefined) throw new Error(`Nobody joins a group of ${membership.protocol}`);
+      return next.command(membership);
     },
     translate: (line) => line,
   };
