@@ -154,8 +154,10 @@ interface RecordKind {
   readonly keyVersions: readonly number[];
   readonly key: Codec<unknown>;
   readonly value: Type<unknown>;
-  /** Oldest and newest that Kafka 4.4 knows; the newest is written. */
+  /** Oldest and newest that Kafka 4.4 knows. */
   readonly valueVersions: readonly [first: number, last: number];
+  /** The one that Kafka writes, so that what its tools print is the same; not always the newest. */
+  readonly writtenVersion: number;
   readonly flexibleFrom: number;
 }
 
@@ -169,6 +171,7 @@ const sole = (number: number, key: Codec<unknown>, value: Type<unknown>): Record
   key,
   value,
   valueVersions: [0, 0],
+  writtenVersion: 0,
   flexibleFrom: 0,
 });
 
@@ -178,6 +181,7 @@ const kinds: { readonly [kind in GroupRecord["kind"]]: RecordKind } = {
     key: keyOf(OffsetCommitKey),
     value: OffsetCommitValue,
     valueVersions: [0, 4],
+    writtenVersion: 4,
     flexibleFrom: 4,
   },
   classic: {
@@ -185,6 +189,7 @@ const kinds: { readonly [kind in GroupRecord["kind"]]: RecordKind } = {
     key: keyOf(GroupMetadataKey),
     value: GroupMetadataValue,
     valueVersions: [0, 4],
+    writtenVersion: 3,
     flexibleFrom: 4,
   },
   consumer: sole(3, ofGroup, ConsumerGroupValue),
@@ -218,7 +223,7 @@ export interface RawRecord {
 
 export function encodeGroupRecord({ kind, key, value }: GroupRecord): RawRecord {
   const facts = kinds[kind];
-  const version = facts.valueVersions[1];
+  const version = facts.writtenVersion;
   return {
     key: prefixed(facts.keyVersions[facts.keyVersions.length - 1] as number, facts.key, key),
     value: value === null ? null : prefixed(version, valueCodec(kind, version), value),
