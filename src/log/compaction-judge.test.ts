@@ -46,6 +46,7 @@ function pass(
   const judge = new CompactionJudge({
     newest,
     end: batches.at(-1)?.nextOffset ?? offset(0),
+    unreadableFrom: null,
     start: offset(0),
     wallMs: 1_000,
     deleteRetentionMs: 500,
@@ -164,6 +165,7 @@ describe("a pass of compaction", () => {
     const passed = new CompactionJudge({
       newest: new KeyOffsets(1 << 20, [1, 2]),
       end: offset(2),
+      unreadableFrom: null,
       start: offset(0),
       wallMs: 9_000,
       deleteRetentionMs: 0,

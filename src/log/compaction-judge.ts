@@ -8,7 +8,7 @@
  * key: neither tombstones nor markers go, since what they take back may lie there.
  */
 import { HoldfastError } from "../base/errors.ts";
-import { advance, type Offset, type ProducerId } from "../base/ids.ts";
+import { advance, offset, type Offset, type ProducerId } from "../base/ids.ts";
 import type { BatchView } from "../record/batch.ts";
 import { inflatedPayload, RecordCursor } from "../record/record.ts";
 import { type Thinned, thinBatch } from "../record/thin.ts";
@@ -25,6 +25,8 @@ export interface JudgeOptions {
   readonly newest: KeyOffsets;
   /** Records from here on are not compared. */
   readonly end: Offset;
+  /** Where learning could not read on; null: it could. */
+  readonly unreadableFrom: Offset | null;
   /** The log start. */
   readonly start: Offset;
   readonly wallMs: number;
@@ -46,7 +48,7 @@ export class CompactionJudge {
 
   constructor(options: JudgeOptions) {
     this.#options = options;
-    this.#end = options.end;
+    this.#end = offset(Math.min(options.end, options.unreadableFrom ?? options.end));
   }
 
   /** Everything below it was compared. */
@@ -80,16 +82,15 @@ export class CompactionJudge {
     const { newest, start, aborted } = this.#options;
     const isCompared = batch.lastOffset < this.#end;
     if (isCompared && aborted.has(batch)) return drop;
-    if (batch.baseOffset >= this.#end) return keep;
+    if (batch.baseOffset >= this.#options.end) return keep;
     const mayForget = isCompared && this.#isDue(batch);
     const { baseOffset } = batch;
-    const end = this.#end;
     return this.#thin(batch, isCompared, (record) => {
       const at = baseOffset + record.offsetDelta;
       if (at < start) return false;
       const { key } = record;
       // Without a key, from before the topic was compacted: nothing ever replaces it, so it stays.
-      if (key === null || at >= end) return true;
+      if (key === null) return true;
       if (newest.get(key) > at) return false;
       return record.valueLength >= 0 || !mayForget;
     });

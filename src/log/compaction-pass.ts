@@ -152,7 +152,8 @@ export class CompactionPass {
     const { refs } = this.#plan;
     const judge = new CompactionJudge({
       newest,
-      end: unreadableFrom === null ? end : offset(Math.min(end, unreadableFrom)),
+      end,
+      unreadableFrom,
       start: this.#source.logStart,
       wallMs: this.#tools.env.clock.wallMs(),
       deleteRetentionMs: this.#source.config.deleteRetentionMs,
@@ -221,8 +222,9 @@ export class CompactionPass {
     } catch (cause) {
       if (!(cause instanceof DamageError)) throw cause;
       this.#tools.env.log.error("compaction.damaged", { cause });
-      judge.passUnreadable(group.isEmpty ? ref.base : group.base);
+      const base = group.isEmpty ? ref.base : group.base;
       if (isBegun) await discard(this.#tools.store, this.#tools.names, group.giveUpNewest());
+      judge.passUnreadable(group.isEmpty ? base : ref.base);
       return false;
     }
   }
