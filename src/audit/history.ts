@@ -2,8 +2,9 @@
  * What the clients of a broker did and saw: their operations, each begun at one moment and ended
  * (ok, failed, or unknown) at another, with the records, offsets and claims in it. Events are told in the
  * order in which they happened; that order, not the times, is what the checks reason with. A value is sent
- * once, so it names its write; what it carried is kept as fingerprints. Kept in columns, some 40 bytes for a
- * record and 60 for an operation. A history judges nothing: that is `check.ts`.
+ * once, so it names its write; what it carried is kept as fingerprints. Kept in columns: 32 bytes for a
+ * step, 28 more where it tells what its record carried, 72 for an operation, and the names of values once.
+ * A history judges nothing: that is `check.ts`.
  */
 import { assert } from "../base/assert.ts";
 import { FloatColumn, IntColumn, Keys, Names } from "./columns.ts";
