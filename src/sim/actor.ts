@@ -9,7 +9,7 @@ import type { SimRandom } from "./random.ts";
 import type { Trace } from "./trace.ts";
 
 export interface ActorOptions {
-  readonly name?: string;
+  readonly name: string;
   readonly clock: Clock;
   readonly random: SimRandom;
   readonly network: SimNetwork;
@@ -44,7 +44,7 @@ export class Actor {
 
   /** An operation, for the checker; `part`: of what in this actor goes its own way. */
   begin(kind: OperationKind, part = ""): Operation {
-    return this.history.audit.client(`${this.#options.name ?? "somebody"}${part}`).begin(kind, this.nowMs);
+    return this.history.audit.client(`${this.#options.name}${part}`).begin(kind, this.nowMs);
   }
 
   /** As operations tell it: in ms of the world, to the microsecond. */

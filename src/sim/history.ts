@@ -54,7 +54,7 @@ export class History {
   read = 0;
 
   /** `cleanup`: what may leave the world's partitions. */
-  constructor(cleanup: Cleanup = "none") {
+  constructor(cleanup: Cleanup) {
     this.#cleanup = cleanup;
   }
 
