@@ -114,6 +114,8 @@ ${Object.entries(commands.commandSchemas)
   .join("\n")}
 ${section("Owners of partitions", commands.Assignment)}
 ${section("A row of FLUSH", refs.FlushRow)}
+${section("A row of REPLACE", refs.ReplaceRow)}
+${section("How far compaction has come", refs.Compacted)}
 How a segment and a list are named: [segments.md](segments.md).
 
 ## Snapshots
