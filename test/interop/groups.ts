@@ -86,9 +86,10 @@ async function perform(
       const committed = watch.committed(partition);
       return committed === end ? [] : [`${partition}: ${committed} of ${end}`];
     });
-  while (missing().length > 0 && performance.now() < deadline) await sleep(100);
+  while (missing().length > 0 && cast.isWorking && performance.now() < deadline) await sleep(100);
   if (missing().length > 0) {
-    faults.push(`not everything is committed after ${play.drainMs} ms: partition ${missing().join(", ")}`);
+    const why = cast.isWorking ? `after ${play.drainMs} ms` : "and no member is left";
+    faults.push(`not everything is committed ${why}: partition ${missing().join(", ")}`);
   }
   await cast.end();
   await watch.end();
@@ -147,6 +148,10 @@ class Cast {
     this.#faults = faults;
   }
 
+  get isWorking(): boolean {
+    return this.#running.size > 0;
+  }
+
   async join(member: number): Promise<void> {
     const { member: of, protocol, commits, sessionMs } = this.#play;
     const { command, env } = await of.command({
@@ -181,6 +186,8 @@ class Cast {
     const late = setTimeout(() => running.signal("SIGKILL"), leaveMs);
     const left = running.ended.then(({ code, signal, stdout, stderr }) => {
       clearTimeout(late);
+      // It was asked before it could listen to that.
+      if (signal === "SIGTERM" && stdout === "") return;
       // A Java process ends with 128 + SIGTERM when it is asked to.
       const isWell = code === 0 || code === 143;
       if (isWell && (!this.#play.member.tellsLeaving || stdout.endsWith("left\n"))) return;

@@ -266,9 +266,7 @@ await runWireProgram({
     const consumer = new Consumer({
       ...baseOptions(address),
       groupId: group,
-      ...(protocol === "consumer"
-        ? { groupProtocol: "consumer", rebalanceTimeout: 10 * sessionMs }
-        : classic),
+      ...(protocol === "consumer" ? { groupProtocol: "consumer" as const } : classic),
     });
     // Of the newer protocol it tells no epoch.
     consumer.on("consumer:group:join", ({ generationId }) => {
