@@ -1,4 +1,5 @@
 /** The bounds on Holdfast alone, by name. */
+import { idleGroups } from "./probes/groups.ts";
 import { manyPartitionsCost } from "./probes/many-partitions.ts";
 import type { Probe } from "./probes/probe.ts";
 import { connections, idleRss, readyBuilt, readySource, reopen } from "./probes/rest.ts";
@@ -14,6 +15,7 @@ const probes: readonly Probe[] = [
   reopen,
   sync,
   manyPartitionsCost,
+  idleGroups,
   sustained,
 ];
 
