@@ -1,5 +1,6 @@
 /** ConsumerGroupDescribe: state, members and assignments of groups of KIP-848. */
 import type { ConsumerGroup } from "../../coordinator/group/consumer.ts";
+import type { Group } from "../../coordinator/group/group.ts";
 import type { ConsumerMember } from "../../coordinator/group/consumer-member.ts";
 import { type PartitionSet, topicPartitions } from "../../coordinator/group/partition-set.ts";
 import { ErrorCode } from "../../protocol/errors.ts";
@@ -23,9 +24,7 @@ export const consumerGroupDescribe = handle(ConsumerGroupDescribe, {
   async decide({ groupIds, includeAuthorizedOperations }, { services }) {
     const described = await Promise.all(
       groupIds.map((groupId) =>
-        services.groups.run(groupId, (shard) =>
-          describe(groupId, shard.group(groupId)?.consumer ?? null, services),
-        ),
+        services.groups.run(groupId, (shard) => describe(groupId, shard.group(groupId), services)),
       ),
     );
     const authorizedOperations = includeAuthorizedOperations ? groupOperations : OPERATIONS_NOT_ASKED;
@@ -33,11 +32,13 @@ export const consumerGroupDescribe = handle(ConsumerGroupDescribe, {
   },
 });
 
-function describe(groupId: string, group: ConsumerGroup | null, services: Services): Described {
+function describe(groupId: string, found: Group | undefined, services: Services): Described {
+  const group: ConsumerGroup | null = found?.consumer ?? null;
   if (group === null) {
     return {
       errorCode: ErrorCode.GROUP_ID_NOT_FOUND,
-      errorMessage: `Group ${groupId} is not a consumer group.`,
+      // Kafka's words: its tools show them.
+      errorMessage: `Group ${groupId} ${found === undefined ? "not found" : "is not a consumer group"}.`,
       groupId,
       groupState: "Dead",
       groupEpoch: 0,
