@@ -7,6 +7,7 @@ import { OffsetFetch } from "../protocol/messages/offset-fetch.ts";
 import type { Actor } from "./actor.ts";
 import type { SimClient } from "./client.ts";
 import { SimConsumer } from "./consumer.ts";
+import { GroupAccount } from "./group-account.ts";
 import type { GroupHistory, Owner } from "./group-history.ts";
 
 const version = 9;
@@ -16,6 +17,7 @@ export interface MemberOptions {
   readonly topic: string;
   readonly partitionCount: number;
   readonly number: number;
+  readonly protocol: "classic" | "consumer";
   readonly sessionMs: number;
   readonly history: GroupHistory;
 }
@@ -34,11 +36,13 @@ export class GroupReader {
   /** Next offset to be processed, by partition that it has. */
   readonly #positions = new Map<number, number>();
   readonly #committed = new Map<number, number>();
+  readonly #account: GroupAccount;
 
   constructor(actor: Actor, options: MemberOptions, name: string) {
     this.#actor = actor;
     this.#options = options;
     this.#owner = { name, leaseEndMs: 0 };
+    this.#account = new GroupAccount(actor, options, name);
   }
 
   get partitions(): readonly number[] {
@@ -57,9 +61,11 @@ export class GroupReader {
     const { group, topic, history } = this.#options;
     const added = partitions.filter((partition) => !this.#positions.has(partition));
     for (const partition of added) history.owns(group, partition, this.#owner);
+    this.#account.joined(partitions, as.epoch);
     if (added.length === 0) return true;
     for (const partition of added) this.#positions.set(partition, -1);
     const atLeast = new Map(added.map((each) => [each, history.committedBefore(group, each)]));
+    const fetching = this.#account.fetching();
     const wanted = [{ name: topic, topicId: NO_TOPIC_ID, partitionIndexes: added.map(partitionIndex) }];
     const { groups } = await client.call(OffsetFetch, version, {
       groupId: "",
@@ -69,7 +75,9 @@ export class GroupReader {
     });
     const answer = groups[0];
     if (answer?.errorCode !== ErrorCode.NONE) return false;
-    for (const { partitionIndex: partition, committedOffset } of answer.topics[0]?.partitions ?? []) {
+    const found = answer.topics[0]?.partitions ?? [];
+    fetching.found(found.map(({ partitionIndex: at, committedOffset }) => [at, committedOffset]));
+    for (const { partitionIndex: partition, committedOffset } of found) {
       history.found(group, partition, committedOffset, atLeast.get(partition) ?? -1);
       this.#positions.set(partition, Math.max(0, committedOffset));
       this.#committed.set(partition, committedOffset);
@@ -93,13 +101,14 @@ export class GroupReader {
     const partition = this.#actor.random.pick(partitions);
     const from = this.#positions.get(partition) as number;
     const reader = new SimConsumer(this.#actor, topic, partition);
-    const seen: number[] = [];
+    const seen: { readonly at: number; readonly value: string }[] = [];
     const next = await reader.fetch(client, offset(from), (value, at) => {
       this.#actor.history.observed(value, { topic, partition, offset: at });
-      seen.push(at);
+      seen.push({ at, value });
     });
     if (!this.#positions.has(partition) || this.isLate) return;
-    for (const at of seen) history.processed(group, partition, at);
+    for (const { at } of seen) history.processed(group, partition, at);
+    this.#account.handled(partition, seen);
     if (next !== null) return void this.#positions.set(partition, next);
     // Retention passed it: what is gone is gone, and the first record that is left comes next.
     const start = await reader.end(client, ListedOffset.earliest);
@@ -121,6 +130,7 @@ export class GroupReader {
     const before = new Map(
       progress.map(([partition]) => [partition, history.committedBefore(group, partition)]),
     );
+    const committing = this.#account.committing(progress, as.epoch);
     const answer = await client.call(OffsetCommit, version, {
       groupId: group,
       generationIdOrMemberEpoch: as.epoch,
@@ -142,6 +152,7 @@ export class GroupReader {
     });
     let refused: ErrorCode = ErrorCode.NONE;
     for (const { partitionIndex: partition, errorCode } of answer.topics[0]?.partitions ?? []) {
+      committing.answered(partition, errorCode === ErrorCode.NONE);
       if (errorCode !== ErrorCode.NONE) {
         refused = errorCode;
         continue;

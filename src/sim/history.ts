@@ -129,6 +129,16 @@ export class History {
     this.#judgeOrder(name, final);
   }
 
+  /** A group has committed all that is in a partition. */
+  groupEnded(
+    group: string,
+    end: { readonly topic: string; readonly partition: number; readonly atMs: number },
+  ): void {
+    const handle = this.audit.client("judge").begin("handle", end.atMs).inGroup(this.audit.group(group));
+    handle.reachedEnd(this.place(end.topic, end.partition));
+    handle.ok(end.atMs);
+  }
+
   /** What the checker finds in everything that was told. */
   judgeAll(): void {
     for (const { kind, count, examples } of check(this.audit).bugs) {

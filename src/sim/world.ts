@@ -169,8 +169,11 @@ export class World {
       const judge = new SimConsumer(this.#actor(`judge-${topic}-${partition}`), topic, partition);
       const final = await judge.readAll();
       this.#history.judge(topic, partition, final);
-      for (const { name, read } of groups)
-        if (read === topic) this.#groups.judge(name, partition, final.keys());
+      for (const { name, read } of groups) {
+        if (read !== topic) continue;
+        this.#groups.judge(name, partition, final.keys());
+        this.#history.groupEnded(name, { topic, partition, atMs: this.#scheduler.nowMs });
+      }
     }
     this.#history.judgeAll();
     await this.#life?.broker?.stop();
@@ -202,6 +205,7 @@ export class World {
           topic: topic.name,
           partitionCount: topic.partitions,
           number,
+          protocol: Kind === ClassicMember ? ("classic" as const) : ("consumer" as const),
           sessionMs,
         };
         const actor = this.#actor(`${name}-${number}`);
