@@ -75,9 +75,10 @@ export class CompactionGroup {
   get isFull(): boolean {
     return this.#stored.length > 0 || this.#bytes >= this.#bytesTarget;
   }
-  /** One segment of which everything stayed as it was: it can be left where it is. */
+  /** One segment of which everything stayed as it was, and that is not too large: it can be left where it is. */
   get isUnchanged(): boolean {
-    return this.#old.length === 1 && !this.#isChanged && this.#last?.isSame !== false;
+    const isStored = this.#stored.length > 0;
+    return this.#old.length === 1 && !this.#isChanged && !isStored && this.#last?.isSame !== false;
   }
   /** Where the first of its segments begins. */
   get base(): Offset {

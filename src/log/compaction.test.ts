@@ -267,6 +267,26 @@ describe("compaction", () => {
     );
   });
 
+  it("divides a segment that is too large once, even if nothing in it goes, and leaves no object behind", async () => {
+    const log = new Log();
+    const large = "x".repeat(400_000);
+    await log.add(Array.from({ length: 60 }, (_, i) => [`k${i}`, large] as const));
+    await log.compaction().round();
+    assert.deepEqual(
+      log.state.recent.map(({ base, end }) => [base, end]),
+      [
+        [0, 42],
+        [42, 60],
+      ],
+    );
+    await log.add([["new", "1"]]);
+    const objects = log.store.objects.size;
+    await log.compaction().round();
+    assert.equal(log.state.recent[0]?.end, 42);
+    assert.equal(log.store.objects.size, objects + 1);
+    assert.equal(log.names.below(), log.names.take().counter, "no number is open");
+  });
+
   it("divides what is too large for one object, and exchanges what is in a list as well", async () => {
     const log = new Log();
     const large = "x".repeat(400_000);

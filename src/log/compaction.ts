@@ -153,12 +153,16 @@ export class Compaction {
     if (!source.config.compacts || this.#isBlindTo(source)) return;
     const { env, index } = this.#options;
     const refs = await index.from(source, source.logStart);
-    const plan = planCompaction(refs, source.config, {
+    const now = {
       wallMs: env.clock.wallMs(),
       start: source.logStart,
-      lastStable: await this.#decidedEnd(source, refs),
+      lastStable: source.lastStable,
       compacted: known.compacted,
-    });
+    };
+    // Nearly always nothing is due, and no footer is read.
+    if (planCompaction(refs, source.config, now) === null) return;
+    const decided = { ...now, lastStable: await this.#decidedEnd(source, refs) };
+    const plan = planCompaction(refs, source.config, decided);
     if (plan === null) return;
     const { topicId, partition } = source;
     const { reason, firstDirty, end, dirtyBytes, cleanBytes } = plan;
