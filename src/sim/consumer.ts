@@ -69,6 +69,7 @@ export class SimConsumer {
       const start = await this.end(client, ListedOffset.earliest);
       this.#actor.history.startSeen(this.topic, this.partition, start);
       const end = await this.end(client, ListedOffset.latest);
+      this.#beAt(start);
       for (let position = offset(start); position < end; ) {
         const next = await this.fetch(client, position, (value, at, timestampMs) => {
           all.set(at, value);
@@ -141,6 +142,13 @@ export class SimConsumer {
     operation.ok(this.#actor.nowMs);
   }
 
+  /** Told only where it is not where its last answer left it. */
+  #beAt(position: number): void {
+    if (this.#told === position) return;
+    this.#operation("assign", (operation) => operation.takes(this.#place, position));
+    this.#told = position;
+  }
+
   // ── Requests ──
 
   /** One of `ListedOffset`, or the first record at or after a time. Rejects with `Disconnected`, also when it is not told. */
@@ -181,10 +189,7 @@ export class SimConsumer {
     position: Offset,
     take: (value: string, at: Offset, timestampMs: number) => void,
   ): Promise<Offset | null> {
-    if (this.#told !== position) {
-      this.#operation("assign", (operation) => operation.takes(this.#place, position));
-      this.#told = position;
-    }
+    this.#beAt(position);
     // Without an answer its end is never told: it is unknown.
     const poll = this.#begin("poll");
     const answer = await client.call(Fetch, fetchVersion, {
