@@ -84,6 +84,19 @@ describe("entering a group", () => {
   });
 });
 
+test("a thousand members that join at once are one generation", () => {
+  const group = new ShardFixture({ membersMax: 1_000 });
+  const { ids, generation } = group.stable(1_000);
+  assert.equal(generation, 1);
+  assert.equal(
+    group.records.filter(({ kind }) => kind === "classic").length,
+    2,
+    "one record for who, one for what",
+  );
+  assert.equal(group.waiting, 0);
+  for (const id of ids) assert.equal(group.heartbeat(id, generation), ErrorCode.NONE);
+});
+
 describe("dividing the partitions", () => {
   test("everybody waits for the leader and hears the own part", () => {
     const group = new ShardFixture();
