@@ -435,6 +435,16 @@ export const brokerSettings = {
     min: 0,
     text: "Free space below which producing is refused, so that what was accepted can always be finished.",
   }),
+  "holdfast.scrub.interval.ms": long({
+    default: 7 * 24 * hourMs,
+    min: -1,
+    text: "How long to rest before everything in segments is read again to find damage; -1: never.",
+  }),
+  "holdfast.scrub.bytes.per.second": long({
+    default: 8 * MiB,
+    min: 4096,
+    text: "How much of it is read in a second. Raise it when reading everything takes too long.",
+  }),
   "holdfast.disk.reserve.bytes": long({
     default: 64 * MiB,
     min: 0,

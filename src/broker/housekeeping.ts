@@ -1,4 +1,4 @@
-/** What goes on beside serving: retention, compaction, garbage, and the WAL files of epochs that ended. */
+/** What goes on beside serving: retention, compaction, scrubbing, garbage, and the WAL files of epochs that ended. */
 import { type BrokerEpoch, ZERO_OFFSET } from "../base/ids.ts";
 import type { Disk, Env, ObjectStore, Timer } from "../base/ports.ts";
 import { Compaction } from "../log/compaction.ts";
@@ -6,6 +6,7 @@ import { Garbage, type GarbageView } from "../log/garbage.ts";
 import type { ObjectNames } from "../log/object-names.ts";
 import type { Partitions } from "../log/partitions.ts";
 import { Retention } from "../log/retention.ts";
+import { Scrub } from "../log/scrub.ts";
 import type { SegmentIndex } from "../log/segment-index.ts";
 import type { Journal } from "../metadata/journal.ts";
 import type { BrokerConfig } from "./config.ts";
@@ -30,6 +31,7 @@ const deadWalsMs = 5_000;
 export class Housekeeping {
   readonly retention: Retention;
   readonly compaction: Compaction;
+  readonly scrub: Scrub;
   readonly garbage: Garbage;
   readonly #deadWals: DeadWals;
   readonly #env: Env;
@@ -86,6 +88,17 @@ export class Housekeeping {
       }),
       onFailure,
     });
+    this.scrub = new Scrub({
+      env,
+      store,
+      index,
+      sources: () => partitions,
+      settings: () => ({
+        intervalMs: config.get("holdfast.scrub.interval.ms"),
+        bytesPerSecondMax: config.get("holdfast.scrub.bytes.per.second"),
+      }),
+      onFailure,
+    });
     this.garbage = new Garbage({
       env,
       store,
@@ -101,6 +114,7 @@ export class Housekeeping {
   start(): void {
     this.retention.start();
     this.compaction.start();
+    this.scrub.start();
     this.garbage.start();
     this.#arm();
   }
@@ -111,6 +125,7 @@ export class Housekeeping {
     await this.#sweeping;
     await this.retention.close();
     await this.compaction.close();
+    await this.scrub.close();
     await this.garbage.close();
   }
 

@@ -14,6 +14,7 @@ import { type CompactionLimits, planCompaction } from "./compaction-plan.ts";
 import type { LogConfig } from "./log-config.ts";
 import type { ObjectNames } from "./object-names.ts";
 import { discard, storeObject, type StoredObject, tookNoEffect } from "./object-writer.ts";
+import { Pace, PaceClosedError } from "./pace.ts";
 import { type Exchange, publishExchanges } from "./replacement.ts";
 import type { SegmentIndex } from "./segment-index.ts";
 import { hasRecords } from "./segment-list.ts";
@@ -66,28 +67,20 @@ export interface CompactionOptions {
 const blindMs = 3_600_000;
 /** One command exchanges segments of at most so many partitions. */
 const rowsMax = 256;
-/** After so many bytes the event loop gets its turn. */
-const sliceBytes = 256 * 1024;
 /** Memory of blocks that are read. */
 const readBytesMax = 4 * 1024 * 1024;
 const sourcesPerSlice = 64;
-
-/** Compaction is to end; what was begun is garbage. */
-class ClosingError extends Error {}
 
 export class Compaction {
   readonly #options: CompactionOptions;
   readonly #loader: BlockLoader;
   #timer: Timer | null = null;
   #running: Promise<void> | null = null;
-  #closed = false;
+  readonly #pace: Pace;
   #leftovers: Leftover[] = [];
   #leftoverBytes = 0;
   /** By topic and partition: not to be tried before, monotonic ms. */
   readonly #blind = new Map<string, number>();
-  #sinceTurn = 0;
-  /** When the budget is even again, monotonic ms. */
-  #evenMs = 0;
   #isPartial = false;
   readonly #passes;
   readonly #bytes;
@@ -95,6 +88,7 @@ export class Compaction {
   constructor(options: CompactionOptions) {
     this.#options = options;
     this.#loader = new BlockLoader(options.store, readBytesMax);
+    this.#pace = new Pace(options.env.clock, () => options.settings().bytesPerSecondMax);
     const { meter } = options.env;
     this.#passes = meter.counter(
       "holdfast_compaction_passes_total",
@@ -108,7 +102,7 @@ export class Compaction {
   }
 
   #arm(delayMs: number): void {
-    if (this.#closed) return;
+    if (this.#pace.isClosed) return;
     this.#timer = this.#options.env.clock.schedule(delayMs, () => {
       this.#running = this.round()
         .catch((cause: unknown) => this.#failed(cause as Error))
@@ -120,7 +114,7 @@ export class Compaction {
   }
 
   async close(): Promise<void> {
-    this.#closed = true;
+    this.#pace.close();
     this.#timer?.cancel();
     await this.#running;
   }
@@ -133,11 +127,11 @@ export class Compaction {
     if (!this.#options.settings().isEnabled) return;
     let seen = 0;
     for (const source of this.#options.sources()) {
-      if (this.#closed) return;
+      if (this.#pace.isClosed) return;
       try {
         await this.#visit(source);
       } catch (cause) {
-        if (cause instanceof ClosingError) return;
+        if (cause instanceof PaceClosedError) return;
         if (!(cause instanceof DamageError)) throw cause;
         this.#passOver(source, cause);
       }
@@ -214,7 +208,10 @@ export class Compaction {
 
   #tools(): PassTools {
     const { env, store, names, index, publishReplace, settings } = this.#options;
-    const pace = (bytes: number): Promise<void> => this.#pace(bytes);
+    const pace = (bytes: number): Promise<void> => {
+      this.#bytes.add(bytes);
+      return this.#pace.spend(bytes);
+    };
     return {
       env,
       store,
@@ -225,20 +222,6 @@ export class Compaction {
       keyBytesMax: settings().keyBytesMax,
       pace,
     };
-  }
-
-  async #pace(bytes: number): Promise<void> {
-    if (this.#closed) throw new ClosingError();
-    const { clock } = this.#options.env;
-    this.#bytes.add(bytes);
-    this.#sinceTurn += bytes;
-    if (bytes > 0 && this.#sinceTurn < sliceBytes) return;
-    const nowMs = clock.monotonicMs();
-    const costMs = (this.#sinceTurn * 1000) / this.#options.settings().bytesPerSecondMax;
-    this.#sinceTurn = 0;
-    this.#evenMs = Math.max(this.#evenMs, nowMs) + costMs;
-    await sleep(clock, this.#evenMs - nowMs < 1 ? 0 : this.#evenMs - nowMs);
-    if (this.#closed) throw new ClosingError();
   }
 
   #isBlindTo(source: CompactionSource): boolean {
@@ -296,7 +279,7 @@ export class Compaction {
   #failed(cause: Error): void {
     const { env, onFailure } = this.#options;
     if (tookNoEffect(cause)) return env.log.warn("compaction.retried", { cause });
-    this.#closed = true;
+    this.#pace.close();
     onFailure(cause);
   }
 }
