@@ -61,6 +61,8 @@ const testSettings: { readonly [key: string]: string } = {
   "holdfast.cache.bytes": String(8 * 1024 * 1024),
   "holdfast.disk.reserve.bytes": "0",
   "holdfast.disk.floor.bytes": "0",
+  // Tests have few members, and wait for each other by themselves.
+  "group.initial.rebalance.delay.ms": "0",
 };
 const host = "127.0.0.1";
 /** Free ports to try; each is free with a good chance. */

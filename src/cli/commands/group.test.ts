@@ -9,10 +9,7 @@ import { TestTerminal } from "../terminal-fixture.ts";
 
 let broker: TestBroker;
 before(async () => {
-  broker = await startBroker({
-    topics: ["orders", { name: "wide", partitions: 2 }],
-    settings: { "group.initial.rebalance.delay.ms": "0" },
-  });
+  broker = await startBroker({ topics: ["orders", { name: "wide", partitions: 2 }] });
 });
 after(() => broker.close());
 
