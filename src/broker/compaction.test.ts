@@ -282,6 +282,53 @@ describe("a compacted topic", () => {
   });
 });
 
+const secret = "what nobody may find any more";
+
+/** Files that hold it, as they are on the disk. */
+const holding = (broker: SimulatedBroker): readonly string[] =>
+  broker.disk.paths().filter((path) => Buffer.from(broker.disk.contents(path)).includes(secret));
+
+/** All bounds on the way out: of compaction, its interval, garbage and ended logs some seconds, and half a minute of a flush. */
+const boundMs = 45_000;
+
+describe("erasure", () => {
+  it("a superseded value, a deleted one and its tombstone are in no file when the bounds are over and the log has ended", async (t) => {
+    const broker = await aState(t, { "max.compaction.lag.ms": "1000", "delete.retention.ms": "1000" });
+    await flushed(
+      broker,
+      [
+        ["a", secret],
+        ["b", secret],
+      ],
+      [
+        ["a", "2"],
+        ["b", null],
+      ],
+    );
+    assert.ok(holding(broker).some((path) => path.startsWith("store/seg/")));
+    await pass(broker, boundMs);
+    assert.deepEqual(
+      holding(broker).filter((path) => !path.startsWith("wal/")),
+      [],
+    );
+    await broker.restart();
+    await pass(broker, boundMs);
+    assert.deepEqual(holding(broker), []);
+    assert.deepEqual(await told(broker), ["2:a=2"]);
+  });
+
+  it("records that were deleted are in no file either", async (t) => {
+    const broker = await aBroker(t, quick);
+    await broker.createTopic("state");
+    await flushed(broker, [["a", secret]]);
+    const partitions = [{ partitionIndex: partitionIndex(0), offset: offset(-1) }];
+    await broker.ask(DeleteRecords, { topics: [{ name: "state", partitions }], timeoutMs: 0 });
+    await broker.restart();
+    await pass(broker, boundMs);
+    assert.deepEqual(holding(broker), []);
+  });
+});
+
 describe("a partition from which all records were deleted", () => {
   it("takes no space, although nothing is written to it any more", async (t) => {
     const broker = await aBroker(t, quick);
