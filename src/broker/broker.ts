@@ -270,6 +270,7 @@ async function openRooms(options: BrokerOptions, listener: Listener): Promise<Ro
     names,
     index: cold.index,
     config,
+    diskFloor,
     onFailure: (cause) => failure.report(cause),
   });
 

@@ -9,6 +9,8 @@ import type { Clock, Disk, Logger, Timer } from "../base/ports.ts";
 const reservePath = "reserve";
 const reserveChunkBytes = 1 << 20;
 const pollMs = 1_000;
+/** Of the floor. */
+const nearFactor = 1.25;
 
 export class DiskFloor {
   readonly #disk: Disk;
@@ -44,6 +46,10 @@ export class DiskFloor {
   /** True while produce must be refused. */
   get refusing(): boolean {
     return this.#refusing;
+  }
+  /** Before producing is refused: what need not be kept goes now. */
+  get isNear(): boolean {
+    return this.#refusing || this.#freeBytes < this.#floorBytes * nearFactor;
   }
   get freeBytes(): number {
     return this.#freeBytes;

@@ -11,6 +11,7 @@ import type { SegmentIndex } from "../log/segment-index.ts";
 import type { Journal } from "../metadata/journal.ts";
 import type { BrokerConfig } from "./config.ts";
 import { DeadWals } from "./dead-wals.ts";
+import type { DiskFloor } from "./disk-floor.ts";
 import { memoryShares } from "./memory.ts";
 
 export interface HousekeepingOptions {
@@ -22,6 +23,7 @@ export interface HousekeepingOptions {
   readonly names: ObjectNames;
   readonly index: SegmentIndex;
   readonly config: BrokerConfig;
+  readonly diskFloor: Pick<DiskFloor, "isNear" | "refusing">;
   readonly onFailure: (cause: Error) => void;
 }
 
@@ -41,7 +43,7 @@ export class Housekeeping {
   #closed = false;
 
   constructor(options: HousekeepingOptions) {
-    const { env, store, index, names, journal, config, partitions, onFailure } = options;
+    const { env, store, index, names, journal, config, partitions, diskFloor, onFailure } = options;
     this.#env = env;
     this.#onFailure = onFailure;
     const intervalMs = config.get("log.retention.check.interval.ms");
@@ -78,7 +80,8 @@ export class Housekeeping {
         return outcome.kind === "applied" ? "published" : "void";
       },
       settings: () => ({
-        isEnabled: config.get("log.cleaner.enable"),
+        // It needs room before it makes some, and below the floor that is kept for what was accepted.
+        isEnabled: config.get("log.cleaner.enable") && !diskFloor.refusing,
         intervalMs: config.get("log.cleaner.backoff.ms"),
         keyBytesMax: Math.min(
           config.get("log.cleaner.dedupe.buffer.size"),
@@ -105,6 +108,7 @@ export class Housekeeping {
       index,
       view: () => garbageView(journal),
       graceMs: config.get("log.segment.delete.delay.ms"),
+      isUrgent: () => diskFloor.isNear,
       intervalMs,
       onFailure,
     });

@@ -29,16 +29,18 @@ async function aWorld() {
   });
   const put = (name: string) => store.putIfAbsent(name, [new Uint8Array(3)], 3);
   const index = new SegmentIndex(store, 1 << 20);
+  const urgency = { isUrgent: false };
   const garbage = new Garbage({
     env,
     store,
     view,
     index,
     graceMs: 60_000,
+    isUrgent: () => urgency.isUrgent,
     intervalMs: 10_000,
     onFailure: () => assert.fail(),
   });
-  return { store, clock, env, source, put, garbage, index };
+  return { store, clock, env, source, put, garbage, index, urgency };
 }
 
 test("only what is unreferenced and settled goes, after its delay: orphans of dead epochs too", async () => {
@@ -118,4 +120,21 @@ test("what somebody reads goes only when the last who reads it is done, however 
   }
   assert.equal(await garbage.round(), 1);
   assert.equal(store.objects.size, 0);
+});
+
+test("when space is short nothing waits for its delay, nor for the next round", async () => {
+  const { store, clock, put, garbage, urgency } = await aWorld();
+  await put(key(4));
+  await garbage.round();
+  garbage.start();
+  await clock.advance(4_000);
+  assert.equal(store.objects.size, 1);
+  urgency.isUrgent = true;
+  await clock.advance(2_000);
+  assert.equal(store.objects.size, 0);
+  urgency.isUrgent = false;
+  await put(key(5));
+  for (let i = 0; i < 40; i++) await clock.advance(2_000);
+  assert.equal(store.objects.size, 0);
+  await garbage.close();
 });

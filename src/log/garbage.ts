@@ -23,13 +23,17 @@ export interface GarbageOptions {
   readonly store: ObjectStore;
   readonly index: SegmentIndex;
   readonly view: () => GarbageView;
-  /** From the tombstone to the delete. */
+  /** From the tombstone to the delete: for so long an object can be brought back by hand. */
   readonly graceMs: number;
   readonly intervalMs: number;
+  /** Whether space is so short that nothing waits for its delay. */
+  readonly isUrgent: () => boolean;
   /** The store failed for good. */
   readonly onFailure: (cause: Error) => void;
 }
 
+/** How often it is asked whether it is urgent. */
+const urgencyMs = 2_000;
 /** So many are deleted in one round; the rest waits for the next. */
 const deletesPerRoundMax = 10_000;
 
@@ -84,8 +88,15 @@ export class Garbage {
   }
 
   start(): void {
+    this.#arm(this.#options.env.clock.monotonicMs() + this.#options.intervalMs);
+  }
+
+  #arm(atMs: number): void {
     if (this.#closed) return;
-    this.#timer = this.#options.env.clock.schedule(this.#options.intervalMs, () => {
+    const { env, isUrgent } = this.#options;
+    const delayMs = Math.min(urgencyMs, Math.max(0, atMs - env.clock.monotonicMs()));
+    this.#timer = env.clock.schedule(delayMs, () => {
+      if (env.clock.monotonicMs() < atMs && !isUrgent()) return this.#arm(atMs);
       this.#running = this.round()
         .then(
           () => this.start(),
@@ -113,11 +124,12 @@ export class Garbage {
     const garbage = await this.#garbage(listed.map(({ key }) => key));
     if (garbage === null) return 0;
     const nowMs = env.clock.monotonicMs();
+    const graceMs = this.#options.isUrgent() ? 0 : this.#options.graceMs;
     this.#bury(garbage, nowMs);
     let deleted = 0;
     for (const [key, sinceMs] of this.#tombstones) {
       if (this.#closed || deleted === deletesPerRoundMax) break;
-      if (nowMs - sinceMs < this.#options.graceMs || this.#options.index.inUse.has(key)) continue;
+      if (nowMs - sinceMs < graceMs || this.#options.index.inUse.has(key)) continue;
       await store.delete(key);
       this.#tombstones.delete(key);
       this.#deleted.add(1);

@@ -314,7 +314,9 @@ class Life {
       bytesTarget,
     });
     const view = () => this.#view();
-    this.#garbage = new Garbage({ env, store, index, view, graceMs: 0, intervalMs: 1 << 30, onFailure });
+    const isUrgent = () => false;
+    const garbage = { env, store, index, view, graceMs: 0, intervalMs: 1 << 30, isUrgent, onFailure };
+    this.#garbage = new Garbage(garbage);
   }
 
   async run(steps: number): Promise<void> {

@@ -253,6 +253,7 @@ class Life {
       index,
       view,
       graceMs: 0,
+      isUrgent: () => false,
       intervalMs: 1 << 30,
       onFailure,
     });
