@@ -4,9 +4,11 @@ import { describe, it, type TestContext } from "node:test";
 import { aClient } from "../../test/consumer-fixture.ts";
 import { readBack } from "../../test/read-back.ts";
 import { aBroker, type SimulatedBroker } from "../../test/simulated-broker.ts";
-import { NO_TOPIC_ID, offset, partitionIndex } from "../base/ids.ts";
+import { leaderEpoch, NO_TOPIC_ID, offset, partitionIndex } from "../base/ids.ts";
 import { ErrorCode } from "../protocol/errors.ts";
 import { DeleteRecords } from "../protocol/messages/delete-records.ts";
+import { OffsetCommit } from "../protocol/messages/offset-commit.ts";
+import { OffsetFetch } from "../protocol/messages/offset-fetch.ts";
 import { Produce } from "../protocol/messages/produce.ts";
 import { buildBatch } from "../record/builder.ts";
 
@@ -290,6 +292,56 @@ const holding = (broker: SimulatedBroker): readonly string[] =>
 
 /** All bounds on the way out: of compaction, its interval, garbage and ended logs some seconds, and half a minute of a flush. */
 const boundMs = 45_000;
+
+async function commit(broker: SimulatedBroker, groupId: string, at: number): Promise<void> {
+  const committed = {
+    partitionIndex: partitionIndex(0),
+    committedOffset: offset(at),
+    committedLeaderEpoch: leaderEpoch(-1),
+    committedMetadata: "",
+  };
+  const topics = [{ name: "state", topicId: NO_TOPIC_ID, partitions: [committed] }];
+  const member = { generationIdOrMemberEpoch: -1, memberId: "", groupInstanceId: null, retentionTimeMs: -1 };
+  const answer = await broker.ask(OffsetCommit, { groupId, ...member, topics }, 9);
+  assert.equal(answer.topics[0]?.partitions[0]?.errorCode, ErrorCode.NONE);
+}
+
+async function committed(broker: SimulatedBroker, groupId: string): Promise<number | undefined> {
+  const topics = [{ name: "state", topicId: NO_TOPIC_ID, partitionIndexes: [partitionIndex(0)] }];
+  const groups = [{ groupId, memberId: null, memberEpoch: -1, topics }];
+  const answer = await broker.ask(
+    OffsetFetch,
+    { groupId: "", topics: [], groups, requireStable: false },
+    9,
+  );
+  return answer.groups[0]?.topics[0]?.partitions[0]?.committedOffset;
+}
+
+describe("__consumer_offsets", () => {
+  it("stays small however often groups commit, and says after a restart what they committed last", async (t) => {
+    const broker = await aState(t);
+    const groups = Array.from({ length: 5 }, (_, i) => `group-${i}`);
+    for (let round = 0; round < 8; round++) {
+      for (let at = 0; at < 20; at++) {
+        for (const group of groups) await commit(broker, group, round * 20 + at);
+      }
+      await broker.scheduler.runUntil(broker.broker.flush());
+      await pass(broker, 2_000);
+    }
+    const { topics } = broker.broker.services;
+    const partitions = topics.byName("__consumer_offsets")?.partitions ?? [];
+    const used = partitions.filter(({ flushed }) => flushed > 0);
+    assert.ok(used.length > 0);
+    for (const { recent, folded } of used) {
+      assert.equal(folded, null);
+      const records = recent.reduce((sum, { recordCount }) => sum + recordCount, 0);
+      assert.ok(recent.length <= 2 && records <= 2 * groups.length, `${records} records`);
+    }
+    broker.crash();
+    await broker.boot();
+    for (const group of groups) assert.equal(await committed(broker, group), 159);
+  });
+});
 
 describe("erasure", () => {
   it("a superseded value, a deleted one and its tombstone are in no file when the bounds are over and the log has ended", async (t) => {

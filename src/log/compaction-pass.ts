@@ -142,6 +142,7 @@ export class CompactionPass {
   /** A damaged footer is met again where its segment is read. */
   async #learnAborted(ref: SegmentRef): Promise<void> {
     try {
+      await this.#tools.pace(ref.footerBytes);
       this.#aborted.add((await this.#tools.index.footer(this.#source, ref)).state.aborted);
     } catch (cause) {
       if (!(cause instanceof DamageError)) throw cause;
