@@ -348,6 +348,10 @@ export const brokerSettings = {
     min: 1,
     text: "Most members of one KIP-848 group; further ones are refused.",
   }),
+  "group.consumer.migration.policy": oneOf(["bidirectional", "downgrade", "upgrade", "disabled"], {
+    default: "bidirectional",
+    text: "Whether a group with members of the classic protocol takes members of KIP-848 (upgrade), and becomes a classic one again when the last of those is gone (downgrade).",
+  }),
   "group.consumer.session.timeout.ms": int({
     default: 45_000,
     min: 1,

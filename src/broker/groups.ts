@@ -304,6 +304,8 @@ function groupSettings(config: BrokerConfig): GroupSettings {
     consumersMax: config.get("group.consumer.max.size"),
     consumerSessionTimeoutMs: config.get("group.consumer.session.timeout.ms"),
     consumerHeartbeatMs: config.get("group.consumer.heartbeat.interval.ms"),
+    mayUpgrade: ["bidirectional", "upgrade"].includes(config.get("group.consumer.migration.policy")),
+    mayDowngrade: ["bidirectional", "downgrade"].includes(config.get("group.consumer.migration.policy")),
     metadataBytesMax: config.get("offset.metadata.max.bytes"),
     offsetsRetentionMs: config.get("offsets.retention.minutes") * minuteMs,
   };

@@ -181,14 +181,13 @@ const groups: readonly Group[] = [
     },
   },
   {
-    text: "Bounds, pacing and migration of groups, and threads and buffers of Kafka's coordinator: no effect.",
+    text: "Bounds and pacing of groups, and threads and buffers of Kafka's coordinator: no effect.",
     keys: {
       "group.consumer.assignment.interval.ms": ["int", "1000", "dynamic"],
       "group.consumer.assignors": ["list", "uniform,range"],
       "group.consumer.max.assignment.interval.ms": ["int", "15000"],
       "group.consumer.max.heartbeat.interval.ms": ["int", "15000"],
       "group.consumer.max.session.timeout.ms": ["int", "60000"],
-      "group.consumer.migration.policy": ["string", "bidirectional"],
       "group.consumer.min.assignment.interval.ms": ["int", "0"],
       "group.consumer.min.heartbeat.interval.ms": ["int", "5000"],
       "group.consumer.min.session.timeout.ms": ["int", "45000"],

@@ -231,24 +231,6 @@ describe("going", () => {
   });
 });
 
-describe("protocols", () => {
-  test("do not mix, and follow each other in an empty group", () => {
-    const group = new ShardFixture();
-    group.topics.set("orders", 1);
-    const { ids } = group.stable(1);
-    assert.equal(group.beat("a", 0).errorCode, ErrorCode.GROUP_ID_NOT_FOUND);
-    group.leave({ memberId: ids[0] as string, instanceId: null });
-    assert.equal(group.beat("a", 0).errorCode, ErrorCode.NONE);
-    group.restart();
-    assert.equal(group.shard.group(groupId)?.classic, null);
-    assert.equal(group.join().response?.errorCode, ErrorCode.INCONSISTENT_GROUP_PROTOCOL);
-    group.beat("a", -1);
-    assert.equal(group.enter().isWaiting, true);
-    group.restart();
-    assert.equal(group.shard.group(groupId)?.consumer ?? null, null);
-  });
-});
-
 type Step =
   | { readonly do: "beat" | "leave" | "crash"; readonly who: number }
   | { readonly do: "pass"; readonly ms: number }

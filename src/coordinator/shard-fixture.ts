@@ -26,6 +26,8 @@ export const testSettings: GroupSettings = {
   consumersMax: 100,
   consumerSessionTimeoutMs: 45_000,
   consumerHeartbeatMs: 5_000,
+  mayUpgrade: true,
+  mayDowngrade: true,
   metadataBytesMax: 4_096,
   offsetsRetentionMs: 7 * 24 * 3_600_000,
 };
@@ -162,10 +164,17 @@ export class ShardFixture {
     parts: { readonly [memberId: string]: string } = {},
     over: { readonly instanceId?: string; readonly protocol?: string } = {},
   ): Pending<SyncGroupResponse> {
-    const assignments = Object.entries(parts).map(([id, part]) => ({
-      memberId: id,
-      assignment: Buffer.from(part),
-    }));
+    const encoded = Object.entries(parts).map(([id, part]) => [id, Buffer.from(part)] as const);
+    return this.syncWith(memberId, generation, encoded, over);
+  }
+
+  syncWith(
+    memberId: string,
+    generation: number,
+    parts: readonly (readonly [memberId: string, part: Uint8Array])[],
+    over: { readonly instanceId?: string; readonly protocol?: string } = {},
+  ): Pending<SyncGroupResponse> {
+    const assignments = parts.map(([id, assignment]) => ({ memberId: id, assignment }));
     const { instanceId = null, protocol = null } = over;
     const sync = { memberId, instanceId, generation, protocolType: null, protocol, assignments };
     return this.#ask((turn, ticket) => this.shard.sync(turn, groupId, sync, ticket));

@@ -19,6 +19,7 @@ import {
   type Sync,
 } from "./group/classic-request.ts";
 import type { ClassicGroup } from "./group/classic.ts";
+import { ClassicDoor } from "./group/classic-door.ts";
 import { Group } from "./group/group.ts";
 import {
   type ConsumerHeartbeat,
@@ -29,6 +30,7 @@ import {
 import { expiredOffsets } from "./group/expiry.ts";
 import type { CommittedOffset, PartitionName } from "./group/offsets.ts";
 import type { GroupSettings } from "./group/settings.ts";
+import { classicMembers, migrantsOf } from "./group/migration.ts";
 import { refusePattern } from "./group/topic-regex.ts";
 import type { GroupMetadataValue, GroupRecord } from "./records.ts";
 import type { TopicView } from "./topic-view.ts";
@@ -135,12 +137,15 @@ export class GroupShard {
 
   join(turn: Turn, groupId: string, join: Join, ticket: Ticket<JoinGroupResponse>): void {
     if (groupId === "") return turn.reply(ticket, refusedJoin(ErrorCode.INVALID_GROUP_ID, join.memberId));
-    if (join.memberId !== "" && this.#classic(groupId) === null) {
+    const isKnown = this.#groups.get(groupId)?.isKnown ?? false;
+    if (join.memberId !== "" && !isKnown) {
       return turn.reply(ticket, refusedJoin(ErrorCode.UNKNOWN_MEMBER_ID, join.memberId));
     }
     const former = this.#groups.get(groupId)?.consumer ?? null;
     if (former !== null && !former.isEmpty) {
-      return turn.reply(ticket, refusedJoin(ErrorCode.INCONSISTENT_GROUP_PROTOCOL, join.memberId));
+      const answer = new ClassicDoor(former, this.#topics).join(turn, join);
+      this.#settle(this.#grow(groupId));
+      return turn.reply(ticket, answer);
     }
     former?.remove(turn);
     const group = this.#grow(groupId);
@@ -163,34 +168,63 @@ export class GroupShard {
     if ((former?.consumer ?? null) === null && beat.memberEpoch !== MemberEpoch.join) {
       return refusedBeat(beat, ErrorCode.GROUP_ID_NOT_FOUND, `Group ${groupId} is not a consumer group.`);
     }
-    const group = this.#grow(groupId);
-    if (group.classic !== null) {
-      if (!group.classic.isEmpty) {
-        const message = `Group ${groupId} has members of the classic protocol; they must leave first.`;
-        return refusedBeat(beat, ErrorCode.GROUP_ID_NOT_FOUND, message);
-      }
-      if (group.classic.isWritten) turn.write({ kind: "classic", key: { group: groupId }, value: null });
-      group.forgetClassic();
+    if (!this.#upgrade(turn, groupId)) {
+      const message = `Group ${groupId} has members of the classic protocol that cannot be joined.`;
+      return refusedBeat(beat, ErrorCode.GROUP_ID_NOT_FOUND, message);
     }
     const answer = this.#grow(groupId).asConsumer().heartbeat(turn, beat);
+    this.#downgrade(turn, groupId);
     // A mere sign of life moves a deadline away: the one that is noted comes too early, and is looked at then.
     if (turn.records.length > 0) this.#settle(this.#grow(groupId));
-    else this.#shrink(group);
+    else this.#shrink(this.#grow(groupId));
     return answer;
+  }
+
+  /** The first member of KIP-848 joins a group of the classic protocol: from now on it is one of KIP-848. */
+  #upgrade(turn: Turn, groupId: string): boolean {
+    const classic = this.#classic(groupId);
+    if (classic === null) return true;
+    const migrants = classic.isEmpty
+      ? []
+      : this.#settings.mayUpgrade
+        ? migrantsOf(classic, this.#topics)
+        : null;
+    if (migrants === null) return false;
+    const { generation } = classic;
+    classic.dismiss(turn, ErrorCode.REBALANCE_IN_PROGRESS);
+    if (classic.isWritten) turn.write({ kind: "classic", key: { group: groupId }, value: null });
+    const group = this.#grow(groupId);
+    group.forgetClassic();
+    if (migrants.length > 0) group.asConsumer().adopt(turn, migrants, generation);
+    return true;
+  }
+
+  /** The last member of KIP-848 is gone, and those that are left speak the classic protocol: so does the group. */
+  #downgrade(turn: Turn, groupId: string): void {
+    const consumer = this.#groups.get(groupId)?.consumer ?? null;
+    if (consumer === null || consumer.isEmpty || !this.#settings.mayDowngrade) return;
+    const members = classicMembers(consumer.members, this.#topics, turn.monotonicMs);
+    if (members === null) return;
+    const { epoch } = consumer;
+    consumer.remove(turn);
+    this.#grow(groupId).asClassic().adopt(turn, members, epoch);
   }
 
   sync(turn: Turn, groupId: string, sync: Sync, ticket: Ticket<SyncGroupResponse>): void {
     if (groupId === "") return turn.reply(ticket, refusedSync(ErrorCode.INVALID_GROUP_ID));
-    const classic = this.#classic(groupId);
-    if (classic === null) return turn.reply(ticket, refusedSync(ErrorCode.UNKNOWN_MEMBER_ID));
-    classic.sync(turn, sync, ticket);
+    const group = this.#groups.get(groupId);
+    if (group?.consumer) turn.reply(ticket, new ClassicDoor(group.consumer, this.#topics).sync(turn, sync));
+    else if (group?.classic) group.classic.sync(turn, sync, ticket);
+    else return turn.reply(ticket, refusedSync(ErrorCode.UNKNOWN_MEMBER_ID));
     this.#settle(this.#grow(groupId));
   }
 
   heartbeat(turn: Turn, groupId: string, claim: Claim): ErrorCode {
     if (groupId === "") return ErrorCode.INVALID_GROUP_ID;
+    const group = this.#groups.get(groupId);
+    if (group?.consumer) return new ClassicDoor(group.consumer, this.#topics).heartbeat(turn, claim);
     // A heartbeat only moves a deadline away: the one that is noted comes too early, and is looked at then.
-    return this.#groups.get(groupId)?.classic?.heartbeat(turn, claim) ?? ErrorCode.UNKNOWN_MEMBER_ID;
+    return group?.classic?.heartbeat(turn, claim) ?? ErrorCode.UNKNOWN_MEMBER_ID;
   }
 
   leave(
@@ -199,13 +233,14 @@ export class GroupShard {
     leaving: readonly Identity[],
   ): { readonly errorCode: ErrorCode; readonly members: readonly ErrorCode[] } {
     if (groupId === "") return { errorCode: ErrorCode.INVALID_GROUP_ID, members: [] };
-    const classic = this.#classic(groupId);
-    if (classic === null) {
-      return { errorCode: ErrorCode.NONE, members: leaving.map(() => ErrorCode.UNKNOWN_MEMBER_ID) };
-    }
-    const members = leaving.map((claim) => classic.leave(turn, claim));
-    classic.left(turn);
-    this.#settle(this.#grow(groupId));
+    const { classic = null, consumer = null } = this.#groups.get(groupId) ?? {};
+    const members = leaving.map((claim) => {
+      if (consumer !== null) return new ClassicDoor(consumer, this.#topics).leave(turn, claim);
+      return classic?.leave(turn, claim) ?? ErrorCode.UNKNOWN_MEMBER_ID;
+    });
+    classic?.left(turn);
+    this.#downgrade(turn, groupId);
+    if (classic !== null || consumer !== null) this.#settle(this.#grow(groupId));
     return { errorCode: ErrorCode.NONE, members };
   }
 
@@ -317,7 +352,8 @@ export class GroupShard {
       const group = this.#groups.get(id);
       group?.classic?.onTime(turn);
       group?.consumer?.onTime(turn);
-      if (group !== undefined) this.#settle(group);
+      this.#downgrade(turn, id);
+      if (group !== undefined) this.#settle(this.#grow(id));
     }
   }
 

@@ -1,5 +1,5 @@
 /** ListGroups: every group, on request only those of some states (KIP-518) or types (KIP-848). */
-import { consumerProtocolType } from "../../coordinator/group/group.ts";
+import { consumerProtocolType } from "../../protocol/consumer-protocol.ts";
 import { ErrorCode } from "../../protocol/errors.ts";
 import { ListGroups, type ListGroupsResponse } from "../../protocol/messages/list-groups.ts";
 import { handle } from "../handle.ts";

@@ -65,14 +65,17 @@ export function commonProtocols(members: Iterable<ClassicMember>): ReadonlySet<s
 export function electProtocol(members: Iterable<ClassicMember>): string | null {
   const all = [...members];
   const common = commonProtocols(all);
-  const votes = new Map<string, number>();
-  for (const { protocols } of all) {
-    const vote = protocols.find(({ name }) => common.has(name))?.name;
-    if (vote !== undefined) votes.set(vote, (votes.get(vote) ?? 0) + 1);
-  }
+  const votes = all.map(({ protocols }) => protocols.find(({ name }) => common.has(name))?.name);
+  return mostVoted(votes.filter((vote) => vote !== undefined));
+}
+
+/** The first of those that are named most often; null: nobody voted. */
+export function mostVoted(votes: readonly string[]): string | null {
+  const counts = new Map<string, number>();
+  for (const vote of votes) counts.set(vote, (counts.get(vote) ?? 0) + 1);
   let elected: string | null = null;
-  for (const [name, count] of votes) {
-    if (elected === null || count > (votes.get(elected) ?? 0)) elected = name;
+  for (const [name, count] of counts) {
+    if (elected === null || count > (counts.get(elected) ?? 0)) elected = name;
   }
   return elected;
 }

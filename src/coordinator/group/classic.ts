@@ -5,6 +5,7 @@
  * to other members (the commits of the former ones would count). What is written is the generation with
  * its members and their parts; who waits for whom, and time-outs, live in memory only.
  */
+import { consumerProtocolType } from "../../protocol/consumer-protocol.ts";
 import { ErrorCode } from "../../protocol/errors.ts";
 import type { JoinGroupResponse } from "../../protocol/messages/join-group.ts";
 import type { SyncGroupResponse } from "../../protocol/messages/sync-group.ts";
@@ -82,11 +83,10 @@ export class ClassicGroup {
   get isEmpty(): boolean {
     return this.#members.isEmpty;
   }
-  /** Whether the log holds a record of it, which only a tombstone removes. */
+  /** Whether the log holds a record of it. */
   get isWritten(): boolean {
     return this.#written;
   }
-  /** Nothing of it would be missed. */
   get isIdle(): boolean {
     return this.isEmpty && this.#members.invitedCount === 0 && !this.#written;
   }
@@ -95,8 +95,7 @@ export class ClassicGroup {
 
   join(turn: Turn, join: Join, ticket: Ticket<JoinGroupResponse>): void {
     const { sessionTimeoutMinMs, sessionTimeoutMaxMs, membersMax } = this.#settings;
-    const refuse = (errorCode: ErrorCode, memberId = join.memberId) =>
-      turn.reply(ticket, refusedJoin(errorCode, memberId));
+    const refuse = (errorCode: ErrorCode) => turn.reply(ticket, refusedJoin(errorCode, join.memberId));
     if (join.sessionTimeoutMs < sessionTimeoutMinMs || join.sessionTimeoutMs > sessionTimeoutMaxMs) {
       return refuse(ErrorCode.INVALID_SESSION_TIMEOUT);
     }
@@ -219,12 +218,9 @@ export class ClassicGroup {
       this.#syncDeadlineMs = Infinity;
       const timeoutMs = this.#members.rebalanceTimeoutMs;
       const delayMs = this.#settings.initialRebalanceDelayMs;
-      if (this.#phase === "Empty" && delayMs > 0) {
-        this.#initial = { remainingMs: Math.max(0, timeoutMs - delayMs), somebodyCame: false };
-        this.#joinDeadlineMs = turn.monotonicMs + delayMs;
-      } else {
-        this.#joinDeadlineMs = turn.monotonicMs + timeoutMs;
-      }
+      const isFirst = this.#phase === "Empty" && delayMs > 0;
+      this.#initial = isFirst ? { remainingMs: Math.max(0, timeoutMs - delayMs), somebodyCame: false } : null;
+      this.#joinDeadlineMs = turn.monotonicMs + (isFirst ? delayMs : timeoutMs);
       this.#phase = "PreparingRebalance";
     }
     this.#beginIfAllJoined(turn);
@@ -467,6 +463,17 @@ export class ClassicGroup {
   /** Its record is in the log. */
   noteWritten(): void {
     this.#written = true;
+  }
+
+  /** Takes over members of a group of KIP-848, at its epoch, and lets them join anew. */
+  adopt(turn: Turn, members: readonly ClassicMember[], generation: number): void {
+    for (const member of members) this.#members.add(member);
+    this.#protocolType = consumerProtocolType;
+    this.#generation = generation;
+    this.#protocol = electProtocol(this.#members);
+    this.#phase = "Stable";
+    this.#write(turn);
+    this.#rebalance(turn);
   }
 
   /** Becomes what a record says; only before the group serves. `nowMs`: monotonic. */

@@ -1,6 +1,6 @@
 /** One member of a group of KIP-848 as its three records have it, and as they are written. */
 import type { ConsumerMemberValue, CurrentValue } from "../records.ts";
-import { noPartitions, type PartitionSet, partitionSet, topicPartitions } from "./partition-set.ts";
+import { contains, noPartitions, type PartitionSet, partitionSet, topicPartitions } from "./partition-set.ts";
 import { type Held, MemberState } from "./reconcile.ts";
 
 export interface ConsumerMember {
@@ -57,4 +57,33 @@ export function fromCurrent(value: CurrentValue): Held {
 /** A state that is not known here is one from which everything is worked out again. */
 function stateOf(number: number): MemberState {
   return Object.values(MemberState).find((each) => each === number) ?? MemberState.unreleased;
+}
+
+/** A retry of a member that missed its last answer is at its epoch before, and has nothing but what it was given. */
+export function isCurrent({ held }: ConsumerMember, epoch: number, owned: PartitionSet | null): boolean {
+  if (epoch === held.epoch) return true;
+  if (epoch !== held.previousEpoch || owned === null) return false;
+  for (const [topicId, partitions] of owned) {
+    for (const partition of partitions) if (!contains(held.assigned, topicId, partition)) return false;
+  }
+  return true;
+}
+
+export function isSameWish(a: ConsumerMemberValue, b: ConsumerMemberValue): boolean {
+  return (
+    a.subscribedTopicRegex === b.subscribedTopicRegex &&
+    a.serverAssignor === b.serverAssignor &&
+    a.subscribedTopicNames.length === b.subscribedTopicNames.length &&
+    a.subscribedTopicNames.every((name, at) => name === b.subscribedTopicNames[at])
+  );
+}
+
+export function isSameAddress(a: ConsumerMemberValue, b: ConsumerMemberValue): boolean {
+  return (
+    a.instanceId === b.instanceId &&
+    a.rackId === b.rackId &&
+    a.clientId === b.clientId &&
+    a.clientHost === b.clientHost &&
+    a.rebalanceTimeoutMs === b.rebalanceTimeoutMs
+  );
 }

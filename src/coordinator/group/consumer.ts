@@ -7,13 +7,23 @@
 import type { PartitionIndex, TopicId } from "../../base/ids.ts";
 import { ErrorCode } from "../../protocol/errors.ts";
 import type { ConsumerMemberValue, ConsumerRecord } from "../records.ts";
-import type { TopicFacts, TopicView } from "../topic-view.ts";
+import { hashTopics, type TopicFacts, type TopicView } from "../topic-view.ts";
 import type { Turn } from "../turn.ts";
 import type { Assignor } from "./assign/assignor.ts";
 import { assignRanges } from "./assign/range.ts";
 import { assignUniformly } from "./assign/uniform.ts";
+import { mostVoted } from "./classic-member.ts";
 import type { Claim } from "./classic-request.ts";
-import { aboutNobody, type ConsumerMember, fromCurrent, holdsNothing, toCurrent } from "./consumer-member.ts";
+import {
+  aboutNobody,
+  type ConsumerMember,
+  fromCurrent,
+  holdsNothing,
+  isCurrent,
+  isSameAddress,
+  isSameWish,
+  toCurrent,
+} from "./consumer-member.ts";
 import {
   type ConsumerHeartbeat,
   type HeartbeatAnswer,
@@ -22,6 +32,8 @@ import {
 } from "./consumer-request.ts";
 import {
   contains,
+  each,
+  minus,
   noPartitions,
   type PartitionSet,
   partitionSet,
@@ -30,6 +42,7 @@ import {
 } from "./partition-set.ts";
 import { MemberState, nextStep } from "./reconcile.ts";
 import type { GroupSettings } from "./settings.ts";
+import type { Migrant } from "./migration.ts";
 import { matchTopics } from "./topic-regex.ts";
 
 export type ConsumerPhase = "Empty" | "Assigning" | "Reconciling" | "Stable";
@@ -52,6 +65,7 @@ export class ConsumerGroup {
   /** When a member is taken for dead, and until when one has to give up what it was asked to (monotonic ms). */
   readonly #sessionEnds = new Map<string, number>();
   readonly #revocationEnds = new Map<string, number>();
+  readonly #invited = new Map<string, number>();
   /** Of the topics, when the hash was last compared. */
   #seenVersion = -1;
 
@@ -84,30 +98,26 @@ export class ConsumerGroup {
 
   /** The one that most members ask for. */
   get assignorName(): string {
-    const votes = new Map<string, number>();
-    for (const { about } of this.#members.values()) {
-      if (about.serverAssignor !== null) {
-        votes.set(about.serverAssignor, (votes.get(about.serverAssignor) ?? 0) + 1);
-      }
-    }
-    let elected: string | null = null;
-    for (const [name, count] of votes) {
-      if (elected === null || count > (votes.get(elected) ?? 0)) elected = name;
-    }
-    return elected ?? defaultAssignor;
+    const votes = Array.from(this.#members.values(), ({ about }) => about.serverAssignor);
+    return mostVoted(votes.filter((vote) => vote !== null)) ?? defaultAssignor;
   }
 
   // ── A heartbeat ──
 
-  heartbeat(turn: Turn, beat: ConsumerHeartbeat): HeartbeatAnswer {
-    const refused = this.#check(beat);
+  /** `classic`: who speaks through classic-door.ts is this. */
+  heartbeat(
+    turn: Turn,
+    beat: ConsumerHeartbeat,
+    classic: ConsumerMemberValue | null = null,
+  ): HeartbeatAnswer {
+    const refused = this.#check(beat, classic !== null);
     if (refused !== null) return refusedBeat(beat, ...refused);
     if (beat.memberEpoch === MemberEpoch.leave || beat.memberEpoch === MemberEpoch.leaveForNow) {
       return this.#leave(turn, beat);
     }
     const former = this.#members.get(beat.memberId);
     const before = former?.held;
-    const isOther = this.#admit(turn, beat);
+    const isOther = this.#admit(turn, beat, classic);
     this.#beginEpoch(turn, isOther);
     if (this.#epoch > this.#targetEpoch) this.#aim(turn);
     const member = this.#members.get(beat.memberId) as ConsumerMember;
@@ -127,7 +137,7 @@ export class ConsumerGroup {
     };
   }
 
-  #check(beat: ConsumerHeartbeat): readonly [ErrorCode, string] | null {
+  #check(beat: ConsumerHeartbeat, isClassic: boolean): readonly [ErrorCode, string] | null {
     const { memberId, memberEpoch, instanceId } = beat;
     if (memberEpoch === MemberEpoch.join) {
       if (beat.assignor !== null && !assignors.has(beat.assignor)) {
@@ -135,19 +145,19 @@ export class ConsumerGroup {
         return [ErrorCode.UNSUPPORTED_ASSIGNOR, `The assignor ${beat.assignor} is not served; ${known} are.`];
       }
       if (!this.#members.has(memberId) && this.#members.size >= this.#settings.consumersMax) {
-        const staying = instanceId === null ? undefined : this.#byInstance(instanceId);
+        const staying = instanceId === null ? undefined : this.byInstance(instanceId);
         if (staying === undefined) {
           const message = `The group has ${this.#members.size} members, as many as group.consumer.max.size allows.`;
           return [ErrorCode.GROUP_MAX_SIZE_REACHED, message];
         }
       }
-      const named = instanceId === null ? undefined : this.#byInstance(instanceId);
-      if (named === undefined || named.id === memberId || named.held.epoch === MemberEpoch.leaveForNow)
-        return null;
+      const named = instanceId === null ? undefined : this.byInstance(instanceId);
+      const mayTakeOver = isClassic || named?.held.epoch === MemberEpoch.leaveForNow;
+      if (named === undefined || named.id === memberId || mayTakeOver) return null;
       return [ErrorCode.UNRELEASED_INSTANCE_ID, `The instance id ${instanceId} is in use by another member.`];
     }
     if (instanceId !== null) {
-      const named = this.#byInstance(instanceId);
+      const named = this.byInstance(instanceId);
       if (named === undefined)
         return [ErrorCode.UNKNOWN_MEMBER_ID, `No member has the instance id ${instanceId}.`];
       if (named.id !== memberId) {
@@ -161,18 +171,20 @@ export class ConsumerGroup {
     return [ErrorCode.FENCED_MEMBER_EPOCH, message];
   }
 
-  #byInstance(instanceId: string): ConsumerMember | undefined {
+  byInstance(instanceId: string): ConsumerMember | undefined {
     for (const member of this.#members.values()) if (member.about.instanceId === instanceId) return member;
     return undefined;
   }
 
   /** Writes who the member is, if that is new. Returns whether it is new to the group or wants something else than before. */
-  #admit(turn: Turn, beat: ConsumerHeartbeat): boolean {
-    const away = beat.instanceId === null ? undefined : this.#byInstance(beat.instanceId);
+  #admit(turn: Turn, beat: ConsumerHeartbeat, classic: ConsumerMemberValue | null): boolean {
+    const away = beat.instanceId === null ? undefined : this.byInstance(beat.instanceId);
     if (away !== undefined && away.id !== beat.memberId) this.#replace(turn, away, beat.memberId);
     const about = this.#members.get(beat.memberId)?.about ?? aboutNobody;
-    const next: ConsumerMemberValue = {
+    this.#invited.delete(beat.memberId);
+    const next: ConsumerMemberValue = classic ?? {
       ...about,
+      classicMemberMetadata: null,
       instanceId: beat.instanceId ?? about.instanceId,
       rackId: beat.rackId ?? about.rackId,
       clientId: beat.clientId,
@@ -190,7 +202,7 @@ export class ConsumerGroup {
     };
     const wantsSame = about !== aboutNobody && isSameWish(about, next);
     if (wantsSame && isSameAddress(about, next)) return false;
-    this.#write(turn, { kind: "member", key: this.#key(beat.memberId), value: next });
+    turn.write({ kind: "member", key: this.#key(beat.memberId), value: next });
     return !wantsSame;
   }
 
@@ -198,14 +210,14 @@ export class ConsumerGroup {
   #replace(turn: Turn, former: ConsumerMember, id: string): void {
     const { about, target, held } = former;
     this.#forget(turn, former.id);
-    this.#write(turn, { kind: "member", key: this.#key(id), value: about });
-    this.#write(turn, {
+    turn.write({ kind: "member", key: this.#key(id), value: about });
+    turn.write({
       kind: "target",
       key: this.#key(id),
       value: { topicPartitions: topicPartitions(target) },
     });
     const back = { ...held, epoch: MemberEpoch.join, previousEpoch: held.epoch };
-    this.#write(turn, { kind: "current", key: this.#key(id), value: toCurrent(back) });
+    turn.write({ kind: "current", key: this.#key(id), value: toCurrent(back) });
   }
 
   #leave(turn: Turn, { memberId, memberEpoch }: ConsumerHeartbeat): HeartbeatAnswer {
@@ -213,22 +225,22 @@ export class ConsumerGroup {
     if (memberEpoch === MemberEpoch.leaveForNow && member.about.instanceId !== null) {
       // Its partitions wait for it until its session ends.
       const away = { ...member.held, epoch: MemberEpoch.leaveForNow, previousEpoch: member.held.epoch };
-      this.#write(turn, { kind: "current", key: this.#key(memberId), value: toCurrent(away) });
+      turn.write({ kind: "current", key: this.#key(memberId), value: toCurrent(away) });
       this.#revocationEnds.delete(memberId);
     } else {
-      this.#drop(turn, memberId);
+      this.drop(turn, memberId);
     }
     return { errorCode: ErrorCode.NONE, errorMessage: null, memberId, memberEpoch, assignment: null };
   }
 
-  #drop(turn: Turn, memberId: string): void {
+  drop(turn: Turn, memberId: string): void {
     this.#forget(turn, memberId);
     this.#writeEpoch(turn, this.#hash());
   }
 
   #forget(turn: Turn, memberId: string): void {
     for (const kind of ["current", "target", "member"] as const) {
-      this.#write(turn, { kind, key: this.#key(memberId), value: null });
+      turn.write({ kind, key: this.#key(memberId), value: null });
     }
     this.#sessionEnds.delete(memberId);
     this.#revocationEnds.delete(memberId);
@@ -246,7 +258,7 @@ export class ConsumerGroup {
 
   #writeEpoch(turn: Turn, metadataHash: number): void {
     const value = { epoch: this.#epoch + 1, metadataHash };
-    this.#write(turn, { kind: "consumer", key: { group: this.id }, value });
+    turn.write({ kind: "consumer", key: { group: this.id }, value });
   }
 
   /** What a member wants, of what is there. */
@@ -268,11 +280,7 @@ export class ConsumerGroup {
   }
 
   #hash(): number {
-    const topics = Array.from(
-      this.wantedTopics().values(),
-      (each) => `${each.name}\n${each.id}\n${each.partitionCount}`,
-    );
-    return hashOf(topics.sort().join("\n\n"));
+    return hashTopics(this.wantedTopics().values());
   }
 
   #aim(turn: Turn): void {
@@ -290,14 +298,14 @@ export class ConsumerGroup {
     for (const { id, target } of members) {
       const next = targets.get(id) ?? noPartitions;
       if (same(next, target)) continue;
-      this.#write(turn, {
+      turn.write({
         kind: "target",
         key: this.#key(id),
         value: { topicPartitions: topicPartitions(next) },
       });
     }
     const value = { assignmentEpoch: this.#epoch, assignmentTimestamp: turn.wallMs };
-    this.#write(turn, { kind: "targetEpoch", key: { group: this.id }, value });
+    turn.write({ kind: "targetEpoch", key: { group: this.id }, value });
   }
 
   #move(turn: Turn, member: ConsumerMember, owned: PartitionSet | null): void {
@@ -314,7 +322,7 @@ export class ConsumerGroup {
         same(next.assigned, member.held.assigned) &&
         same(next.revoking, member.held.revoking));
     if (isSame && member.held.epoch !== MemberEpoch.join) return;
-    this.#write(turn, { kind: "current", key: this.#key(member.id), value: toCurrent(next) });
+    turn.write({ kind: "current", key: this.#key(member.id), value: toCurrent(next) });
   }
 
   #isFree(topicId: TopicId, partition: PartitionIndex, asking: ConsumerMember): boolean {
@@ -326,10 +334,66 @@ export class ConsumerGroup {
     return true;
   }
 
+  // ── Members of the classic protocol among the others: see classic-door.ts ──
+
+  member(id: string): ConsumerMember | undefined {
+    return this.#members.get(id);
+  }
+  /** Somebody was told this id and may join with it until then (monotonic ms). */
+  invite(id: string, untilMs: number): void {
+    this.#invited.set(id, untilMs);
+  }
+  isInvited(id: string): boolean {
+    return this.#invited.has(id);
+  }
+
+  /** A sign of life that says nothing else. */
+  hear(turn: Turn, id: string): void {
+    this.#beginEpoch(turn, false);
+    const member = this.#members.get(id);
+    if (member !== undefined) this.#watch(turn, member);
+  }
+
+  /** Whether a member has something to hear, or to give up. */
+  hasNews(id: string): boolean {
+    const member = this.#members.get(id);
+    if (member === undefined) return false;
+    const { held, target } = member;
+    if (held.epoch < this.#epoch || held.state === MemberState.unrevoked) return true;
+    if (held.state !== MemberState.unreleased) return false;
+    for (const [topicId, partition] of each(minus(target, held.assigned))) {
+      if (this.#isFree(topicId, partition, member)) return true;
+    }
+    return false;
+  }
+
+  /** Takes over members with what they have, at the generation that they know as their epoch. */
+  adopt(turn: Turn, migrants: readonly Migrant[], generation: number): void {
+    const epoch = Math.max(1, generation);
+    for (const { id, about, assigned } of migrants) {
+      turn.write({ kind: "member", key: this.#key(id), value: about });
+      turn.write({
+        kind: "target",
+        key: this.#key(id),
+        value: { topicPartitions: topicPartitions(assigned) },
+      });
+      const held = { ...holdsNothing, epoch, previousEpoch: epoch, assigned };
+      turn.write({ kind: "current", key: this.#key(id), value: toCurrent(held) });
+    }
+    const key = { group: this.id };
+    turn.write({ kind: "consumer", key, value: { epoch, metadataHash: this.#hash() } });
+    turn.write({
+      kind: "targetEpoch",
+      key,
+      value: { assignmentEpoch: epoch, assignmentTimestamp: turn.wallMs },
+    });
+    for (const member of this.#members.values()) this.#watch(turn, member);
+  }
+
   // ── Time ──
 
   #watch(turn: Turn, { id, about, held }: ConsumerMember): void {
-    this.#sessionEnds.set(id, turn.monotonicMs + this.#settings.consumerSessionTimeoutMs);
+    this.#sessionEnds.set(id, turn.monotonicMs + this.#sessionMs(about));
     if (held.state !== MemberState.unrevoked) this.#revocationEnds.delete(id);
     else if (!this.#revocationEnds.has(id)) {
       this.#revocationEnds.set(id, turn.monotonicMs + Math.max(0, about.rebalanceTimeoutMs));
@@ -342,7 +406,12 @@ export class ConsumerGroup {
     for (const ends of [this.#sessionEnds, this.#revocationEnds]) {
       for (const [id, atMs] of ends) if (atMs <= turn.monotonicMs) late.add(id);
     }
-    for (const id of late) this.#drop(turn, id);
+    for (const [id, atMs] of this.#invited) if (atMs <= turn.monotonicMs) this.#invited.delete(id);
+    for (const id of late) this.drop(turn, id);
+  }
+
+  #sessionMs({ classicMemberMetadata }: ConsumerMemberValue): number {
+    return classicMemberMetadata?.sessionTimeoutMs ?? this.#settings.consumerSessionTimeoutMs;
   }
 
   /** Monotonic; `Infinity`: nothing will happen by itself. */
@@ -357,7 +426,7 @@ export class ConsumerGroup {
   /** The log is read: every session begins anew, since nobody could be heard. `nowMs`: monotonic. */
   loaded(nowMs: number): void {
     for (const { id, about, held } of this.#members.values()) {
-      this.#sessionEnds.set(id, nowMs + this.#settings.consumerSessionTimeoutMs);
+      this.#sessionEnds.set(id, nowMs + this.#sessionMs(about));
       if (held.state === MemberState.unrevoked) {
         this.#revocationEnds.set(id, nowMs + Math.max(0, about.rebalanceTimeoutMs));
       }
@@ -371,7 +440,10 @@ export class ConsumerGroup {
     if (generation < 0 && this.isEmpty) return ErrorCode.NONE;
     const member = this.#members.get(memberId);
     if (member === undefined) return ErrorCode.UNKNOWN_MEMBER_ID;
-    return member.held.epoch === generation ? ErrorCode.NONE : ErrorCode.STALE_MEMBER_EPOCH;
+    if (member.held.epoch === generation) return ErrorCode.NONE;
+    return member.about.classicMemberMetadata === null
+      ? ErrorCode.STALE_MEMBER_EPOCH
+      : ErrorCode.ILLEGAL_GENERATION;
   }
 
   // ── Records ──
@@ -380,14 +452,11 @@ export class ConsumerGroup {
     return { group: this.id, memberId };
   }
 
-  #write(turn: Turn, record: ConsumerRecord): void {
-    turn.write(record);
-  }
-
-  /** Everything of it goes; only a group without members. */
+  /** Everything of it goes. */
   remove(turn: Turn): void {
+    for (const id of this.#members.keys()) this.#forget(turn, id);
     for (const kind of ["targetEpoch", "consumer"] as const) {
-      this.#write(turn, { kind, key: { group: this.id }, value: null });
+      turn.write({ kind, key: { group: this.id }, value: null });
     }
   }
 
@@ -425,44 +494,4 @@ export class ConsumerGroup {
     }
     return member;
   }
-}
-
-/** A retry of a member that missed its last answer is at its epoch before, and has nothing but what it was given. */
-function isCurrent({ held }: ConsumerMember, epoch: number, owned: PartitionSet | null): boolean {
-  if (epoch === held.epoch) return true;
-  if (epoch !== held.previousEpoch || owned === null) return false;
-  for (const [topicId, partitions] of owned) {
-    for (const partition of partitions) if (!contains(held.assigned, topicId, partition)) return false;
-  }
-  return true;
-}
-
-function isSameWish(a: ConsumerMemberValue, b: ConsumerMemberValue): boolean {
-  return (
-    a.subscribedTopicRegex === b.subscribedTopicRegex &&
-    a.serverAssignor === b.serverAssignor &&
-    a.subscribedTopicNames.length === b.subscribedTopicNames.length &&
-    a.subscribedTopicNames.every((name, at) => name === b.subscribedTopicNames[at])
-  );
-}
-
-function isSameAddress(a: ConsumerMemberValue, b: ConsumerMemberValue): boolean {
-  return (
-    a.instanceId === b.instanceId &&
-    a.rackId === b.rackId &&
-    a.clientId === b.clientId &&
-    a.clientHost === b.clientHost &&
-    a.rebalanceTimeoutMs === b.rebalanceTimeoutMs
-  );
-}
-
-/** 52 bits over UTF-16 units: enough to tell that topics changed. */
-function hashOf(text: string): number {
-  let [a, b] = [0x811c9dc5, 0x1b873593];
-  for (let at = 0; at < text.length; at++) {
-    const unit = text.charCodeAt(at);
-    a = Math.imul(a ^ unit, 0x01000193);
-    b = Math.imul(b ^ unit, 0x85ebca6b) ^ (b >>> 13);
-  }
-  return (a >>> 0) * 0x10_0000 + ((b >>> 0) & 0xf_ffff);
 }

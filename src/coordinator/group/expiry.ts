@@ -3,7 +3,8 @@
  * had none for the retention time; those that a tool committed, when that long ago; and in a group that
  * lives, those of topics that it no longer reads. Pure.
  */
-import { consumerProtocolType, type Group } from "./group.ts";
+import { consumerProtocolType } from "../../protocol/consumer-protocol.ts";
+import type { Group } from "./group.ts";
 import type { CommittedOffset, PartitionName } from "./offsets.ts";
 
 export interface Expired extends PartitionName {

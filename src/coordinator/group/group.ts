@@ -2,20 +2,15 @@
  * One group, whatever its members speak: its committed offsets, and the members if it has any. A group
  * that only ever had offsets committed (a tool, a client that assigns partitions by itself) has no members.
  */
-import { Reader } from "../../base/bytes.ts";
-import { MalformedError } from "../../base/errors.ts";
-import { compile } from "../../schema/compile.ts";
-import { array, string, struct } from "../../schema/types.ts";
+import { consumerProtocolType } from "../../protocol/consumer-protocol.ts";
 import type { ConsumerRecord } from "../records.ts";
 import type { TopicView } from "../topic-view.ts";
 import { ClassicGroup } from "./classic.ts";
 import { metadataFor } from "./classic-member.ts";
 import { ConsumerGroup } from "./consumer.ts";
+import { subscriptionOf } from "./migration.ts";
 import { GroupOffsets } from "./offsets.ts";
 import type { GroupSettings } from "./settings.ts";
-
-/** The protocol type of consumers; Kafka Connect and others have their own. */
-export const consumerProtocolType = "consumer";
 
 export class Group {
   readonly id: string;
@@ -69,6 +64,11 @@ export class Group {
     return this.#consumer;
   }
 
+  /** Whether somebody is, or was, a member. */
+  get isKnown(): boolean {
+    return this.#classic !== null || this.#consumer !== null;
+  }
+
   get hasMembers(): boolean {
     return this.#classic?.isEmpty === false || this.#consumer?.isEmpty === false;
   }
@@ -94,24 +94,10 @@ export class Group {
     if (group.protocolType !== consumerProtocolType || group.protocol === null) return null;
     const topics = new Set<string>();
     for (const member of group.members) {
-      const subscribed = subscriptionOf(metadataFor(member, group.protocol));
-      if (subscribed === null) return null;
-      for (const topic of subscribed) topics.add(topic);
+      const subscription = subscriptionOf([{ name: "", metadata: metadataFor(member, group.protocol) }]);
+      if (subscription === null) return null;
+      for (const topic of subscription.topics) topics.add(topic);
     }
     return topics;
-  }
-}
-
-/** The beginning of every version of a consumer's subscription (ConsumerProtocolSubscription, behind its version). */
-const subscription = compile(struct({ topics: array(string) }), 0, { flexible: false });
-
-function subscriptionOf(metadata: Uint8Array): readonly string[] | null {
-  try {
-    const reader = new Reader(metadata);
-    reader.int16();
-    return subscription.read(reader).topics;
-  } catch (error) {
-    if (error instanceof MalformedError) return null;
-    throw error;
   }
 }

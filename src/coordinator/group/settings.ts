@@ -11,6 +11,9 @@ export interface GroupSettings {
   readonly consumersMax: number;
   readonly consumerSessionTimeoutMs: number;
   readonly consumerHeartbeatMs: number;
+  /** `group.consumer.migration.policy`: whether members may move from the classic protocol to KIP-848, and back. */
+  readonly mayUpgrade: boolean;
+  readonly mayDowngrade: boolean;
   /** `offset.metadata.max.bytes`. */
   readonly metadataBytesMax: number;
   /** `offsets.retention.minutes`, in ms. */
