@@ -119,8 +119,8 @@ test("reads no faster than it may, holds what it reads, and does nothing when it
   };
   await paced.scrub.round();
   const bytes = paced.refs.reduce((sum, { sectionBytes }) => sum + sectionBytes, 0);
-  // The last 256 KiB are not waited for.
-  const isPaced = paced.slept.ms <= bytes / 100 && paced.slept.ms >= (bytes - 262_144) / 100;
+  // The last 64 KiB are not waited for.
+  const isPaced = paced.slept.ms <= bytes / 100 && paced.slept.ms >= (bytes - 65_536) / 100;
   assert.ok(isPaced, `${paced.slept.ms} ms for ${bytes} bytes`);
   assert.ok(held.every((each) => each) && paced.index.inUse.size === 0);
   const off = await aWorld({ intervalMs: -1 });
