@@ -27,6 +27,7 @@ async function aWorld(settings: { readonly intervalMs?: number; readonly bytesPe
     monotonicMs: () => real.nowMs,
     schedule(delayMs: number, run: () => void) {
       slept.ms += delayMs;
+      real.nowMs += delayMs;
       return real.schedule(0, run);
     },
   };
