@@ -12,40 +12,45 @@ const refusedWith =
     cause instanceof BrokerRefusedError && cause.code === code;
 
 describe("an admin of groups", () => {
-  it("lists and describes groups, with members and what each reads", async (test) => {
-    const broker = await aBroker(test, { "group.initial.rebalance.delay.ms": "0" });
-    await broker.createTopic("t", 2);
-    const process = new Process(test, broker);
-    const admin = process.client.admin();
-    const run = <T>(done: Promise<T>): Promise<T> => broker.scheduler.runUntil(done);
-    assert.deepEqual(await run(admin.listGroups()), []);
-    const member = process.member();
-    await run(member.ready());
-    assert.deepEqual(await run(admin.listGroups()), [
-      { group: "g", protocolType: "consumer", state: "Stable", type: "classic" },
-    ]);
-    assert.deepEqual(await run(admin.listGroups({ states: ["Empty"] })), []);
-    const [found] = await run(admin.describeGroups(["g"]));
-    assert.deepEqual(
-      { ...found, members: found?.members.map(({ assignment, clientId }) => ({ assignment, clientId })) },
-      {
-        group: "g",
-        state: "Stable",
-        type: "classic",
-        assignor: "cooperative-sticky",
-        members: [
-          {
-            clientId: "holdfast",
-            assignment: [
-              { topic: "t", partition: 0 },
-              { topic: "t", partition: 1 },
-            ],
-          },
-        ],
-      },
-    );
-    await run(assert.rejects(admin.describeGroups(["nobody"]), refusedWith("GROUP_ID_NOT_FOUND")));
-  });
+  for (const [type, assignor] of [
+    ["classic", "cooperative-sticky"],
+    ["consumer", "uniform"],
+  ] as const) {
+    it(`lists and describes groups of type ${type}, with members and what each reads`, async (test) => {
+      const broker = await aBroker(test, { "group.initial.rebalance.delay.ms": "0" });
+      await broker.createTopic("t", 2);
+      const process = new Process(test, broker);
+      const admin = process.client.admin();
+      const run = <T>(done: Promise<T>): Promise<T> => broker.scheduler.runUntil(done);
+      assert.deepEqual(await run(admin.listGroups()), []);
+      const member = process.member({ protocol: type });
+      await run(member.ready());
+      assert.deepEqual(await run(admin.listGroups()), [
+        { group: "g", protocolType: "consumer", state: "Stable", type },
+      ]);
+      assert.deepEqual(await run(admin.listGroups({ states: ["Empty"] })), []);
+      const [found] = await run(admin.describeGroups(["g"]));
+      assert.deepEqual(
+        { ...found, members: found?.members.map(({ assignment, clientId }) => ({ assignment, clientId })) },
+        {
+          group: "g",
+          state: "Stable",
+          type,
+          assignor,
+          members: [
+            {
+              clientId: "holdfast",
+              assignment: [
+                { topic: "t", partition: 0 },
+                { topic: "t", partition: 1 },
+              ],
+            },
+          ],
+        },
+      );
+      await run(assert.rejects(admin.describeGroups(["nobody"]), refusedWith("GROUP_ID_NOT_FOUND")));
+    });
+  }
 
   it("reads, moves and forgets how far a group got, while it has no members", async (test) => {
     const broker = await aBroker(test, { "group.initial.rebalance.delay.ms": "0" });

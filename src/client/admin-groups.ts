@@ -94,7 +94,7 @@ export async function describeGroup(access: AdminAccess, group: string): Promise
   const what = `Describing group "${group}"`;
   const coordinator = coordinatorOf(access, group);
   const persistence = persistently(access, what);
-  if (await coordinator.serves(ConsumerGroupDescribe)) {
+  if (await coordinator.serves(ConsumerGroupDescribe, persistence.again)) {
     const request = { groupIds: [group], includeAuthorizedOperations: false };
     const codeOf = ({ groups }: ConsumerGroupDescribeResponse): number => groups[0]?.errorCode ?? 0;
     const answer = await coordinator.call(ConsumerGroupDescribe, request, { ...persistence, codeOf });

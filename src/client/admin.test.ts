@@ -165,6 +165,42 @@ describe("an admin", () => {
     assert.deepEqual(await at("max-timestamp"), [2, 1_700_000_002_000]);
   });
 
+  it("deletes the oldest records of partitions, and says where each begins then", async (test) => {
+    const { broker, admin, run } = await anAdmin(test);
+    await run(admin.createTopic({ topic: "t", partitions: 2 }));
+    await run(admin.createTopic({ topic: "state", configs: { "cleanup.policy": "compact" } }));
+    await broker.write("t", ["a", "b", "c"]);
+    const both = [
+      { topic: "t", partition: 1, before: "end" },
+      { topic: "t", partition: 0, before: 2 },
+    ] as const;
+    assert.deepEqual(await run(admin.deleteRecords(both)), [
+      { topic: "t", partition: 1, start: 0 },
+      { topic: "t", partition: 0, start: 2 },
+    ]);
+    const [t] = await run(admin.describeTopics(["t"]));
+    assert.deepEqual(
+      t?.partitions.map(({ start, end }) => [start, end]),
+      [
+        [2, 3],
+        [0, 0],
+      ],
+    );
+    const beyond = admin.deleteRecords([{ topic: "t", partition: 0, before: 4 }]);
+    await run(
+      assert.rejects(beyond, { code: "OFFSET_OUT_OF_RANGE", message: /"t\/0" .*end of the partition/ }),
+    );
+    const compacted = [{ topic: "state", partition: 0, before: 0 }, { ...both[1] }];
+    await run(
+      assert.rejects(admin.deleteRecords(compacted), (cause: unknown) => {
+        assert(cause instanceof PartlyRefusedError);
+        assert.deepEqual(cause.done, ["t/0"]);
+        assert.match(cause.message, /only compacted/);
+        return true;
+      }),
+    );
+  });
+
   it("describes the cluster and what its logs take", async (test) => {
     const { broker, admin, run } = await anAdmin(test);
     await run(admin.createTopic("t"));

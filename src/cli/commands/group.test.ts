@@ -69,7 +69,7 @@ describe("holdfast consume --group", () => {
     assert.deepEqual(await standing("ctrl-c"), { "orders/0": 4 });
     assert.match(
       (await run("group describe ctrl-c")).stdout,
-      /^ctrl-c {3}Empty {3}classic {3}0 members {3}lag 0 records\n/,
+      /^ctrl-c {3}Empty {3}consumer(?:, uniform)? {3}0 members {3}lag 0 records\n/,
     );
   });
 
@@ -112,13 +112,13 @@ describe("holdfast group", () => {
     await run("produce wide --partition 0 --timestamp 2020-01-01T00:00Z older");
     assert.match(
       (await run("group list")).stdout,
-      /^GROUP +TYPE +PROTOCOL +STATE\n(?:.*\n)*reading +classic +consumer +Empty\n/,
+      /^GROUP +TYPE +PROTOCOL +STATE\n(?:.*\n)*reading +consumer +consumer +Empty\n/,
     );
     assert.match((await run("group list --state Stable")).stderr, /^There are no groups/);
     const { stdout } = await run("group describe reading");
     assert.match(
       stdout,
-      /^reading {3}Empty {3}classic {3}0 members {3}lag 1 record, \d+ d \d+ h\n\nTOPIC +PARTITION +COMMITTED +START +END +LAG +LAG IN TIME/,
+      /^reading {3}Empty {3}consumer(?:, uniform)? {3}0 members {3}lag 1 record, \d+ d \d+ h\n\nTOPIC +PARTITION +COMMITTED +START +END +LAG +LAG IN TIME/,
     );
     assert.match(stdout, /wide +0 +1 +0 +2 +1 +\d+ d/);
     const [first, second] = json(await run("group describe reading --json"));
@@ -129,7 +129,7 @@ describe("holdfast group", () => {
     await on.stdout.until(/older/);
     assert.match(
       (await run("group describe reading")).stdout,
-      /reading {3}Stable {3}classic, cooperative-sticky {3}1 member {3}lag .*\n[^]*holdfast-cli/,
+      /reading {3}Stable {3}consumer, uniform {3}1 member {3}lag .*\n[^]*holdfast-cli/,
     );
     const moving = await run("group seek reading --to start");
     assert.match(

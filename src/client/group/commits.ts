@@ -13,7 +13,7 @@ import type { RetryWatch } from "../retry-watch.ts";
 import { backoffAfter, type ClientSettings } from "../settings.ts";
 import { CommitError, NotOwnedError } from "./errors.ts";
 import type { Coordinator } from "./coordinator.ts";
-import type { Identity, Membership } from "./membership.ts";
+import type { Identity, Member } from "./member.ts";
 import { commitOffsets } from "./offsets.ts";
 import type { GroupSettings } from "./options.ts";
 import type { Share } from "./share.ts";
@@ -23,7 +23,7 @@ export interface CommitsAccess {
   readonly settings: GroupSettings;
   readonly client: ClientSettings;
   readonly watch: RetryWatch;
-  readonly membership: Membership;
+  readonly member: () => Member;
   /** Whether the share is still the member's. */
   readonly isOwned: (share: Share) => boolean;
 }
@@ -54,6 +54,7 @@ const movedCodes: ReadonlySet<number> = new Set([
   ErrorCode.UNKNOWN_MEMBER_ID,
   ErrorCode.FENCED_INSTANCE_ID,
   ErrorCode.REBALANCE_IN_PROGRESS,
+  ErrorCode.FENCED_MEMBER_EPOCH,
 ]);
 
 export class Commits {
@@ -96,7 +97,7 @@ export class Commits {
     wishes: readonly Wish[],
     { mayWait, timeoutMs }: { readonly mayWait: boolean; readonly timeoutMs: number },
   ): Promise<void> {
-    const { client, membership, isOwned } = this.#access;
+    const { client, member, isOwned } = this.#access;
     const endMs = client.clock.monotonicMs() + timeoutMs;
     let left = wishes;
     for (let attempt = 1; ; attempt++) {
@@ -106,7 +107,7 @@ export class Commits {
       const isHopeless = failures.some(({ kind }) => kind === "refused" || (kind === "moved" && !mayWait));
       if (isOver || isHopeless) throw this.#error(failures);
       await sleep(client.clock, backoffAfter(attempt, client));
-      while (mayWait && !membership.isStable && client.clock.monotonicMs() < endMs) {
+      while (mayWait && !member().isStable && client.clock.monotonicMs() < endMs) {
         await sleep(client.clock, client.backoffMs);
       }
       const gone = failures.filter(({ target }) => !isOwned(target.share));
@@ -128,8 +129,8 @@ export class Commits {
   async #attempt(wishes: readonly Wish[]): Promise<readonly Failure[]> {
     const targets = wishes.flatMap((wish) => this.#targetOf(wish));
     if (targets.length === 0) return [];
-    const { coordinator, settings, membership } = this.#access;
-    const { identity } = membership;
+    const { coordinator, settings, member } = this.#access;
+    const { identity } = member();
     if (identity === undefined) {
       const cause = new NotOwnedError("this consumer is not a member of the group at the moment");
       return targets.map((target) => ({ target, cause, kind: "moved" }));
@@ -171,8 +172,13 @@ export class Commits {
       return [];
     }
     const cause = new BrokerRefusedError(what, code);
+    if (code === ErrorCode.STALE_MEMBER_EPOCH) {
+      // It is a member, of an epoch that the answer to its last heartbeat told or the next will tell.
+      this.#access.member().suspect(code, identity.generation);
+      return [{ target, cause, kind: "again" }];
+    }
     if (movedCodes.has(code)) {
-      this.#access.membership.suspect(code, identity.generation);
+      this.#access.member().suspect(code, identity.generation);
       return [{ target, cause, kind: "moved" }];
     }
     return [{ target, cause, kind: errorFacts(code).retriable ? "again" : "refused" }];

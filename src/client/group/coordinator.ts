@@ -78,9 +78,20 @@ export class Coordinator {
     }
   }
 
-  /** Whether the coordinator knows the API. Rejects with what looking for it rejects with. */
-  async serves(api: AnyApi): Promise<boolean> {
-    return (await this.#quick.to(await this.#find())).serves(api);
+  /** Whether the coordinator knows the API. Rejects with what looking for it rejects with, once `again` gives up. */
+  async serves(api: AnyApi, again: CoordinatorCall<unknown>["again"]): Promise<boolean> {
+    for (;;) {
+      if (this.#isClosed) throw new ClosedError("The consumer was closed.");
+      try {
+        return (await this.#quick.to(await this.#find())).serves(api);
+      } catch (cause) {
+        if (!isRetriable(cause)) throw cause;
+        this.#address = undefined;
+        const pauseMs = again(cause);
+        if (pauseMs === undefined) throw cause;
+        await sleep(this.#cluster.settings.clock, pauseMs);
+      }
+    }
   }
 
   close(): void {

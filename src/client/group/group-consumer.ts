@@ -6,6 +6,7 @@
  */
 import type { Timer } from "../../base/ports.ts";
 import type { AssignedPartition, PartitionPosition } from "../assigned-partition.ts";
+import { ConsumerGroupHeartbeat } from "../../protocol/messages/consumer-group-heartbeat.ts";
 import type { Cluster } from "../cluster.ts";
 import type { BatchOptions } from "../consumer.ts";
 import type { PartitionRef, StartingPoint } from "../consumer-options.ts";
@@ -19,7 +20,9 @@ import { Coordinator } from "./coordinator.ts";
 import { CommitError, NotOwnedError } from "./errors.ts";
 import { Handlers, type RunOptions, type Taken } from "./handlers.ts";
 import { Holdings } from "./holdings.ts";
-import { Membership } from "./membership.ts";
+import { ClassicMembership } from "./classic-membership.ts";
+import { EpochMembership } from "./epoch-membership.ts";
+import type { Member, MemberAccess } from "./member.ts";
 import {
   type CommitRequest,
   type GroupConsumerOptions,
@@ -36,7 +39,9 @@ export class GroupConsumer implements AsyncIterable<IncomingRecord>, AsyncDispos
   readonly #watch: RetryWatch;
   readonly #reader: Reader;
   readonly #coordinator: Coordinator;
-  readonly #membership: Membership;
+  readonly #memberAccess: MemberAccess;
+  /** Another one once it is known which protocol the broker serves. */
+  #member: Member;
   readonly #commits: Commits;
   readonly #subscription: Subscription;
   readonly #onClose: () => void;
@@ -84,10 +89,10 @@ export class GroupConsumer implements AsyncIterable<IncomingRecord>, AsyncDispos
       cluster,
       settings,
       watch,
-      onChange: () => this.#membership.rejoin(),
-      isLeader: () => this.#membership.isLeader,
+      onChange: () => this.#member.rejoin(),
+      isLeader: () => this.#member.isLeader,
     });
-    this.#membership = new Membership({
+    this.#memberAccess = {
       cluster,
       coordinator,
       settings,
@@ -98,13 +103,14 @@ export class GroupConsumer implements AsyncIterable<IncomingRecord>, AsyncDispos
       release: (parts, reason) => this.#release(parts, reason),
       onChange: () => this.#changed(),
       onFailure: (cause) => this.#fail(cause),
-    });
+    };
+    this.#member = new ClassicMembership(this.#memberAccess);
     this.#commits = new Commits({
       coordinator,
       settings,
       client: cluster.settings,
       watch,
-      membership: this.#membership,
+      member: () => this.#member,
       isOwned: (share) => this.#holdings.holds(share),
     });
   }
@@ -244,7 +250,7 @@ export class GroupConsumer implements AsyncIterable<IncomingRecord>, AsyncDispos
     let failure: unknown;
     const { all } = this.#holdings;
     if (all.length > 0) failure = await this.#letGo(all, "closed");
-    await this.#membership.leave();
+    await this.#member.leave();
     this.#reader.close();
     this.#coordinator.close();
     this.#tellReady();
@@ -265,9 +271,22 @@ export class GroupConsumer implements AsyncIterable<IncomingRecord>, AsyncDispos
   async #begin(): Promise<void> {
     await this.#subscription.start();
     await this.#reader.assignment.start();
+    const isNew = await this.#isNewProtocol();
     if (this.#closing !== undefined) return;
-    this.#membership.start();
+    if (isNew) this.#member = new EpochMembership(this.#memberAccess);
+    this.#member.start();
     if (this.#settings.autoCommit) this.#scheduleCommit();
+  }
+
+  async #isNewProtocol(): Promise<boolean> {
+    const { protocol, group } = this.#settings;
+    if (protocol !== "either") return protocol === "consumer";
+    const what = `find the coordinator of group ${group}`;
+    const again = (cause: Error): number | undefined =>
+      this.#closing === undefined ? this.#watch.failed(what, cause) : undefined;
+    const isServed = await this.#coordinator.serves(ConsumerGroupHeartbeat, again);
+    this.#watch.succeeded(what);
+    return isServed;
   }
 
   #scheduleCommit(): void {
@@ -301,7 +320,7 @@ export class GroupConsumer implements AsyncIterable<IncomingRecord>, AsyncDispos
       take: () => {
         if (this.#failure !== undefined) throw this.#failure;
         // Somebody else may have the partitions of a member that was silent for too long.
-        return this.#closing === undefined && this.#membership.isAlive ? take() : undefined;
+        return this.#closing === undefined && this.#member.isAlive ? take() : undefined;
       },
       start: () => this.#start(),
       isFinished: () => this.#isFinished,
@@ -344,7 +363,7 @@ export class GroupConsumer implements AsyncIterable<IncomingRecord>, AsyncDispos
 
   #take(added: readonly TopicPartition[]): void {
     if (added.length === 0) return;
-    const generation = this.#membership.identity?.generation ?? -1;
+    const generation = this.#member.identity?.generation ?? -1;
     const placed = this.#holdings.add(added, generation);
     this.#settings.onAssigned(added);
     placed.then(
@@ -425,7 +444,7 @@ export class GroupConsumer implements AsyncIterable<IncomingRecord>, AsyncDispos
       if (state?.kind === "failed") throw state.error;
       if (state === undefined || state.kind === "unplaced") return false;
     }
-    return this.#membership.isStable;
+    return this.#member.isStable;
   }
 
   #changed(): void {

@@ -84,7 +84,10 @@ describe("commits", () => {
       const code = codes.shift();
       return code === undefined ? "pass" : refused(request, code);
     });
-    const consumer = new Process(test, broker, door.bootstrap).member({ autoCommit: false });
+    const consumer = new Process(test, broker, door.bootstrap).member({
+      autoCommit: false,
+      protocol: "classic",
+    });
     await broker.scheduler.runUntil(finish(consumer, 5).catch(() => undefined));
     // The first refusal makes the group come together again; the second says that this member is out of date.
     assert(generations.length >= 2);
@@ -290,13 +293,33 @@ describe("static members", () => {
     assert.deepEqual([before.length, stays.assignment, released], [1, before, []]);
   });
 
+  it("with the new protocol the younger waits for the older's session, and gives up when that lives (C25)", async (test) => {
+    const broker = await aBroker(test);
+    await broker.createTopic("t");
+    const first = new Process(test, broker);
+    await broker.scheduler.runUntil(first.member({ instanceId: "i" }).ready());
+    const second = new Process(test, broker).member({ instanceId: "i" });
+    const waiting = second.ready();
+    await runFor(broker, 10_000);
+    first.kill();
+    await broker.scheduler.runUntil(waiting);
+    assert.equal(second.assignment.length, 1);
+    const third = new Process(test, broker).member({ instanceId: "i" });
+    await broker.scheduler.runUntil(
+      assert.rejects(third.ready(), (cause: unknown) =>
+        /UNRELEASED_INSTANCE_ID/.test((cause as Error).message),
+      ),
+    );
+    assert.equal(second.assignment.length, 1);
+  });
+
   it("two with one instance id: the older is put out and told so (C25)", async (test) => {
     const broker = await aBroker(test);
     await broker.createTopic("t");
-    const older = new Process(test, broker).member({ instanceId: "i" });
+    const older = new Process(test, broker).member({ instanceId: "i", protocol: "classic" });
     await broker.scheduler.runUntil(older.ready());
     const loop = finish(older, 1);
-    const newer = new Process(test, broker).member({ instanceId: "i" });
+    const newer = new Process(test, broker).member({ instanceId: "i", protocol: "classic" });
     await broker.scheduler.runUntil(newer.ready());
     await broker.scheduler.runUntil(assert.rejects(loop, FencedMemberError));
     assert.deepEqual([older.assignment.length, newer.assignment.length], [0, 1]);
@@ -307,8 +330,8 @@ describe("static members", () => {
 async function storm(
   test: Parameters<typeof aBroker>[0],
   seed: number,
-  assignors: "cooperative-sticky" | "range",
-) {
+  options: Partial<GroupConsumerOptions>,
+): Promise<void> {
   const broker = await SimulatedBroker.start({ "group.initial.rebalance.delay.ms": "0" }, seed);
   test.after(() => broker.stop());
   const random = new SimRandom(seed);
@@ -323,7 +346,7 @@ async function storm(
   const add = (): void => {
     const process = new Process(test as never, broker);
     alive.push(process);
-    const member = process.member({ assignors: [assignors], commitIntervalMs: 200 });
+    const member = process.member({ ...options, commitIntervalMs: 200 });
     const handle = async (record: IncomingRecord): Promise<void> => {
       await sleep(broker, random.u32() % 300);
       if (!process.isAlive) return new Promise<void>(() => undefined);
@@ -402,9 +425,13 @@ async function storm(
 
 describe("a storm of joins, leaves, kills, stops and broker crashes", () => {
   const seeds = Number(process.env["GROUP_STORMS"] ?? 1);
-  for (const assignors of ["cooperative-sticky", "range"] as const) {
-    it(`with ${assignors} every record is handled at least once, and no commit is ahead of what was handled (C01–C06)`, async (test) => {
-      for (let seed = 1; seed <= seeds; seed++) await storm(test, seed, assignors);
+  for (const [name, options] of [
+    ["the new protocol", { protocol: "consumer" }],
+    ["cooperative-sticky", { protocol: "classic" }],
+    ["range", { assignors: ["range"] }],
+  ] as const) {
+    it(`with ${name} every record is handled at least once, and no commit is ahead of what was handled (C01–C06)`, async (test) => {
+      for (let seed = 1; seed <= seeds; seed++) await storm(test, seed, options);
     });
   }
 });

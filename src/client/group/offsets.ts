@@ -6,7 +6,7 @@ import { OffsetFetch, type OffsetFetchResponse } from "../../protocol/messages/o
 import { BrokerRefusedError } from "../errors.ts";
 import type { TopicPartition } from "./assignor.ts";
 import type { Coordinator, CoordinatorCall } from "./coordinator.ts";
-import type { Identity } from "./membership.ts";
+import type { Identity } from "./member.ts";
 
 export interface CommittedOffset extends TopicPartition {
   readonly offset: Offset;

@@ -33,7 +33,14 @@ export interface GroupConsumerOptions
   readonly commitIntervalMs?: number | undefined;
   /** How long a commit that has to succeed is tried; default 30,000. */
   readonly commitTimeoutMs?: number | undefined;
-  /** In the order of preference; default `["cooperative-sticky"]`. All members need one in common. */
+  /**
+   * "consumer" is the new protocol (KIP-848), in which the broker gives out the partitions, "classic" the old one.
+   * Default: the new one where the broker serves it and no `assignors` are named.
+   */
+  readonly protocol?: "consumer" | "classic" | undefined;
+  /** With the new protocol: how the broker gives out the partitions; default: its own choice. */
+  readonly serverAssignor?: "uniform" | "range" | undefined;
+  /** With the classic one, in the order of preference; default `["cooperative-sticky"]`. All members need one in common. */
   readonly assignors?: readonly AssignorName[] | undefined;
   /** A name of this member that stays the same: when it restarts within the session, nothing moves (KIP-345). */
   readonly instanceId?: string | undefined;
@@ -64,6 +71,9 @@ export interface GroupSettings {
   readonly autoCommit: boolean;
   readonly commitIntervalMs: number;
   readonly commitTimeoutMs: number;
+  /** "either": the new one where it is served. */
+  readonly protocol: "consumer" | "classic" | "either";
+  readonly serverAssignor: string | null;
   readonly assignors: readonly Assignor[];
   /** All assignors are cooperative: the member keeps reading while the group rebalances. */
   readonly isCooperative: boolean;
@@ -122,6 +132,8 @@ export function groupSettingsOf(options: GroupConsumerOptions): GroupSettings {
     autoCommit: options.autoCommit ?? true,
     commitIntervalMs: atLeast("commitIntervalMs", options.commitIntervalMs ?? 1_000, 1),
     commitTimeoutMs: atLeast("commitTimeoutMs", options.commitTimeoutMs ?? 30_000, 0),
+    protocol: protocolOf(options),
+    serverAssignor: options.serverAssignor ?? null,
     assignors: chosen,
     isCooperative: chosen.every(({ isCooperative }) => isCooperative),
     instanceId,
@@ -135,6 +147,25 @@ export function groupSettingsOf(options: GroupConsumerOptions): GroupSettings {
     onCommitFailed: options.onCommitFailed ?? ignore,
     reading: readingOf(options, from),
   };
+}
+
+function protocolOf({
+  protocol,
+  assignors: named,
+  serverAssignor,
+}: GroupConsumerOptions): GroupSettings["protocol"] {
+  if (protocol !== undefined && protocol !== "consumer" && protocol !== "classic") {
+    throw new OptionError(`protocol is "consumer" or "classic", not "${String(protocol)}".`);
+  }
+  if (named !== undefined && (protocol === "consumer" || serverAssignor !== undefined)) {
+    throw new OptionError(
+      "assignors are of the classic protocol; in the new one the broker gives out the partitions (serverAssignor).",
+    );
+  }
+  if (serverAssignor !== undefined && protocol === "classic") {
+    throw new OptionError("serverAssignor is of the new protocol; the classic one has assignors.");
+  }
+  return protocol ?? (named !== undefined ? "classic" : serverAssignor !== undefined ? "consumer" : "either");
 }
 
 /** The partitions come from the group. */

@@ -16,45 +16,18 @@ import { JoinGroup, type JoinGroupResponse } from "../../protocol/messages/join-
 import { LeaveGroup } from "../../protocol/messages/leave-group.ts";
 import { SyncGroup, type SyncGroupRequest } from "../../protocol/messages/sync-group.ts";
 import { isRetriable } from "../assignment.ts";
-import type { Cluster } from "../cluster.ts";
 import { BrokerRefusedError } from "../errors.ts";
-import type { RetryWatch } from "../retry-watch.ts";
-import { type Assignor, nameOf, type TopicPartition } from "./assignor.ts";
-import type { Coordinator, CoordinatorCall } from "./coordinator.ts";
+import type { Assignor } from "./assignor.ts";
+import type { CoordinatorCall } from "./coordinator.ts";
 import { FencedMemberError } from "./errors.ts";
 import { Heart } from "./heart.ts";
 import { assignmentsFor, byTopic } from "./leader.ts";
-import type { GroupSettings, ReleaseReason } from "./options.ts";
-
-export interface MembershipAccess {
-  readonly cluster: Cluster;
-  readonly coordinator: Coordinator;
-  readonly settings: GroupSettings;
-  readonly watch: RetryWatch;
-  /** What the member wants to read. */
-  readonly topics: () => readonly string[];
-  readonly owned: () => readonly TopicPartition[];
-  /** These are the member's from now on. */
-  readonly onAssigned: (added: readonly TopicPartition[]) => void;
-  /** Resolves when nothing of them is handled here any more and what was finished is committed, or cannot be. */
-  readonly release: (parts: readonly TopicPartition[], reason: ReleaseReason) => Promise<void>;
-  /** Something that waits for the membership may look again. */
-  readonly onChange: () => void;
-  /** It is over; nothing is owned any more. */
-  readonly onFailure: (cause: Error) => void;
-}
-
-/** Under which a member commits: the coordinator refuses what a newer generation has overtaken. */
-export interface Identity {
-  readonly memberId: string;
-  readonly generation: number;
-  readonly instanceId: string | null;
-}
+import { type Identity, leaveTimeoutMs, type Member, type MemberAccess, without } from "./member.ts";
 
 const noGeneration = -1;
 
-export class Membership {
-  readonly #access: MembershipAccess;
+export class ClassicMembership implements Member {
+  readonly #access: MemberAccess;
   readonly #heart: Heart;
   #memberId = "";
   #generation = noGeneration;
@@ -69,7 +42,7 @@ export class Membership {
   #isLeaving = false;
   #isStarted = false;
 
-  constructor(access: MembershipAccess) {
+  constructor(access: MemberAccess) {
     this.#access = access;
     const { settings, cluster, watch } = access;
     this.#heart = new Heart({
@@ -83,14 +56,12 @@ export class Membership {
     });
   }
 
-  /** Begins to live; harmless when it does. */
   start(): void {
     if (this.#isStarted) return;
     this.#isStarted = true;
     void this.#live();
   }
 
-  /** `undefined`: not a member. */
   get identity(): Identity | undefined {
     if (this.#generation === noGeneration) return undefined;
     return {
@@ -108,17 +79,14 @@ export class Membership {
     return this.#isLeader;
   }
 
-  /** Whether nobody else can have been given what it owns because this member was silent. */
   get isAlive(): boolean {
     return this.#heart.isAlive;
   }
 
-  /** Subscription or topics have changed: the group shall be assigned anew. */
   rejoin(): void {
     this.#hear(ErrorCode.REBALANCE_IN_PROGRESS);
   }
 
-  /** A commit of `generation` was refused with a code that says something about the membership. */
   suspect(code: number, generation: number): void {
     if (generation === this.#generation && this.#isStable) this.#hear(code);
   }
@@ -376,15 +344,4 @@ export class Membership {
       ? `its members have no assignor in common with this one, which offers ${names} (option assignors), or are no consumers`
       : null;
   }
-}
-
-/** Of LeaveGroup's answer; nobody depends on it. */
-const leaveTimeoutMs = 3_000;
-
-function without(
-  these: readonly TopicPartition[],
-  those: readonly TopicPartition[],
-): readonly TopicPartition[] {
-  const names = new Set(those.map(nameOf));
-  return these.filter((each) => !names.has(nameOf(each)));
 }
