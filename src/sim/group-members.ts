@@ -4,6 +4,7 @@
  * everything.
  */
 import { partitionIndex, type TopicId } from "../base/ids.ts";
+import { decodeAssignment, encodeAssignment, encodeSubscription } from "../protocol/consumer-protocol.ts";
 import { ErrorCode, errorFacts } from "../protocol/errors.ts";
 import { ConsumerGroupHeartbeat } from "../protocol/messages/consumer-group-heartbeat.ts";
 import { Heartbeat } from "../protocol/messages/heartbeat.ts";
@@ -90,7 +91,14 @@ export class ClassicMember extends Member {
   }
 
   protected override async session(client: SimClient, isOver: () => boolean): Promise<void> {
-    const { group, sessionMs, history } = this.options;
+    const { group, topic, sessionMs, history } = this.options;
+    const subscription = {
+      topics: [topic],
+      userData: null,
+      ownedPartitions: [],
+      generationId: -1,
+      rackId: null,
+    };
     // Eager: whoever joins has nothing.
     this.reader.drop();
     const joinedMs = this.actor.clock.monotonicMs();
@@ -101,7 +109,7 @@ export class ClassicMember extends Member {
       memberId: this.#memberId,
       groupInstanceId: null,
       protocolType: "consumer",
-      protocols: [{ name: "range", metadata: new Uint8Array([0, 0, 0, 0, 0, 0, 0, 0, 0, 0]) }],
+      protocols: [{ name: "range", metadata: encodeSubscription(subscription) }],
       reason: null,
     });
     if (joined.errorCode === ErrorCode.MEMBER_ID_REQUIRED) {
@@ -124,7 +132,9 @@ export class ClassicMember extends Member {
     if (synced.errorCode !== ErrorCode.NONE) return this.#refused(synced.errorCode);
     // Its session began when the broker answered the join, which was after it was sent.
     this.reader.renew(joinedMs);
-    const partitions = [...synced.assignment];
+    const assigned =
+      synced.assignment.byteLength === 0 ? [] : decodeAssignment(synced.assignment).assignedPartitions;
+    const partitions = assigned.flatMap((each) => each.partitions);
     if (this.reader.isLate || !(await this.reader.take(client, partitions, as))) return;
     while (!isOver()) {
       await rounds(this.actor, this.reader, client, sessionMs);
@@ -154,7 +164,11 @@ export class ClassicMember extends Member {
     for (let partition = 0; partition < this.options.partitionCount; partition++) {
       parts[partition % parts.length]?.partitions.push(partition);
     }
-    return parts.map(({ memberId, partitions }) => ({ memberId, assignment: Uint8Array.from(partitions) }));
+    const { topic } = this.options;
+    return parts.map(({ memberId, partitions }) => {
+      const assignedPartitions = [{ topic, partitions }];
+      return { memberId, assignment: encodeAssignment({ assignedPartitions, userData: null }) };
+    });
   }
 
   async #leave(client: SimClient, memberId: string): Promise<void> {

@@ -197,15 +197,18 @@ export class World {
     });
     return Array.from({ length: draw.between(1, 2) }, (_, at) => {
       const name = `group${at}`;
-      const Kind = draw.chance(0.5) ? ClassicMember : ConsumerMember;
+      // One protocol, the other, or members of both in one group.
+      const consumerShare = draw.pick([0, 0.5, 1]);
       const sessionMs = memberSessionMs;
       const members = Array.from({ length: draw.between(1, 4) }, (__, number) => {
+        const Kind = draw.chance(consumerShare) ? ConsumerMember : ClassicMember;
         const options = {
           group: name,
           topic: topic.name,
           partitionCount: topic.partitions,
           number,
-          protocol: Kind === ClassicMember ? ("classic" as const) : ("consumer" as const),
+          // Where members of both meet, each has an epoch of its own.
+          protocol: consumerShare === 0 ? ("classic" as const) : ("consumer" as const),
           sessionMs,
         };
         const actor = this.#actor(`${name}-${number}`);
