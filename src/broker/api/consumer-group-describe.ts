@@ -16,8 +16,8 @@ import { handle } from "../handle.ts";
 type Described = ConsumerGroupDescribeResponse["groups"][number];
 type DescribedMember = Described["members"][number];
 
-/** Kafka's number for a member that speaks KIP-848 itself. */
-const consumerMemberType = 1;
+/** Kafka's numbers for what a member speaks. */
+const MemberType = { classic: 0, consumer: 1 } as const;
 
 export const consumerGroupDescribe = handle(ConsumerGroupDescribe, {
   prepare: (request, { services }) => services.groups.enter()?.then(() => request),
@@ -73,7 +73,7 @@ function describeMember({ id, about, held, target }: ConsumerMember, services: S
     subscribedTopicRegex: about.subscribedTopicRegex,
     assignment: named(held.assigned, services),
     targetAssignment: named(target, services),
-    memberType: consumerMemberType,
+    memberType: about.classicMemberMetadata === null ? MemberType.consumer : MemberType.classic,
   };
 }
 
