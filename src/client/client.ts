@@ -60,9 +60,12 @@ export class Client implements AsyncDisposable {
     return admin;
   }
 
+  /** Rejects with what the first of them failed with; all are closed then, too. */
   async close(): Promise<void> {
-    await Promise.all([...this.#open].map((each) => each.close()));
+    const closing = await Promise.allSettled([...this.#open].map((each) => each.close()));
     this.#cluster.close();
+    const failed = closing.find((each) => each.status === "rejected");
+    if (failed !== undefined) throw failed.reason;
   }
 
   [Symbol.asyncDispose](): Promise<void> {

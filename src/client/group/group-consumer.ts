@@ -134,6 +134,12 @@ export class GroupConsumer implements AsyncIterable<IncomingRecord>, AsyncDispos
     return this.#holdings.all.map(({ topic, partition }) => ({ topic, partition }));
   }
 
+  /** Under which this member commits at the moment; `undefined`: it is out of the group. */
+  get membership(): { readonly memberId: string; readonly generation: number } | undefined {
+    const { identity } = this.#member;
+    return identity && { memberId: identity.memberId, generation: identity.generation };
+  }
+
   /**
    * One record after the other. A record is finished when the next is asked for, or with `commitSync()`. Leaving
    * the loop leaves its last record unfinished: it is handed out again, here or by another member.
