@@ -68,7 +68,7 @@ export type {
 export type { AssignorName, TopicPartition } from "../client/group/assignor.ts";
 export * from "../client/group/errors.ts";
 export type { GroupConsumer } from "../client/group/group-consumer.ts";
-export type { Handle, HandlerContext, RunOptions } from "../client/group/handlers.ts";
+export type { Handle, HandlerContext, RunOptions, SlowHandler } from "../client/group/handlers.ts";
 export type {
   CommitRequest,
   GroupConsumerOptions,

@@ -177,14 +177,21 @@ for (const protocol of ["classic", "consumer"] as const) {
       await broker.write("t", ["long", "short"]);
       const consumer = aMember(test, broker);
       const handled: string[] = [];
+      const slow: [string, number][] = [];
       void consumer.run({
+        slowMs: 600_000,
+        onSlow: ({ record, runningMs }) => slow.push([text(record), Math.round(runningMs / 600_000)]),
         handle: async (record) => {
-          await sleep(broker, text(record) === "long" ? 3_600_000 : 1);
+          await sleep(broker, text(record) === "long" ? 3_600_001 : 1);
           handled.push(text(record));
         },
       });
       await runFor(broker, 3_700_000);
       assert.deepEqual(handled, ["long", "short"]);
+      assert.deepEqual(
+        slow,
+        [1, 2, 3, 4, 5, 6].map((times) => ["long", times]),
+      );
       assert.deepEqual(await committed(broker), { "t/0": 2 });
     });
 

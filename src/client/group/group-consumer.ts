@@ -159,7 +159,7 @@ export class GroupConsumer implements AsyncIterable<IncomingRecord>, AsyncDispos
    * finished is committed, and another `run` begins at the lowest unfinished record of each partition.
    */
   async run(options: RunOptions): Promise<void> {
-    const handlers = new Handlers(options, () => this.#reader.tell());
+    const handlers = new Handlers(options, this.#cluster.settings.clock, () => this.#reader.tell());
     try {
       const records = this.#reader.iterate({
         ...this.#rules(() => (handlers.hasRoom ? this.#takeFor(handlers) : undefined)),

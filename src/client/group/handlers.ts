@@ -2,9 +2,11 @@
  * Runs handlers, several at once, in the order that was asked for, and takes no more than it can start. The
  * first that throws ends it: others are waited for, and what is unfinished will be handed out again.
  */
+import type { Clock, Timer } from "../../base/ports.ts";
 import type { AssignedPartition } from "../assigned-partition.ts";
 import { OptionError } from "../errors.ts";
 import type { IncomingRecord } from "../incoming-record.ts";
+import { atLeast } from "../settings.ts";
 import { HandlerError } from "./errors.ts";
 import type { Share } from "./share.ts";
 
@@ -27,6 +29,17 @@ export interface RunOptions {
    * the same "key", or nothing ("none").
    */
   readonly order?: "partition" | "key" | "none" | undefined;
+  /**
+   * Told of a handler that has been running for `slowMs` (default 60,000), and every `slowMs` from then on: a
+   * handler that never ends holds up its partition, and nobody else would say so.
+   */
+  readonly onSlow?: ((notice: SlowHandler) => void) | undefined;
+  readonly slowMs?: number | undefined;
+}
+
+export interface SlowHandler {
+  readonly record: IncomingRecord;
+  readonly runningMs: number;
 }
 
 /** Taken out of the partitions with `order: "key"` while others of their keys are handled, for each handler. */
@@ -51,10 +64,23 @@ export class Handlers {
   #waiting = 0;
   /** Lanes that nobody handles yet. */
   readonly #startable: string[] = [];
+  readonly #clock: Clock;
+  readonly #slowMs: number;
+  readonly #onSlow: (notice: SlowHandler) => void;
+  /** When each began, on the monotonic clock. */
+  readonly #beganMs = new Map<IncomingRecord, number>();
+  #slowTimer: Timer | undefined = undefined;
   failure: HandlerError | undefined = undefined;
 
   /** Throws `OptionError`. `onEnd`: a handler has come to an end, and there may be room for another. */
-  constructor({ handle, concurrency = 1, order = "partition" }: RunOptions, onEnd: () => void) {
+  constructor(options: RunOptions, clock: Clock, onEnd: () => void) {
+    const {
+      handle,
+      concurrency = 1,
+      order = "partition",
+      onSlow = () => undefined,
+      slowMs = 60_000,
+    } = options;
     if (!Number.isInteger(concurrency) || concurrency < 1) {
       throw new OptionError(`concurrency is a whole number from 1 on, not ${String(concurrency)}.`);
     }
@@ -65,6 +91,9 @@ export class Handlers {
     this.#concurrency = concurrency;
     this.#order = order;
     this.#onEnd = onEnd;
+    this.#clock = clock;
+    this.#onSlow = onSlow;
+    this.#slowMs = atLeast("slowMs", slowMs, 1);
   }
 
   get hasRoom(): boolean {
@@ -98,6 +127,19 @@ export class Handlers {
   async end(): Promise<void> {
     for (const lane of this.#lanes.values()) for (const { share } of lane.splice(0)) share.abandon();
     await Promise.all(this.#running);
+  }
+
+  /** One timer for all, so that a usual handler costs none. */
+  #watch(): void {
+    this.#slowTimer ??= this.#clock.schedule(this.#slowMs, () => {
+      this.#slowTimer = undefined;
+      const nowMs = this.#clock.monotonicMs();
+      for (const [record, beganMs] of this.#beganMs) {
+        const runningMs = nowMs - beganMs;
+        if (runningMs > this.#slowMs - 1) this.#onSlow({ record, runningMs });
+      }
+      if (this.#beganMs.size > 0) this.#watch();
+    });
   }
 
   #lineUp(taken: Taken): void {
@@ -145,6 +187,8 @@ export class Handlers {
   }
 
   async #settle({ record, share }: Taken): Promise<void> {
+    this.#beganMs.set(record, this.#clock.monotonicMs());
+    this.#watch();
     try {
       await this.#handle(record, { signal: share.signal, generation: share.generation });
       share.finish(record.offset);
@@ -152,6 +196,8 @@ export class Handlers {
       share.abandon();
       // What fails because it was told to stop is not a failure: another member handles the record.
       if (!share.signal.aborted) this.failure ??= new HandlerError(record, cause);
+    } finally {
+      this.#beganMs.delete(record);
     }
   }
 }
