@@ -127,6 +127,7 @@ export class Handlers {
   async end(): Promise<void> {
     for (const lane of this.#lanes.values()) for (const { share } of lane.splice(0)) share.abandon();
     await Promise.all(this.#running);
+    this.#slowTimer?.cancel();
   }
 
   /** One timer for all, so that a usual handler costs none. */
