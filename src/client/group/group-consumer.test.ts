@@ -42,6 +42,26 @@ for (const protocol of ["classic", "consumer"] as const) {
       assert.deepEqual(await broker.scheduler.runUntil(finish(second, 6)), counted(4, 10));
     });
 
+    it("a loop ends when its member is closed, also one that asks for the next record meanwhile", async (test) => {
+      const broker = await aBroker(test);
+      await broker.createTopic("t");
+      await broker.write("t", counted(0, 5));
+      for (const until of [undefined, "end"] as const) {
+        const consumer = aMember(test, broker, { until });
+        let closing: Promise<void> | undefined;
+        const seen: string[] = [];
+        const reading = async (): Promise<void> => {
+          for await (const record of consumer) {
+            seen.push(text(record));
+            closing = consumer.close();
+          }
+        };
+        await broker.scheduler.runUntil(reading());
+        await broker.scheduler.runUntil(closing ?? assert.fail("nothing was read"));
+        assert.equal(seen.length, 1);
+      }
+    });
+
     it("leaving a loop leaves its last record unfinished: it is handed out again, here and elsewhere (C02)", async (test) => {
       const broker = await aBroker(test);
       await broker.createTopic("t");

@@ -328,7 +328,8 @@ export class GroupConsumer implements AsyncIterable<IncomingRecord>, AsyncDispos
         // Somebody else may have the partitions of a member that was silent for too long.
         return this.#closing === undefined && this.#member.isAlive ? take() : undefined;
       },
-      start: () => this.#start(),
+      // A loop that is at its record while the member is closed ends as one that waits: without an error.
+      start: () => (this.#closing === undefined ? this.#start() : Promise.resolve()),
       isFinished: () => this.#isFinished,
     };
   }
@@ -360,6 +361,7 @@ export class GroupConsumer implements AsyncIterable<IncomingRecord>, AsyncDispos
   get #isFinished(): boolean {
     const { partitions } = this.#reader.assignment;
     return (
+      this.#closing === undefined &&
       this.#settings.reading.until === "end" &&
       this.#isReady() &&
       partitions.length > 0 &&
