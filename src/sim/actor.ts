@@ -5,6 +5,7 @@ import { type Clock, sleep } from "../base/ports.ts";
 import { Disconnected, SimClient } from "./client.ts";
 import type { History } from "./history.ts";
 import type { SimNetwork } from "./network.ts";
+import type { Pace } from "./pace.ts";
 import type { SimRandom } from "./random.ts";
 import type { Trace } from "./trace.ts";
 
@@ -16,30 +17,57 @@ export interface ActorOptions {
   readonly port: number;
   readonly history: History;
   readonly trace: Trace;
+  readonly pace: Pace;
+  /** Key of the API of which a request would be welcome now, as a fault waits for one; null: of none. */
+  readonly wanted?: () => number | null;
 }
 
 export class Actor {
   readonly clock: Clock;
   readonly random: SimRandom;
   readonly history: History;
+  readonly pace: Pace;
   readonly #options: ActorOptions;
+  #isDead = false;
 
   constructor(options: ActorOptions) {
     this.#options = options;
     this.clock = options.clock;
     this.random = options.random;
     this.history = options.history;
+    this.pace = options.pace;
   }
 
   /** Rejects with `Disconnected` when nobody listens. */
   connect(clientId: string): Promise<SimClient> {
-    const client = SimClient.connect(this.#options.network, this.#options.port, clientId);
+    const client = SimClient.connect(this.#options.network, this.#options.port, clientId, () => {
+      this.#isDead = true;
+    });
     return client === null ? Promise.reject(new Disconnected("nobody listens")) : Promise.resolve(client);
   }
 
-  /** Up to `maxMs`. */
+  /** After trouble: up to `maxMs` in a hasty world. */
   pause(maxMs: number): Promise<void> {
+    return this.wait(maxMs * this.pace.pauseFactor);
+  }
+  /** Between work: up to `maxMs` in a hasty world. */
+  rest(maxMs: number): Promise<void> {
+    return this.wait(maxMs * this.pace.restFactor);
+  }
+  /** Up to `maxMs` in every world. */
+  wait(maxMs: number): Promise<void> {
     return sleep(this.clock, this.random.fraction() * maxMs);
+  }
+
+  /** Whether its process died since it was asked last: whoever goes on must know nothing of what was before. */
+  hasDied(): boolean {
+    const isDead = this.#isDead;
+    this.#isDead = false;
+    return isDead;
+  }
+
+  isWanted(api: { readonly key: number }): boolean {
+    return this.#options.wanted?.() === api.key;
   }
 
   /** An operation, for the checker; `part`: of what in this actor goes its own way. */

@@ -9,10 +9,6 @@ import { DeliveryError } from "../client/errors.ts";
 import type { ClientPorts } from "../client/settings.ts";
 import type { Actor } from "./actor.ts";
 import { recordFacts, recordName } from "./history.ts";
-import type { SimRandom } from "./random.ts";
-
-/** Less than the time that peace gives. */
-const deliveryTimeoutMs = 60_000;
 
 export class ClientProducer {
   readonly #actor: Actor;
@@ -42,17 +38,17 @@ export class ClientProducer {
   /** Writes until `isOver`, then until every promise has settled. */
   async run(isOver: () => boolean): Promise<void> {
     const { number, topic, partition, port } = this.#options;
-    const random: SimRandom = this.#actor.random;
+    const { random, pace } = this.#actor;
     const client = createClient(
       {
         bootstrap: `127.0.0.1:${port}`,
         clientId: `producer-${number}`,
-        bootstrapTimeoutMs: deliveryTimeoutMs,
+        bootstrapTimeoutMs: Math.max(...pace.deliveryTimeoutsMs),
       },
       this.#ports,
     );
     const producer = client.producer({
-      deliveryTimeoutMs: random.pick([500, deliveryTimeoutMs]),
+      deliveryTimeoutMs: random.pick(pace.deliveryTimeoutsMs),
       batchBytes: random.pick([300, 10_000, 200_000]),
       bufferBytes: random.pick([50_000, 5_000_000]),
       inFlightMax: random.pick([1, 5]),
@@ -73,7 +69,7 @@ export class ClientProducer {
         flying.add(one);
         void one.then(() => flying.delete(one));
       }
-      await this.#actor.pause(6);
+      await this.#actor.rest(6);
     }
     await Promise.all(flying);
     await client.close();

@@ -38,9 +38,14 @@ export class SimClient {
     });
   }
 
-  /** Null: nobody listens there. */
-  static connect(network: SimNetwork, port: number, clientId: string): SimClient | null {
-    const socket = network.connect(port);
+  /** Null: nobody listens there. `onDeath`: a fault of the world ends the client's process. */
+  static connect(
+    network: SimNetwork,
+    port: number,
+    clientId: string,
+    onDeath?: () => void,
+  ): SimClient | null {
+    const socket = network.connect(port, onDeath);
     return socket === null ? null : new SimClient(socket, clientId);
   }
 

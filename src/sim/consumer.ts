@@ -24,8 +24,12 @@ export class SimConsumer {
   /** Where the checker knows it to be. */
   #told: number | null = null;
 
-  constructor(actor: Actor, topic: string, partition: number) {
+  readonly #pollMs: number;
+
+  /** `pollMs`: how long it lets the broker wait for records. */
+  constructor(actor: Actor, topic: string, partition: number, pollMs = actor.pace.pollMs) {
     this.#actor = actor;
+    this.#pollMs = pollMs;
     this.topic = topic;
     this.partition = partition;
   }
@@ -196,7 +200,7 @@ export class SimConsumer {
       clusterId: null,
       replicaId: nodeId(-1),
       replicaState: { replicaId: nodeId(-1), replicaEpoch: -1 },
-      maxWaitMs: 50,
+      maxWaitMs: this.#pollMs,
       minBytes: 1,
       maxBytes: 1 << 20,
       isolationLevel: this.#actor.random.below(2),

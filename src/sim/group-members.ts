@@ -32,7 +32,7 @@ async function rounds(
   do await reader.read(client);
   while (actor.clock.monotonicMs() < until && actor.random.below(4) > 0);
   // As a stopped process, or a long collection of garbage.
-  if (actor.random.below(150) === 0) await actor.pause(sessionMs * 3);
+  if (actor.random.below(150) === 0) await actor.wait(sessionMs * 3);
 }
 
 abstract class Member {
@@ -67,7 +67,7 @@ abstract class Member {
         await this.actor.pause(20);
       }
       if (this.reader.isLate) this.reader.drop();
-      if (!isOver() && this.actor.random.below(12) === 0) this.die();
+      if (this.actor.hasDied() || (!isOver() && this.actor.random.below(12) === 0)) this.die();
     }
     this.reader.drop();
   }
@@ -155,7 +155,10 @@ export class ClassicMember extends Member {
       }
       if (errorCode !== ErrorCode.NONE) return this.#refused(errorCode);
       this.reader.renew(sentMs);
-      if (this.actor.random.below(60) === 0) return this.#leave(client, as.memberId);
+      if (this.actor.isWanted(LeaveGroup) || this.actor.random.below(60) === 0)
+        return this.#leave(client, as.memberId);
+      // It joins anew on its next connection.
+      if (this.actor.isWanted(JoinGroup) || this.actor.isWanted(SyncGroup)) return;
     }
   }
 

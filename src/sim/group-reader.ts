@@ -100,7 +100,7 @@ export class GroupReader {
     if (partitions.length === 0) return this.#actor.pause(20);
     const partition = this.#actor.random.pick(partitions);
     const from = this.#positions.get(partition) as number;
-    const reader = new SimConsumer(this.#actor, topic, partition);
+    const reader = new SimConsumer(this.#actor, topic, partition, this.#actor.pace.memberPollMs);
     const seen: { readonly at: number; readonly value: string }[] = [];
     const next = await reader.fetch(client, offset(from), (value, at) => {
       this.#actor.history.observed(value, { topic, partition, offset: at });

@@ -43,7 +43,7 @@ export class History {
   readonly violations: Violation[] = [];
   /** Operations, as actors tell them; judged by `judgeAll`. */
   readonly audit = new AuditHistory();
-  readonly #cleanup: Cleanup;
+  readonly #cleanupOf: (topic: string) => Cleanup;
   readonly #writes = new Map<string, Write>();
   /** By partition, what was acknowledged or read at each offset. */
   readonly #logs = new Map<string, Map<number, string>>();
@@ -53,14 +53,14 @@ export class History {
   acked = 0;
   read = 0;
 
-  /** `cleanup`: what may leave the world's partitions. */
-  constructor(cleanup: Cleanup) {
-    this.#cleanup = cleanup;
+  /** `cleanupOf`: what may leave a topic's partitions. */
+  constructor(cleanupOf: (topic: string) => Cleanup) {
+    this.#cleanupOf = cleanupOf;
   }
 
   /** How operations name a partition. */
   place(topic: string, partition: number): PartitionNumber {
-    return this.audit.partition(topic, partition, this.#cleanup);
+    return this.audit.partition(topic, partition, this.#cleanupOf(topic));
   }
 
   attempted(value: string, write: Omit<Write, "acked" | "refused">): void {

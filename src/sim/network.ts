@@ -11,10 +11,34 @@ import type { Scheduler } from "./scheduler.ts";
 
 type Events = Parameters<Socket["open"]>[0];
 
+/** Is told what one end of a connection does. */
+export interface SocketWatch {
+  /** Before the bytes leave. */
+  wrote?(bytes: Uint8Array): void;
+  /** Before they are handed over. */
+  arrived?(bytes: Uint8Array): void;
+  closed?(): void;
+}
+
+/** One end of a connection, in the hands of whoever makes the faults. */
+export interface WatchedSocket {
+  watch: SocketWatch | null;
+  destroy(): void;
+  /** What it writes from now on arrives only after `ms`. */
+  hold(ms: number): void;
+}
+
+/** Both ends; `onDeath` ends the process of the client, where it is one that can die. */
+export type OnConnection = (
+  client: WatchedSocket,
+  server: WatchedSocket,
+  onDeath: (() => void) | undefined,
+) => void;
+
 /** Bytes on their way above which `write` says that the buffers are full. */
 const highWaterBytes = 64 * 1024;
 
-class SimSocket implements Socket {
+class SimSocket implements Socket, WatchedSocket {
   readonly remoteAddress = "127.0.0.1";
   readonly localAddress = "127.0.0.1";
   readonly localPort: number;
@@ -31,6 +55,7 @@ class SimSocket implements Socket {
   #full = false;
   /** Deliveries keep their order whatever latency is drawn. */
   #lastArrivalMs = 0;
+  watch: SocketWatch | null = null;
 
   constructor(network: SimNetwork, localPort: number) {
     this.#network = network;
@@ -52,6 +77,8 @@ class SimSocket implements Socket {
     if (this.#closed || chunks.length === 0) return true;
     // The bytes are taken now: a later change by the sender would be a bug that this must not hide.
     const whole = concatBytes(chunks);
+    this.watch?.wrote?.(whole);
+    if (this.#closed) return true;
     this.#inFlight += whole.byteLength;
     for (const part of this.#network.split(whole)) {
       this.#later(() => {
@@ -67,6 +94,10 @@ class SimSocket implements Socket {
     return !this.#full;
   }
 
+  hold(ms: number): void {
+    this.#lastArrivalMs = Math.max(this.#lastArrivalMs, this.#network.scheduler.nowMs + ms);
+  }
+
   #later(run: () => void): void {
     const now = this.#network.scheduler.nowMs;
     this.#lastArrivalMs = Math.max(this.#lastArrivalMs + 0.000_1, now + this.#network.latencyMs());
@@ -75,6 +106,7 @@ class SimSocket implements Socket {
 
   arrive(bytes: Uint8Array): void {
     if (this.#closed) return;
+    this.watch?.arrived?.(bytes);
     this.#inbox.push(bytes);
     this.#deliver();
   }
@@ -133,6 +165,7 @@ class SimSocket implements Socket {
     if (this.#closed) return;
     this.#closed = true;
     this.#inbox.length = 0;
+    this.watch?.closed?.();
     const events = this.#events;
     this.#network.scheduler.schedule(0, () => events?.onClose());
     this.#network.forget(this);
@@ -145,6 +178,7 @@ export class SimNetwork implements Network, Dialer {
   readonly #listeners = new Map<number, (socket: Socket) => void>();
   readonly #sockets = new Set<SimSocket>();
   #nextPort = 10_000;
+  onConnection: OnConnection | null = null;
 
   constructor(scheduler: Scheduler, random: SimRandom) {
     this.scheduler = scheduler;
@@ -180,7 +214,7 @@ export class SimNetwork implements Network, Dialer {
   }
 
   /** Null: nobody listens there. */
-  connect(port: number): Socket | null {
+  connect(port: number, onDeath?: () => void): Socket | null {
     const listener = this.#listeners.get(port);
     if (listener === undefined) return null;
     const client = new SimSocket(this, this.#nextPort++);
@@ -189,6 +223,7 @@ export class SimNetwork implements Network, Dialer {
     server.peer = client;
     this.#sockets.add(client);
     this.#sockets.add(server);
+    this.onConnection?.(client, server, onDeath);
     this.scheduler.schedule(this.latencyMs(), () => listener(server));
     return client;
   }

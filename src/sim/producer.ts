@@ -55,7 +55,15 @@ export class SimProducer {
         if (!(cause instanceof Disconnected)) throw cause;
         await this.#actor.pause(20);
       }
+      if (this.#actor.hasDied()) this.#forget();
     }
+  }
+
+  /** Another process takes its place; what it had in flight stays unknown. */
+  #forget(): void {
+    this.#id = -1;
+    this.#nextSequence = 0;
+    this.#unacked = [];
   }
 
   /** One connection: ends when it is cut, or when an answer asks to try again. */
@@ -90,7 +98,7 @@ export class SimProducer {
       while (broken === null && (!isOver() || this.#unacked.length > 0)) {
         if (inFlight.size >= inFlightMax || isOver()) await Promise.race(inFlight);
         else send(this.#make());
-        if (!isOver() && this.#actor.random.below(3) === 0) await this.#actor.pause(4);
+        if (!isOver() && this.#actor.random.below(3) === 0) await this.#actor.rest(4);
       }
       await Promise.all(inFlight);
       if (broken !== null) throw broken;

@@ -5,23 +5,20 @@
  * the real one, behind other ports.
  */
 import { sleep } from "../base/ports.ts";
-import { Broker, type BrokerBounds } from "../broker/broker.ts";
-import { BrokerConfig } from "../broker/config.ts";
 import type { ClientPorts } from "../client/settings.ts";
-import { CreateTopics } from "../protocol/messages/create-topics.ts";
-import { ErrorCode, errorFacts } from "../protocol/errors.ts";
 import { Actor } from "./actor.ts";
-import { Disconnected } from "./client.ts";
+import { BrokerLives } from "./broker-lives.ts";
 import { ClientProducer } from "./client-producer.ts";
 import { SimClock } from "./clock.ts";
 import { SimConsumer } from "./consumer.ts";
+import { createTopic } from "./create-topic.ts";
 import { SimDisk } from "./disk.ts";
-import { simEnv, simSha256 } from "./env.ts";
 import { drawFaults, type Faults } from "./faults.ts";
 import { GroupHistory } from "./group-history.ts";
 import { ClassicMember, ConsumerMember } from "./group-members.ts";
 import { History } from "./history.ts";
 import { SimNetwork } from "./network.ts";
+import { dense } from "./pace.ts";
 import { SimProducer } from "./producer.ts";
 import { SimRandom } from "./random.ts";
 import { Scheduler } from "./scheduler.ts";
@@ -48,11 +45,6 @@ export interface WorldReport {
 }
 
 const port = 9092;
-const createVersion = 5;
-/** Virtual time in which peace must bring every producer to its end. */
-const peaceMs = 120_000;
-/** Of members of groups; short, so that sessions end all the time. */
-const memberSessionMs = 400;
 
 export class World {
   readonly #seed: number;
@@ -63,15 +55,10 @@ export class World {
   readonly #trace = new Trace();
   readonly #history: History;
   readonly #groups: GroupHistory;
-  /** Of the clients and the story; the broker's clock dies with each of its lives. */
+  /** Of the clients and the story. */
   readonly #clock: SimClock;
   readonly #faults: Faults;
-  readonly #bounds: BrokerBounds;
-  readonly #settings: ReadonlyMap<string, string>;
-  #life: { readonly number: number; readonly clock: SimClock; broker: Broker | null } | null = null;
-  #starts = 0;
-  #kills = 0;
-  #powerCuts = 0;
+  readonly #lives: BrokerLives;
   #diskFaults = 0;
   #isOver = false;
 
@@ -94,7 +81,7 @@ export class World {
     const draw = this.#random.fork("settings");
     this.#faults = drawFaults(draw);
     // Small, so that rolls, flushes and evictions happen all the time.
-    this.#bounds = {
+    const bounds = {
       walFileBytes: draw.pick([32, 64, 256]) * 1024,
       unflushedBytesMax: draw.pick([64, 256, 1024]) * 1024,
       tailBytes: draw.pick([16, 64, 512]) * 1024,
@@ -102,8 +89,8 @@ export class World {
       flushAgeMs: draw.pick([50, 500, 5_000]),
     };
     const retentionBytes = draw.pick(["-1", "-1", "40000"]);
-    this.#history = new History(retentionBytes === "-1" ? "none" : "delete");
-    this.#settings = new Map([
+    this.#history = new History(() => (retentionBytes === "-1" ? "none" : "delete"));
+    const settings = new Map([
       ["holdfast.disk.floor.bytes", "0"],
       ["holdfast.disk.reserve.bytes", "0"],
       ["log.retention.check.interval.ms", "400"],
@@ -113,8 +100,19 @@ export class World {
       ["offsets.topic.num.partitions", "2"],
       ["group.initial.rebalance.delay.ms", draw.pick(["0", "40"])],
       ["group.min.session.timeout.ms", "100"],
-      ["group.consumer.session.timeout.ms", String(memberSessionMs)],
+      ["group.consumer.session.timeout.ms", String(dense.sessionMs)],
     ]);
+    this.#lives = new BrokerLives({
+      scheduler: this.#scheduler,
+      random: this.#random,
+      disk: this.#disk,
+      network: this.#network,
+      trace: this.#trace,
+      port,
+      settings,
+      bounds,
+      mayFail: this.#faults.disk > 0,
+    });
   }
 
   async run(): Promise<WorldReport> {
@@ -131,21 +129,25 @@ export class World {
       read: this.#history.read,
       processed: this.#groups.processedCount,
       commits: this.#groups.commits,
-      starts: this.#starts,
-      kills: this.#kills,
-      powerCuts: this.#powerCuts,
+      starts: this.#lives.starts,
+      kills: this.#lives.kills,
+      powerCuts: this.#lives.powerCuts,
       diskFaults: this.#diskFaults,
     };
   }
 
   async #story(): Promise<void> {
     const draw = this.#random.fork("story");
-    await this.#boot();
+    await this.#lives.boot();
     const topics = Array.from({ length: draw.between(1, 3) }, (_, index) => ({
       name: `topic${index}`,
       partitions: draw.between(1, 3),
     }));
-    for (const topic of topics) await this.#createTopic(topic);
+    for (const topic of topics) {
+      await createTopic(this.#actor(`create-${topic.name}`), topic, async () => {
+        if (!this.#lives.isAlive) await this.#lives.boot();
+      });
+    }
     const places = topics.flatMap(({ name, partitions }) =>
       Array.from({ length: partitions }, (_, partition) => ({ topic: name, partition })),
     );
@@ -176,7 +178,7 @@ export class World {
       }
     }
     this.#history.judgeAll();
-    await this.#life?.broker?.stop();
+    await this.#lives.stop();
   }
 
   /** Groups of members that come and go; they end when they have committed all that was written. */
@@ -199,7 +201,7 @@ export class World {
       const name = `group${at}`;
       // One protocol, the other, or members of both in one group.
       const consumerShare = draw.pick([0, 0.5, 1]);
-      const sessionMs = memberSessionMs;
+      const { sessionMs } = dense;
       const members = Array.from({ length: draw.between(1, 4) }, (__, number) => {
         const Kind = draw.chance(consumerShare) ? ConsumerMember : ClassicMember;
         const options = {
@@ -227,107 +229,13 @@ export class World {
       port,
       history: this.#history,
       trace: this.#trace,
+      pace: dense,
     });
   }
 
   #clientPorts({ clock, random }: Actor): ClientPorts {
     const log = loggerInto((line) => this.#trace.record(line));
     return { clock, random, dialer: this.#network, log, software: { name: "simulation", version: "1" } };
-  }
-
-  async #createTopic(topic: { readonly name: string; readonly partitions: number }): Promise<void> {
-    const actor = this.#actor(`create-${topic.name}`);
-    for (;;) {
-      try {
-        const client = await actor.connect("admin");
-        const answer = await client.call(CreateTopics, createVersion, {
-          topics: [
-            {
-              name: topic.name,
-              numPartitions: topic.partitions,
-              replicationFactor: 1,
-              assignments: [],
-              configs: [],
-            },
-          ],
-          timeoutMs: 10_000,
-          validateOnly: false,
-        });
-        client.close();
-        const code = answer.topics[0]?.errorCode;
-        if (code === ErrorCode.NONE || code === ErrorCode.TOPIC_ALREADY_EXISTS) return;
-        throw new Error(`creating ${topic.name}: ${errorFacts(code ?? -1).name}`);
-      } catch (cause) {
-        if (!(cause instanceof Disconnected)) throw cause;
-        if (this.#life === null) await this.#boot();
-        await actor.pause(20);
-      }
-    }
-  }
-
-  // ── The broker's lives ──
-
-  async #boot(): Promise<void> {
-    for (;;) {
-      const clock = new SimClock(this.#scheduler);
-      const number = ++this.#starts;
-      const life = { number, clock, broker: null as Broker | null };
-      this.#life = life;
-      const died = new Promise<null>((resolve) => {
-        this.#onDeath = () => resolve(null);
-      });
-      const random = this.#random.fork(`broker-${number}`);
-      const starting = Broker.start({
-        env: simEnv({ clock, random, trace: this.#trace }),
-        disk: this.#disk,
-        network: this.#network,
-        sha256: simSha256,
-        config: new BrokerConfig(this.#settings),
-        bounds: this.#bounds,
-        listen: { host: "127.0.0.1", port },
-        advertised: null,
-        software: "simulation",
-        chapterSlots: 8,
-        onFailure: (cause) => {
-          this.#trace.record(`broker ${number} gives up: ${cause.message}`);
-          this.#kill("process");
-        },
-      }).catch((cause: unknown) => {
-        // A start that met a disk fault exits; the next one tries again.
-        this.#trace.record(`broker ${number} did not start: ${String(cause)}`);
-        if (this.#faults.disk === 0) throw cause;
-        return null;
-      });
-      const broker = await Promise.race([starting, died]);
-      if (broker !== null && this.#life === life) {
-        life.broker = broker;
-        this.#trace.record(`broker ${number} serves, ${broker.recovery.entries} entries recovered`);
-        return;
-      }
-      this.#kill("process");
-      await sleep(this.#clock, 5);
-    }
-  }
-
-  #onDeath: () => void = () => undefined;
-
-  /** "process": what was written stays visible. "power": of what was not synced, any part may be gone. */
-  #kill(how: "process" | "power"): void {
-    if (this.#life === null) return;
-    this.#life.clock.stop();
-    this.#life = null;
-    this.#network.kill(port);
-    if (how === "process") {
-      this.#kills++;
-      this.#disk.kill();
-    } else {
-      this.#powerCuts++;
-      const random = this.#random.fork(`cut-${this.#powerCuts}`);
-      const share = random.pick([0, 0.5, 1]);
-      this.#disk.crash(() => random.fraction() < share);
-    }
-    this.#trace.record(`${how} ends`);
-    this.#onDeath();
   }
 
   // ── The two phases ──
@@ -347,15 +255,15 @@ export class World {
     };
     while (this.#scheduler.nowMs < endMs) {
       await sleep(this.#clock, draw.fraction() * 150);
-      if (this.#life === null) await this.#boot();
+      if (!this.#lives.isAlive) await this.#lives.boot();
       else if (draw.chance(this.#faults.crash)) {
-        this.#kill(draw.pick(["process", "power"]));
+        this.#lives.kill(draw.pick(["process", "power"]));
         await sleep(this.#clock, draw.fraction() * 20);
-        const booting = this.#boot();
+        const booting = this.#lives.boot();
         // Now and then the next trouble comes before the start is over.
         if (draw.chance(0.3)) {
           await Promise.race([booting, sleep(this.#clock, draw.fraction() * 10)]);
-          this.#kill(draw.pick(["process", "power"]));
+          this.#lives.kill(draw.pick(["process", "power"]));
           await booting;
         } else await booting;
       } else if (draw.chance(this.#faults.cut)) this.#network.cutOne();
@@ -364,14 +272,12 @@ export class World {
 
   async #peace(clients: Promise<unknown>): Promise<void> {
     this.#disk.fault = null;
-    const late = sleep(this.#clock, peaceMs).then(() => "late" as const);
+    const late = sleep(this.#clock, dense.peaceMs).then(() => "late" as const);
     for (;;) {
-      if (this.#life === null) await this.#boot();
+      if (!this.#lives.isAlive) await this.#lives.boot();
       this.#isOver = true;
       // Of a fault from before it may hear only now, and give up; then it is started again, as after any death.
-      const died = new Promise<"died">((resolve) => {
-        this.#onDeath = () => resolve("died");
-      });
+      const died = this.#lives.whenDead().then(() => "died" as const);
       const what = await Promise.race([clients, late, died]);
       if (what === "died") continue;
       if (what === "late") this.#history.violations.push("in peace, some client did not come to its end");
