@@ -135,6 +135,19 @@ test("what a reset skipped is asked for again when the group is set back before 
     story.commit("m1", 1, 5);
   }));
 
+test("a commit of unknown fate must not pass anything either, but for a member that has not heard of a reset", () => {
+  finds(["commit-ahead"], (story) => {
+    story.join("m1", 1);
+    story.commit("m1", 1, 2, "unknown");
+  });
+  finds([], (story) => {
+    story.join("m1", 1);
+    story.handle("m1", [2, 3]);
+    story.reset(0);
+    story.commit("m1", 1, 4, "unknown");
+  });
+});
+
 test("what is committed must not go back by itself", () => {
   const handledAll = (story: GroupStory): void => {
     story.handle("m1", [0, 1, 2]);
@@ -160,6 +173,16 @@ test("what is committed must not go back by itself", () => {
     story.fetch("m2", 2);
   });
 });
+
+test("a reset while a commit was on its way may have come after it", () =>
+  finds([], (story) => {
+    story.handle("m1", [0, 1, 2]);
+    const commit = story.open("m1", "commit").inGroup(story.group, 1);
+    commit.commits(story.orders, 3);
+    story.reset(1);
+    story.close(commit);
+    story.fetch("m2", 1);
+  }));
 
 test("a reset that may yet come excuses what is committed after it", () =>
   finds([], (story) => {

@@ -35,6 +35,8 @@ class Groups {
   readonly #newest: (Owner | undefined)[] = [];
   /** By group: who owns what in each generation. */
   readonly #owners: Map<number, Owner>[];
+  /** By group and client: the event at which it last heard of a generation. */
+  readonly #joinedAt = new Map<number, number>();
   /** By step: the offset that was committed for certain when it was asked for. */
   readonly #floorAt = new Map<number, number>();
   /** By group and partition: the last operation that said the group had handled all. */
@@ -110,6 +112,7 @@ class Groups {
     const group = operations.group.at(operation);
     const generation = operations.generation.at(operation);
     const client = operations.client.at(operation);
+    this.#joinedAt.set(this.#membership(operation), operations.endEvent.at(operation));
     const member: Owner = { generation, client, operation };
     const newest = this.#newest[group];
     if (newest === undefined || newest.generation < generation) this.#newest[group] = member;
@@ -159,7 +162,9 @@ class Groups {
     const operation = history.steps.operation.at(step);
     const outcome = history.operations.outcome[operation];
     if (outcome === "fail") return;
-    this.#judgeAhead(step);
+    // Who has not heard yet that the group was set back may ask for what it had; it will be refused.
+    const joinedAt = this.#joinedAt.get(this.#membership(operation)) ?? NONE;
+    if (outcome === "ok" || this.#share(step).lastReset <= joinedAt) this.#judgeAhead(step);
     if (outcome !== "ok") return;
     const successor = this.#successor(step);
     if (successor !== undefined) this.#tellStale(step, successor);
@@ -292,6 +297,10 @@ class Groups {
   #group(step: number): string {
     const { groups, operations } = this.#evidence.history;
     return `group ${groups.at(operations.group.at(this.#operation(step)))}`;
+  }
+  #membership(operation: number): number {
+    const { operations, clients } = this.#evidence.history;
+    return operations.group.at(operation) * clients.length + operations.client.at(operation);
   }
   #name(step: number): number {
     const { operations, partitions } = this.#evidence.history;

@@ -24,8 +24,9 @@ export class Share {
   /** At least this is committed; NONE: it may be that nothing is. */
   floor = NONE;
   floorOperation = NONE;
-  /** The event at which the position was last set; NONE. */
+  /** The event at which somebody last began to set the position, and the one at which somebody had; NONE. */
   lastReset = NONE;
+  #lastResetEnd = NONE;
   /** The newest member to which it was given. */
   owner: { readonly generation: number; readonly client: number; readonly operation: number } | null = null;
   /** Targets of resets that may yet take effect, by operation. */
@@ -48,7 +49,9 @@ export class Share {
   // ── What is committed ──
 
   committed(operation: number, offset: number): void {
-    // A reset that is on its way may come after it.
+    // A reset that met it may have come after it, and one that is on its way may yet.
+    const began = this.#evidence.history.operations.beginEvent.at(operation);
+    if (this.lastReset > began || this.#lastResetEnd > began) return;
     const certain = Math.min(offset, ...this.#pending.values());
     if (certain <= this.floor) return;
     this.floor = certain;
@@ -64,6 +67,7 @@ export class Share {
   }
 
   resetEnded(operation: number, offset: number, outcome: Outcome): void {
+    this.#lastResetEnd = this.#evidence.history.operations.endEvent.at(operation);
     // One of unknown fate may come at any time; of several the lowest says it all.
     if (outcome !== "unknown") this.#pending.delete(operation);
     else this.#mergePending(operation, offset);
