@@ -39,6 +39,8 @@ const askMs = 400;
 const tickMs = 50;
 /** A member that is asked to end does so within this, also when the broker is being started again. */
 const leaveMs = 45_000;
+/** A Java process ends with 128 + SIGTERM when it is asked to end. */
+const javaTerminated = 143;
 
 export async function playGroup(play: GroupPlay): Promise<GroupOutcome> {
   const begun = performance.now();
@@ -187,9 +189,8 @@ class Cast {
     const left = running.ended.then(({ code, signal, stdout, stderr }) => {
       clearTimeout(late);
       // It was asked before it could listen to that.
-      if (signal === "SIGTERM" && stdout === "") return;
-      // A Java process ends with 128 + SIGTERM when it is asked to.
-      const isWell = code === 0 || code === 143;
+      if ((signal === "SIGTERM" || code === javaTerminated) && stdout === "") return;
+      const isWell = code === 0 || code === javaTerminated;
       if (isWell && (!this.#play.member.tellsLeaving || stdout.endsWith("left\n"))) return;
       this.#faults.push(
         `member ${member} was asked to leave and ended with ${code ?? signal}: ${stderr.slice(-1500)}`,

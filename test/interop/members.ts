@@ -69,7 +69,7 @@ const jvm = [
 
 export function members(): readonly Member[] {
   const classicOnly = { consumer: "It speaks the classic protocol only." };
-  const ours = member(holdfastProgram(), classicOnly);
+  const ours = member(holdfastProgram());
   const java = member(javaProgramOf("4.4.0", jvm));
   const go = member(franzGoProgram);
   const librdkafka = member(confluentProgram);
@@ -80,7 +80,7 @@ export function members(): readonly Member[] {
   const mixed = together({
     classic: [ours, java, go, librdkafka, python, saramaGo],
     cooperative: [java, ours, librdkafka, go, python, saramaGo],
-    consumer: [java, librdkafka, go],
+    consumer: [java, librdkafka, go, ours],
   });
   return [ours, java, go, librdkafka, kcatMember(), js, platform, python, saramaGo, mixed];
 }

@@ -1,6 +1,6 @@
 /** Our own client as writer and reader, as a user of `holdfast/client` has it. */
 import assert from "node:assert/strict";
-import { createClient } from "../../../src/entry/client.ts";
+import { createClient, type GroupConsumer, type GroupConsumerOptions } from "../../../src/entry/client.ts";
 import { codecs } from "../data-set.ts";
 import { runWireProgram, tourSetting, writeRecords } from "./wire.ts";
 
@@ -58,23 +58,28 @@ await runWireProgram({
     const { address, topic, group, protocol, commitsAsync, sessionMs } = told;
     const owned = new Set<number>();
     await using client = createClient({ bootstrap: address, clientId: "interop" });
-    const consumer = client.consumer({
+    const options: GroupConsumerOptions = {
       group,
       topic,
       autoCommit: false,
-      sessionTimeoutMs: sessionMs,
-      heartbeatIntervalMs: sessionMs / 5,
-      assignors: [protocol === "cooperative" ? "cooperative-sticky" : "range"],
+      ...(protocol === "consumer"
+        ? ({ protocol: "consumer" } as const)
+        : {
+            protocol: "classic" as const,
+            sessionTimeoutMs: sessionMs,
+            heartbeatIntervalMs: sessionMs / 5,
+            assignors: [protocol === "cooperative" ? ("cooperative-sticky" as const) : ("range" as const)],
+          }),
       onAssigned: (added) => {
         for (const { partition } of added) owned.add(partition);
-        // The client does not tell the generation.
-        told.owns(undefined, owned);
+        told.owns(consumer.membership?.generation, owned);
       },
       onReleased: (released) => {
         for (const { partition } of released) owned.delete(partition);
       },
       onCommitFailed: (failure) => told.refused(failure),
-    });
+    };
+    const consumer: GroupConsumer = client.consumer(options);
     const closing = told.ending.then(() => consumer.close());
     for await (const { partition, records } of consumer.batches({ recordsMax: 100 })) {
       told.did(partition, records);
