@@ -166,6 +166,23 @@ for (const protocol of ["classic", "consumer"] as const) {
       }
     });
 
+    it("run ends with `until: end` when everything that was there is handled, in whatever order", async (test) => {
+      const broker = await aBroker(test);
+      await broker.createTopic("t");
+      for (const key of ["a", "b", "c"]) await broker.write("t", counted(0, 100), { key });
+      for (const order of ["partition", "key", "none"] as const) {
+        const consumer = aMember(test, broker, { group: `until-${order}`, until: "end" });
+        let handled = 0;
+        const handle = async (): Promise<void> => {
+          await sleep(broker, 5);
+          handled++;
+        };
+        await broker.scheduler.runUntil(consumer.run({ handle, order, concurrency: 2 }));
+        assert.equal(handled, 300, order);
+        await broker.scheduler.runUntil(consumer.close());
+      }
+    });
+
     it("run ends with the handler's error, and begins again at the lowest unfinished record (C02)", async (test) => {
       const broker = await aBroker(test);
       await broker.createTopic("t");

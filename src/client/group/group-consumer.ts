@@ -49,8 +49,11 @@ export class GroupConsumer implements AsyncIterable<IncomingRecord>, AsyncDispos
   /** What a loop was given and has not asked to go on behind. */
   #lent: { readonly share: Share; readonly at: number } | undefined = undefined;
   #handedOut: Share | undefined = undefined;
+  /** Of the last `run`. */
+  #handlers: Handlers | undefined = undefined;
   #starting: Promise<void> | undefined = undefined;
   #closing: Promise<void> | undefined = undefined;
+  readonly #closed = Promise.withResolvers<void>();
   #failure: Error | undefined = undefined;
   #commitTimer: Timer | undefined = undefined;
   #readyWaiters: (() => void)[] = [];
@@ -165,11 +168,13 @@ export class GroupConsumer implements AsyncIterable<IncomingRecord>, AsyncDispos
         ...this.#rules(() => (handlers.hasRoom ? this.#takeFor(handlers) : undefined)),
         isFinished: () => handlers.failure !== undefined || this.#isFinished,
       });
+      this.#handlers = handlers;
       for await (const taken of records) handlers.start(taken);
+      // What was taken is handled; whoever closes meanwhile waits no longer than a bound.
+      if (handlers.failure === undefined) await Promise.race([handlers.end(), this.#closed.promise]);
     } finally {
-      await this.#within(handlers.end());
-      // What becomes of the last commit is told to whoever closes.
-      await this.#closing?.catch(() => undefined);
+      handlers.stop();
+      if (!this.#reader.isClosed) await this.#within(handlers.end());
     }
     const { failure } = handlers;
     if (failure === undefined) return;
@@ -241,7 +246,7 @@ export class GroupConsumer implements AsyncIterable<IncomingRecord>, AsyncDispos
    * leaves the group. Rejects with `CommitError` when that commit fails; everything is closed all the same.
    */
   close(): Promise<void> {
-    this.#closing ??= this.#close();
+    this.#closing ??= this.#close().finally(() => this.#closed.resolve());
     return this.#closing;
   }
 
@@ -395,6 +400,7 @@ export class GroupConsumer implements AsyncIterable<IncomingRecord>, AsyncDispos
       share.isLeaving = true;
       if (reason === "lost") share.abort(new NotOwnedError("the group has given the partition to another"));
     }
+    this.#handlers?.giveUpLeaving();
     await this.#within(Promise.all(shares.map((share) => share.idle())));
     for (const share of shares) {
       if (share.isBusy) share.abort(new NotOwnedError("the partition is taken away"));

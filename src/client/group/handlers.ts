@@ -123,10 +123,29 @@ export class Handlers {
     }
   }
 
-  /** Resolves when none runs any more. What was only waiting is given up. */
+  /** What waits for its turn and is to be let go of is not handled any more. */
+  giveUpLeaving(): void {
+    this.#giveUp(({ isLeaving }) => isLeaving);
+  }
+
+  /** Nothing more is begun. */
+  stop(): void {
+    this.#giveUp(() => true);
+  }
+
+  #giveUp(which: (share: Share) => boolean): void {
+    for (const [name, lane] of this.#lanes) {
+      const kept = lane.filter(({ share }) => !which(share));
+      for (const { share } of lane) if (which(share)) share.abandon();
+      this.#waiting -= lane.length - kept.length;
+      this.#lanes.set(name, kept);
+    }
+  }
+
+  /** Resolves when everything that was taken is handled or given up. */
   async end(): Promise<void> {
-    for (const lane of this.#lanes.values()) for (const { share } of lane.splice(0)) share.abandon();
-    await Promise.all(this.#running);
+    // A lane goes on with its next record when one ends.
+    while (this.#running.size > 0) await Promise.race(this.#running);
     this.#slowTimer?.cancel();
   }
 
@@ -166,11 +185,6 @@ export class Handlers {
         continue;
       }
       this.#waiting--;
-      if (next.share.isLeaving || this.failure !== undefined) {
-        next.share.abandon();
-        this.#startable.push(name);
-        continue;
-      }
       this.#run(next, () => {
         this.#startable.push(name);
       });
@@ -196,7 +210,9 @@ export class Handlers {
     } catch (cause) {
       share.abandon();
       // What fails because it was told to stop is not a failure: another member handles the record.
-      if (!share.signal.aborted) this.failure ??= new HandlerError(record, cause);
+      if (share.signal.aborted) return;
+      this.failure ??= new HandlerError(record, cause);
+      this.stop();
     } finally {
       this.#beganMs.delete(record);
     }
