@@ -142,7 +142,8 @@ export class GroupJudge {
   }
 
   #accuse(violation: string): void {
-    if (this.#violations.length < violationsMax) this.#violations.push(violation);
+    if (this.#violations.length >= violationsMax || this.#violations.includes(violation)) return;
+    this.#violations.push(violation);
   }
 }
 

@@ -39,6 +39,7 @@ const askMs = 400;
 const tickMs = 50;
 /** A member that is asked to end does so within this, also when the broker is being started again. */
 const leaveMs = 45_000;
+const startMs = 4_000;
 /** A Java process ends with 128 + SIGTERM when it is asked to end. */
 const javaTerminated = 143;
 
@@ -78,7 +79,7 @@ async function perform(
   const load = loading(client.producer({ lingerMs: 5, deliveryTimeoutMs: 120_000 }), play.recordsPerSecond);
   for (const { afterMs, event } of play.story) {
     await sleep(afterMs);
-    await happen(event, broker, cast);
+    await happen(event, play, broker, cast);
   }
   await cast.resumed();
   const ends = await load.end();
@@ -103,13 +104,22 @@ async function perform(
   }
 }
 
-async function happen(event: GroupEvent, broker: Broker, cast: Cast): Promise<void> {
+async function happen(
+  event: GroupEvent,
+  { member, protocol }: GroupPlay,
+  broker: Broker,
+  cast: Cast,
+): Promise<void> {
   if (event.kind === "broker") {
     await broker.kill();
     await broker.start();
-  } else if (event.kind === "join") await cast.join(event.member);
-  else if (event.kind === "leave") cast.leave(event.member);
-  else if (event.kind === "kill") cast.kill(event.member);
+    return;
+  }
+  const spared = member.spared[protocol];
+  const kind = spared?.event === event.kind ? spared.instead : event.kind;
+  if (kind === "join") await cast.join(event.member);
+  else if (kind === "leave") cast.leave(event.member);
+  else if (kind === "kill") cast.kill(event.member);
   else cast.pause(event.member);
 }
 
@@ -154,6 +164,7 @@ class Cast {
     return this.#running.size > 0;
   }
 
+  /** Waits until the member says something, so that the story is about members that work. */
   async join(member: number): Promise<void> {
     const { member: of, protocol, commits, sessionMs } = this.#play;
     const { command, env } = await of.command({
@@ -165,9 +176,16 @@ class Cast {
       sessionMs,
     });
     const [program, ...args] = command;
+    let hear = (): void => undefined;
+    const heard = new Promise<void>((resolve) => {
+      hear = resolve;
+    });
     const running = start(program, args, {
       ...(env === undefined ? {} : { env }),
-      onLine: (line) => this.#judge.line(member, of.translate(line)),
+      onLine: (line) => {
+        hear();
+        this.#judge.line(member, line);
+      },
     });
     this.#running.set(member, running);
     void running.ended.then(
@@ -179,6 +197,7 @@ class Cast {
       },
       (cause: unknown) => this.#faults.push(`member ${member} did not start: ${String(cause)}`),
     );
+    await Promise.race([heard, running.ended, sleep(startMs)]);
   }
 
   leave(member: number): void {
@@ -200,21 +219,14 @@ class Cast {
   }
 
   kill(member: number): void {
-    const { member: of, protocol } = this.#play;
-    if (of.spared[protocol]?.event === "kill") this.leave(member);
-    else this.#part(member)?.signal("SIGKILL");
+    this.#part(member)?.signal("SIGKILL");
   }
 
   pause(member: number): void {
-    const { member: of, protocol, pauseMs } = this.#play;
     const running = this.#running.get(member);
     if (running === undefined) return;
-    if (of.spared[protocol]?.event === "pause") {
-      this.leave(member);
-      return;
-    }
     running.signal("SIGSTOP");
-    this.#resuming.push(sleep(pauseMs).then(() => running.signal("SIGCONT")));
+    this.#resuming.push(sleep(this.#play.pauseMs).then(() => running.signal("SIGCONT")));
   }
 
   /** All that were stopped run again. */

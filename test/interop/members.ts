@@ -50,12 +50,12 @@ export interface Member extends Client {
   readonly tellsLeaving: boolean;
   /** The whole command. */
   command(membership: Membership): Promise<Program>;
-  /** What one of its lines means; undefined: nothing. */
-  translate(line: string): string;
 }
 
+/** Of two things that end a member, or of a pause, the one that its client does not bear. */
 export interface Spared {
-  readonly event: "kill" | "pause";
+  readonly event: "leave" | "kill" | "pause";
+  readonly instead: "leave" | "kill";
   readonly why: string;
 }
 
@@ -101,7 +101,6 @@ function member(
       const told = ["member", address, topic, group, protocol, commits, String(sessionMs)];
       return { command: [...command, ...told], ...rest };
     },
-    translate: (line) => line,
   };
 }
 
@@ -124,17 +123,16 @@ function together(casts: Readonly<Record<GroupProtocol, readonly Member[]>>): Me
       if (next === undefined) throw new Error(`Nobody joins a group of ${membership.protocol}`);
       return next.command(membership);
     },
-    translate: (line) => line,
   };
 }
 
 /**
  * Kcat prints and leaves committing to librdkafka, which commits what it has handed out: a record that kcat is
- * about to print may be committed already.
+ * about to print may be committed already. It does not tell what it owns.
  */
 function kcatMember(): Member {
   const why =
-    "a record may be committed just before it is printed, so its members are asked to leave instead";
+    "asked to end, it drops the record at hand, which librdkafka then commits; so its members are killed instead";
   return {
     client: "kcat (librdkafka)",
     version: "1.7.1 (2.0.2)",
@@ -143,7 +141,7 @@ function kcatMember(): Member {
       cooperative: "It assigns partitions in the eager way by itself.",
       consumer: "Its librdkafka speaks the classic protocol only.",
     },
-    spared: { classic: { event: "kill", why } },
+    spared: { classic: { event: "leave", instead: "kill", why } },
     aheadMax: 1,
     tellsLeaving: false,
     command: async ({ address, topic, group, commits, sessionMs }) => {
@@ -157,14 +155,7 @@ function kcatMember(): Member {
         "reconnect.backoff.max.ms=500",
       ].flatMap((setting) => ["-X", setting]);
       const args = ["-b", address, "-E", "-u", "-f", "did %p %o %s\\n", ...settings, "-G", group, topic];
-      // It tells of its partitions on standard error.
-      return { command: ["/bin/sh", "-c", 'exec "$0" "$@" 2>&1', await kcat(), ...args] };
-    },
-    translate: (line) => {
-      const owned = /^% Group .* rebalanced .*: assigned: (.*)$/.exec(line)?.[1];
-      return owned === undefined
-        ? line
-        : ["owns", "-", ...[...owned.matchAll(/\[(\d+)\]/g)].map(([, partition]) => partition)].join(" ");
+      return { command: [await kcat(), ...args] };
     },
   };
 }

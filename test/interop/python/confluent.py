@@ -115,11 +115,7 @@ def member(told: wire.Membership) -> None:
         return struct.unpack_from("<i", bytes(consumer.consumer_group_metadata()), 7)[0]
 
     def answered(error: object, partitions: list[TopicPartition]) -> None:
-        faults = [each.error for each in partitions if each.error is not None]
-        if error is not None or faults:
-            told.refused(error or faults[0])
-        else:
-            told.committed((each.partition, each.offset) for each in partitions)
+        tell(told, error, partitions)
 
     classic = {
         "session.timeout.ms": told.session_ms,
@@ -151,10 +147,20 @@ def commit(consumer: Consumer, told: wire.Membership, messages: list[Message]) -
     ends = {message.partition(): message.offset() + 1 for message in messages}
     offsets = [TopicPartition(told.topic, partition, offset) for partition, offset in ends.items()]
     try:
-        # `on_commit` is told of the answers to both.
-        consumer.commit(offsets=offsets, asynchronous=told.commits_async)
+        if told.commits_async:
+            consumer.commit(offsets=offsets, asynchronous=True)
+        else:
+            tell(told, None, consumer.commit(offsets=offsets, asynchronous=False))
     except KafkaException as refusal:
         told.refused(refusal)
+
+
+def tell(told: wire.Membership, error: object, partitions: list[TopicPartition]) -> None:
+    faults = [each.error for each in partitions if each.error is not None]
+    if error is not None or faults:
+        told.refused(error or faults[0])
+    else:
+        told.committed((each.partition, each.offset) for each in partitions)
 
 
 wire.run(produce, consume, tour, member)
