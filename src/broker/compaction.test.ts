@@ -309,11 +309,7 @@ async function commit(broker: SimulatedBroker, groupId: string, at: number): Pro
 async function committed(broker: SimulatedBroker, groupId: string): Promise<number | undefined> {
   const topics = [{ name: "state", topicId: NO_TOPIC_ID, partitionIndexes: [partitionIndex(0)] }];
   const groups = [{ groupId, memberId: null, memberEpoch: -1, topics }];
-  const answer = await broker.ask(
-    OffsetFetch,
-    { groupId: "", topics: [], groups, requireStable: false },
-    9,
-  );
+  const answer = await broker.ask(OffsetFetch, { groupId: "", topics: [], groups, requireStable: false }, 9);
   return answer.groups[0]?.topics[0]?.partitions[0]?.committedOffset;
 }
 

@@ -429,6 +429,11 @@ export const brokerSettings = {
     min: -1,
     text: "Blocks of segments kept in memory for readers of old records; −1: a sixteenth of holdfast.memory.bytes less 256 MiB.",
   }),
+  "holdfast.groups.bytes.max": long({
+    default: -1,
+    min: -1,
+    text: "What groups with their members and committed offsets may take in memory, about; beyond it new members and new offsets are refused, and what is there goes on. −1: a quarter of holdfast.memory.bytes less 256 MiB.",
+  }),
   "holdfast.wal.file.bytes": long({ default: 64 * MiB, min: MiB, text: "Size of one WAL file." }),
   "holdfast.disk.direct": boolean({
     default: true,

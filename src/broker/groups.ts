@@ -18,6 +18,7 @@ import type { Journal } from "../metadata/journal.ts";
 import type { TopicState } from "../metadata/state.ts";
 import { isInternalTopic } from "./cluster-view.ts";
 import type { BrokerConfig } from "./config.ts";
+import { memoryShares } from "./memory.ts";
 import type { Topics } from "./topics.ts";
 
 export const offsetsTopic = "__consumer_offsets";
@@ -56,7 +57,9 @@ export class Groups {
 
   constructor(options: GroupsOptions) {
     this.#options = options;
-    this.#settings = groupSettings(options.config);
+    const { groupBytesMax } = memoryShares(options.config);
+    const mayGrow = (bytes: number): boolean => this.bytes + bytes <= groupBytesMax;
+    this.#settings = { ...groupSettings(options.config), mayGrow };
     this.#view = viewOf(options.topics);
     const { meter } = options.env;
     this.#expired = meter.counter(
@@ -67,6 +70,7 @@ export class Groups {
       "holdfast_groups_commits_backward_total",
       "Commits that moved a group back: what lies between is read again.",
     );
+    meter.gauge("holdfast_groups_bytes", "About what groups take in memory.", () => this.bytes);
     meter.gauge("holdfast_groups_count", "Groups with members or committed offsets.", () => this.count);
   }
 
@@ -93,6 +97,12 @@ export class Groups {
     return this.#settings.consumerHeartbeatMs;
   }
 
+  /** About what they take in memory. */
+  get bytes(): number {
+    let bytes = 0;
+    for (const { shard } of this.#shards) bytes += shard.bytes;
+    return bytes;
+  }
   get count(): number {
     return this.#shards.reduce((sum, { shard }) => sum + shard.groupCount, 0);
   }
@@ -295,7 +305,7 @@ function viewOf(topics: Topics): TopicView & { version: number } {
   };
 }
 
-function groupSettings(config: BrokerConfig): GroupSettings {
+function groupSettings(config: BrokerConfig): Omit<GroupSettings, "mayGrow"> {
   return {
     sessionTimeoutMinMs: config.get("group.min.session.timeout.ms"),
     sessionTimeoutMaxMs: config.get("group.max.session.timeout.ms"),

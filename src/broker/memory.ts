@@ -5,7 +5,8 @@
  * stayed below the whole with a sixth to spare.
  *
  *   unflushed records 1/4 · newest records for readers 1/8 · blocks of segments 1/16 · requests 1/8 · answers 1/8
- *   keys of a pass of compaction, while it runs, 1/8
+ *   keys of a pass of compaction, while it runs, 1/8 · groups 1/4, which takes a hundred thousand of them:
+ *   then the parts together are a sixteenth more than the whole
  */
 import type { BrokerConfig } from "./config.ts";
 
@@ -21,6 +22,8 @@ export interface MemoryShares {
   readonly answerBytesMax: number;
   /** Keys of one pass of compaction. */
   readonly compactionKeyBytesMax: number;
+  /** Groups, their members and committed offsets; what is new is refused there. */
+  readonly groupBytesMax: number;
 }
 
 const runtimeBytes = 256 * 1024 * 1024;
@@ -35,5 +38,6 @@ export function memoryShares(config: BrokerConfig): MemoryShares {
     requestBytesMax: part(config.get("queued.max.request.bytes"), 8),
     answerBytesMax: Math.floor(whole / 8),
     compactionKeyBytesMax: Math.floor(whole / 8),
+    groupBytesMax: part(config.get("holdfast.groups.bytes.max"), 4),
   };
 }

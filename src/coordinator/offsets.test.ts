@@ -80,6 +80,28 @@ describe("a commit", () => {
   });
 });
 
+test("without memory nothing new is taken, and what is there goes on", () => {
+  let bytesMax = Infinity;
+  const group: ShardFixture = new ShardFixture({ mayGrow: (bytes) => group.shard.bytes + bytes <= bytesMax });
+  const { ids, generation } = group.stable(2);
+  const [memberId = ""] = ids;
+  group.commit(1, { memberId, generation });
+  bytesMax = group.shard.bytes;
+  assert.equal(group.join().response?.errorCode, ErrorCode.GROUP_MAX_SIZE_REACHED);
+  assert.equal(group.beat("new", 0).errorCode, ErrorCode.GROUP_MAX_SIZE_REACHED);
+  assert.deepEqual(group.commit(1, { memberId, generation }, "bills").errorCodes, [
+    ErrorCode.COORDINATOR_NOT_AVAILABLE,
+  ]);
+  assert.deepEqual(group.commit(2, { memberId, generation }).errorCodes, [ErrorCode.NONE]);
+  assert.equal(group.heartbeat(memberId, generation), ErrorCode.NONE);
+  assert.ok(group.join({ memberId }).isWaiting, "also to join again");
+  group.restart();
+  assert.ok(Math.abs(group.shard.bytes - bytesMax) < 300, "a restart counts the same");
+  for (const id of ids) group.leave({ memberId: id, instanceId: null });
+  group.turn((shard, turn) => shard.deleteGroup(turn, groupId));
+  assert.equal(group.shard.bytes, 0);
+});
+
 describe("what is committed goes", () => {
   const expire = (group: ShardFixture, data = holdsNothing) =>
     group.turn((shard, turn) => shard.expire(turn, data)).map(({ topic }) => topic);

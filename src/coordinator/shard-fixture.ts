@@ -26,6 +26,7 @@ export const testSettings: GroupSettings = {
   consumersMax: 100,
   consumerSessionTimeoutMs: 45_000,
   consumerHeartbeatMs: 5_000,
+  mayGrow: () => true,
   mayUpgrade: true,
   mayDowngrade: true,
   metadataBytesMax: 4_096,

@@ -28,7 +28,8 @@ import {
   refusedBeat,
 } from "./group/consumer-request.ts";
 import { expiredOffsets } from "./group/expiry.ts";
-import type { CommittedOffset, PartitionName } from "./group/offsets.ts";
+import { classicBytes, consumerBytes } from "./group/member-bytes.ts";
+import { type CommittedOffset, committedBytes, type PartitionName } from "./group/offsets.ts";
 import type { GroupSettings } from "./group/settings.ts";
 import { classicMembers, migrantsOf } from "./group/migration.ts";
 import { refusePattern } from "./group/topic-regex.ts";
@@ -67,6 +68,9 @@ export class GroupShard {
   readonly #topics: TopicView;
   readonly #groups = new Map<string, Group>();
   readonly #deadlines = new Deadlines();
+  /** About what each group takes in memory, as it was when it was last looked at, and all together. */
+  readonly #weights = new Map<string, number>();
+  #bytes = 0;
   /** While it is loaded: the newest record of each group. */
   #found: Map<string, GroupMetadataValue | null> | null = new Map();
 
@@ -77,6 +81,10 @@ export class GroupShard {
 
   get groupCount(): number {
     return this.#groups.size;
+  }
+  /** About what all of it takes in memory. */
+  get bytes(): number {
+    return this.#bytes;
   }
   group(id: string): Group | undefined {
     return this.#groups.get(id);
@@ -102,7 +110,7 @@ export class GroupShard {
     this.#found = null;
     for (const group of this.#groups.values()) {
       group.consumer?.loaded(nowMs);
-      this.#deadlines.set(group.id, group.nextDeadlineMs);
+      this.#settle(group);
     }
   }
 
@@ -131,12 +139,24 @@ export class GroupShard {
   /** What nothing is known of takes no room. */
   #shrink(group: Group): void {
     if (group.isIdle) this.#groups.delete(group.id);
+    this.#weigh(group);
+  }
+
+  #weigh(group: Group): void {
+    const bytes = this.#groups.has(group.id) ? group.bytes : 0;
+    this.#bytes += bytes - (this.#weights.get(group.id) ?? 0);
+    if (bytes === 0) this.#weights.delete(group.id);
+    else this.#weights.set(group.id, bytes);
   }
 
   // ── Members of the classic protocol ──
 
   join(turn: Turn, groupId: string, join: Join, ticket: Ticket<JoinGroupResponse>): void {
     if (groupId === "") return turn.reply(ticket, refusedJoin(ErrorCode.INVALID_GROUP_ID, join.memberId));
+    const isMember = this.#groups.get(groupId)?.hasMember(join.memberId) ?? false;
+    if (!isMember && !this.#settings.mayGrow(classicBytes(join.protocols))) {
+      return turn.reply(ticket, refusedJoin(ErrorCode.GROUP_MAX_SIZE_REACHED, join.memberId));
+    }
     const isKnown = this.#groups.get(groupId)?.isKnown ?? false;
     if (join.memberId !== "" && !isKnown) {
       return turn.reply(ticket, refusedJoin(ErrorCode.UNKNOWN_MEMBER_ID, join.memberId));
@@ -163,6 +183,11 @@ export class GroupShard {
     if (wrong !== null) {
       const message = `The regular expression "${beat.topicRegex}" cannot be used: ${wrong}.`;
       return refusedBeat(beat, ErrorCode.INVALID_REGULAR_EXPRESSION, message);
+    }
+    const isMember = this.#groups.get(groupId)?.hasMember(beat.memberId) ?? false;
+    if (!isMember && !this.#settings.mayGrow(consumerBytes(beat.topicNames ?? []))) {
+      const message = "The broker has no memory left for members of groups (holdfast.groups.bytes.max).";
+      return refusedBeat(beat, ErrorCode.GROUP_MAX_SIZE_REACHED, message);
     }
     const former = this.#groups.get(groupId);
     if ((former?.consumer ?? null) === null && beat.memberEpoch !== MemberEpoch.join) {
@@ -262,6 +287,10 @@ export class GroupShard {
       if (refused !== ErrorCode.NONE) return refused;
       if (utf8Length(metadata) > this.#settings.metadataBytesMax) return ErrorCode.OFFSET_METADATA_TOO_LARGE;
       const former = this.#groups.get(groupId)?.offsets.get(topic, partition);
+      if (former === undefined && !this.#settings.mayGrow(committedBytes(topic, metadata))) {
+        // Clients try again, and what is committed already may go on.
+        return ErrorCode.COORDINATOR_NOT_AVAILABLE;
+      }
       if (former !== undefined && former.offset > offset && isSameTopic(former.topicId, topicId)) {
         regressions.push({ group: groupId, topic, partition, from: former.offset, to: offset });
       }
@@ -310,6 +339,7 @@ export class GroupShard {
     if (group.classic?.isWritten === true)
       turn.write({ kind: "classic", key: { group: groupId }, value: null });
     this.#groups.delete(groupId);
+    this.#weigh(group);
     return ErrorCode.NONE;
   }
 

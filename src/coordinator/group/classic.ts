@@ -83,6 +83,9 @@ export class ClassicGroup {
   get isEmpty(): boolean {
     return this.#members.isEmpty;
   }
+  hasMember(id: string): boolean {
+    return this.#members.get(id) !== undefined;
+  }
   /** Whether the log holds a record of it. */
   get isWritten(): boolean {
     return this.#written;

@@ -5,12 +5,18 @@
 import { consumerProtocolType } from "../../protocol/consumer-protocol.ts";
 import type { ConsumerRecord } from "../records.ts";
 import type { TopicView } from "../topic-view.ts";
+import { classicBytes, consumerBytes } from "./member-bytes.ts";
+import { sizeOf } from "./partition-set.ts";
 import { ClassicGroup } from "./classic.ts";
 import { metadataFor } from "./classic-member.ts";
 import { ConsumerGroup } from "./consumer.ts";
 import { subscriptionOf } from "./migration.ts";
 import { GroupOffsets } from "./offsets.ts";
 import type { GroupSettings } from "./settings.ts";
+
+/** What a group takes without offsets and members. Measured with 100,000 groups. */
+const groupBytes = 700;
+const partitionBytes = 64;
 
 export class Group {
   readonly id: string;
@@ -25,6 +31,20 @@ export class Group {
     this.id = id;
     this.#settings = settings;
     this.#topics = topics;
+  }
+
+  /** About what it takes in memory. */
+  get bytes(): number {
+    let bytes = groupBytes + this.id.length + this.offsets.bytes;
+    for (const member of this.#classic?.members ?? [])
+      bytes += classicBytes(member.protocols, member.assignment);
+    for (const { about, target, held } of this.#consumer?.members ?? []) {
+      bytes +=
+        consumerBytes(about.subscribedTopicNames) +
+        classicBytes(about.classicMemberMetadata?.supportedProtocols ?? []);
+      bytes += partitionBytes * (sizeOf(target) + sizeOf(held.assigned));
+    }
+    return bytes;
   }
 
   /** Null: it has no members and never had. */
@@ -67,6 +87,10 @@ export class Group {
   /** Whether somebody is, or was, a member. */
   get isKnown(): boolean {
     return this.#classic !== null || this.#consumer !== null;
+  }
+
+  hasMember(id: string): boolean {
+    return this.#classic?.hasMember(id) === true || this.#consumer?.member(id) !== undefined;
   }
 
   get hasMembers(): boolean {

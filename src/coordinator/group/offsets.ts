@@ -19,7 +19,12 @@ export interface PartitionName {
 
 export class GroupOffsets {
   readonly #topics = new Map<string, Map<PartitionIndex, CommittedOffset>>();
+  #bytes = 0;
 
+  /** About what it takes in memory. */
+  get bytes(): number {
+    return this.#bytes;
+  }
   get isEmpty(): boolean {
     return this.#topics.size === 0;
   }
@@ -40,6 +45,9 @@ export class GroupOffsets {
 
   apply({ topic, partition }: OffsetCommitKey, value: OffsetCommitValue | null): void {
     let offsets = this.#topics.get(topic);
+    const former = offsets?.get(partition);
+    if (former !== undefined) this.#bytes -= committedBytes(topic, former.metadata);
+    if (value !== null) this.#bytes += committedBytes(topic, value.metadata);
     if (value === null) {
       offsets?.delete(partition);
       if (offsets?.size === 0) this.#topics.delete(topic);
@@ -48,4 +56,11 @@ export class GroupOffsets {
     if (offsets === undefined) this.#topics.set(topic, (offsets = new Map()));
     offsets.set(partition, value);
   }
+}
+
+/** What an offset takes beside its texts: its record, and its places in two maps. Measured with 100,000 groups. */
+const plainBytes = 300;
+
+export function committedBytes(topic: string, metadata: string): number {
+  return plainBytes + topic.length + metadata.length;
 }

@@ -14,6 +14,8 @@ export interface GroupSettings {
   /** `group.consumer.migration.policy`: whether members may move from the classic protocol to KIP-848, and back. */
   readonly mayUpgrade: boolean;
   readonly mayDowngrade: boolean;
+  /** Whether so many bytes more may be kept in memory: what is there always stays, and only what is new is refused. */
+  mayGrow(bytes: number): boolean;
   /** `offset.metadata.max.bytes`. */
   readonly metadataBytesMax: number;
   /** `offsets.retention.minutes`, in ms. */
