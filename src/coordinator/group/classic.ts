@@ -149,8 +149,7 @@ export class ClassicGroup {
     const changed = !offersSame(member.protocols, join.protocols);
     switch (this.#phase) {
       case "CompletingRebalance":
-        // The answer to its former JoinGroup was lost: it gets the same again.
-        if (!changed) return turn.reply(ticket, this.#joined(member));
+        if (!changed) return turn.reply(ticket, this.#joined(member)); // The first answer was lost.
         break;
       case "Stable":
         if (!changed && member.id !== this.#leader) return turn.reply(ticket, this.#joined(member));
@@ -392,7 +391,7 @@ export class ClassicGroup {
     return ErrorCode.NONE;
   }
 
-  /** After the last `leave` of one request: one rebalance for all of them. */
+  /** After the last `leave` of a request. */
   left(turn: Turn): void {
     if (this.#hasLeft) this.#rebalance(turn);
     else this.#beginIfAllJoined(turn);
@@ -463,7 +462,6 @@ export class ClassicGroup {
     turn.write({ kind: "classic", key: { group: this.id }, value });
   }
 
-  /** Its record is in the log. */
   noteWritten(): void {
     this.#written = true;
   }
