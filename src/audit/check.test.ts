@@ -374,6 +374,24 @@ test("what retention deleted is not lost, and what compaction superseded neither
   assert.deepEqual(check(history).bugs, []);
 });
 
+test("a tombstone may leave a compacted partition, and no other record that is the newest of its key", () => {
+  for (const isTombstone of [true, false]) {
+    const history = new History();
+    const place = history.partition("compacted", 0, "compact");
+    const send = history.client("p1").begin("send", 0);
+    send.stored(send.sends(place, "a", { key: "k", isTombstone }), 0);
+    send.stored(send.sends(place, "b", { key: "other" }), 1);
+    send.ok(1);
+    const assign = history.client("c1").begin("assign", 2);
+    assign.takes(place, 0);
+    assign.ok(2);
+    const poll = history.client("c1").begin("poll", 3);
+    poll.polled(place, 1, "b");
+    poll.ok(4);
+    assert.equal(check(history).bugs.length, isTombstone ? 0 : 2);
+  }
+});
+
 test("a duplicate, or a change of order, by a producer that is not idempotent is allowed", () => {
   const story = new Story();
   story.history.client("p1", { idempotent: false });

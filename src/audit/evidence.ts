@@ -230,10 +230,12 @@ export class Evidence {
     for (let index = log.offsets.length - 1; index >= 0; index--) {
       this.work++;
       const isDeleted = mayDelete && (log.offsets[index] as number) < log.logStart;
-      const key = mayCompact ? this.#keyOf(log.values[index] as number) : NONE;
+      const facts = mayCompact ? this.#factsOf(log.values[index] as number) : NONE;
+      const key = facts === NONE ? NONE : this.#keyIn(facts);
       const isSuperseded = key !== NONE && log.keySeen[key] === partition;
+      const isTombstone = key !== NONE && this.history.facts.isTombstone.at(facts) === 1;
       if (key !== NONE) log.keySeen[key] = partition;
-      excusedBelow[index + 1] = isDeleted || isSuperseded ? 1 : 0;
+      excusedBelow[index + 1] = isDeleted || isSuperseded || isTombstone ? 1 : 0;
     }
     for (let index = 0; index < log.offsets.length; index++) {
       this.work++;
@@ -242,11 +244,16 @@ export class Evidence {
     return excusedBelow;
   }
 
-  #keyOf(value: number): number {
-    const { writes, steps, facts, keys } = this.history;
+  /** The row of what the writer of a value told of it. */
+  #factsOf(value: number): number {
+    const { writes, steps } = this.history;
     const step = writes.at(value);
-    const row = step === NONE ? NONE : steps.facts.at(step);
-    const key = row === NONE ? NONE : facts.key.at(row);
+    return step === NONE ? NONE : steps.facts.at(step);
+  }
+
+  #keyIn(row: number): number {
+    const { facts, keys } = this.history;
+    const key = facts.key.at(row);
     return key === NONE || keys.isNull(key) ? NONE : key;
   }
 }

@@ -107,6 +107,15 @@ test("a member of a group of the newer protocol may commit in its own epoch unti
   });
 });
 
+test("where members of both protocols meet a generation may come again, and says nothing", () =>
+  finds([], (story) => {
+    story.group = story.history.group("mixed", { protocol: "both" });
+    story.join("m1", 1);
+    story.join("m2", 5);
+    story.join("m3", 1);
+    story.commit("m3", 1, 0);
+  }));
+
 test("a commit must not pass a record that no handler has finished", () =>
   finds(["commit-ahead"], (story) => {
     story.join("m1", 1);

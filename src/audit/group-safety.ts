@@ -113,6 +113,7 @@ class Groups {
     const generation = operations.generation.at(operation);
     const client = operations.client.at(operation);
     this.#joinedAt.set(this.#membership(operation), operations.endEvent.at(operation));
+    if (this.#evidence.history.protocolOf(group) === "both") return;
     const member: Owner = { generation, client, operation };
     const newest = this.#newest[group];
     if (newest === undefined || newest.generation < generation) this.#newest[group] = member;

@@ -3,7 +3,7 @@
  * (ok, failed, or unknown) at another, with the records, offsets and claims in it. Events are told in the
  * order in which they happened; that order, not the times, is what the checks reason with. A value is sent
  * once, so it names its write; what it carried is kept as fingerprints. Kept in columns: 32 bytes for a
- * step, 28 more where it tells what its record carried, 72 for an operation, and the names of values once.
+ * step, 32 more where it tells what its record carried, 72 for an operation, and the names of values once.
  * A history judges nothing: that is `check.ts`.
  */
 import { assert } from "../base/assert.ts";
@@ -13,6 +13,7 @@ import {
   type Cleanup,
   type GroupNumber,
   type GroupOptions,
+  type GroupProtocol,
   NONE,
   type OperationKind,
   type Outcome,
@@ -64,12 +65,14 @@ export class History {
     key: new IntColumn(),
     headers: new FloatColumn(),
     timestampMs: new FloatColumn(),
+    /** 0 or 1. */
+    isTombstone: new IntColumn(),
   } as const;
   /** By value, the step that sent it; NONE for a value that was only read. */
   readonly writes = new IntColumn();
   readonly #cleanup: Cleanup[] = [];
   readonly #idempotent: boolean[] = [];
-  readonly #protocols: ("classic" | "consumer")[] = [];
+  readonly #protocols: GroupProtocol[] = [];
 
   /** The same name and index give the same number. What may leave it is said when it is first named. */
   partition(topic: string, index: number, cleanup: Cleanup = "none"): PartitionNumber {
@@ -98,8 +101,8 @@ export class History {
   isIdempotent(client: number): boolean {
     return this.#idempotent[client] as boolean;
   }
-  protocolOf(group: number): "classic" | "consumer" {
-    return this.#protocols[group] as "classic" | "consumer";
+  protocolOf(group: number): GroupProtocol {
+    return this.#protocols[group] as GroupProtocol;
   }
 
   /** Of the value: it is NONE until somebody sent or read it. */

@@ -185,11 +185,12 @@ export class Operation {
     return step;
   }
 
-  #factsRow({ payload, key, headers, timestampMs }: RecordFacts): number {
+  #factsRow({ payload, key, headers, timestampMs, isTombstone = false }: RecordFacts): number {
     const { facts, keys } = this.#history;
     facts.payload.push(payload ?? Number.NaN);
     facts.key.push(key === undefined ? NONE : keys.key(key));
     facts.headers.push(headers ?? Number.NaN);
+    facts.isTombstone.push(isTombstone ? 1 : 0);
     return facts.timestampMs.push(timestampMs ?? Number.NaN);
   }
 

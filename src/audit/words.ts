@@ -61,6 +61,8 @@ export interface RecordFacts {
   readonly headers?: number;
   /** Where the topic keeps the producer's time; tell it not where the broker sets it. */
   readonly timestampMs?: number;
+  /** It says that its key is gone, and may leave a compacted partition itself. Default false. */
+  readonly isTombstone?: boolean;
 }
 
 /** What may leave a partition: nothing, its oldest records (log start moves), or records superseded by a newer one of their key. */
@@ -71,9 +73,15 @@ export interface ClientOptions {
   readonly idempotent?: boolean;
 }
 
+/**
+ * What a generation says. classic: it is the whole group's. consumer: each member's epoch is its own. both: a
+ * group that is empty when a member of the other protocol comes begins again at 1, so it is not asked for.
+ */
+export type GroupProtocol = "classic" | "consumer" | "both";
+
 export interface GroupOptions {
-  /** Which rule says that a commit is of an old generation. Default "classic". */
-  readonly protocol?: "classic" | "consumer";
+  /** Default "classic". */
+  readonly protocol?: GroupProtocol;
 }
 
 /** Row 0 of no column: "there is none". */

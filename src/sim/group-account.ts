@@ -1,6 +1,6 @@
 /** What one member of a group tells the checker: what it was given, found committed, handled and committed. */
 import type { Operation } from "../audit/operation.ts";
-import type { GroupNumber, OperationKind, PartitionNumber } from "../audit/words.ts";
+import type { GroupNumber, GroupProtocol, OperationKind, PartitionNumber } from "../audit/words.ts";
 import type { Actor } from "./actor.ts";
 import { recordName } from "./history.ts";
 
@@ -13,7 +13,7 @@ export class GroupAccount {
 
   constructor(
     actor: Actor,
-    options: { readonly group: string; readonly topic: string; readonly protocol: "classic" | "consumer" },
+    options: { readonly group: string; readonly topic: string; readonly protocol: GroupProtocol },
     name: string,
   ) {
     this.#actor = actor;

@@ -1,4 +1,5 @@
 /** What a member of either protocol does with the partitions that it has: reads, processes, commits. */
+import type { GroupProtocol } from "../audit/words.ts";
 import { leaderEpoch, NO_TOPIC_ID, offset, partitionIndex } from "../base/ids.ts";
 import { ErrorCode, errorFacts } from "../protocol/errors.ts";
 import { ListedOffset } from "../protocol/messages/list-offsets.ts";
@@ -17,7 +18,7 @@ export interface MemberOptions {
   readonly topic: string;
   readonly partitionCount: number;
   readonly number: number;
-  readonly protocol: "classic" | "consumer";
+  readonly protocol: GroupProtocol;
   readonly sessionMs: number;
   readonly history: GroupHistory;
 }
