@@ -273,10 +273,11 @@ export function readEverything(world: CleanWorld): void {
   for (const broker of world.brokers.toReversed()) {
     for (const partition of world.partitions) {
       const name = `last-${broker}-${partition.number}`;
+      const start = world.askStart(name, partition);
       const assigned = world.begin(name, "assign");
-      assigned.takes(partition.number, partition.start);
+      assigned.takes(partition.number, start);
       assigned.ok(world.nowMs);
-      for (let from = partition.start; from < partition.end; ) {
+      for (let from = start; from < partition.end; ) {
         const poll = world.begin(name, "poll");
         from = world.read(poll, partition, { from, broker, max: 50 });
         poll.ok(world.nowMs++);

@@ -161,7 +161,7 @@ function* startOf(
   fetch.committed(partition.number, committed);
   yield;
   fetch.ok(group.world.nowMs);
-  return Math.max(committed, partition.start);
+  return Math.max(committed, group.world.askStart(client, partition));
 }
 
 function poll(world: CleanWorld, client: string, partition: ModelPartition, progress: Progress): void {
@@ -240,7 +240,7 @@ export function handleEverything(world: CleanWorld, group: ModelGroup): void {
   group.enter(client);
   for (const partition of join(world, group, client)) {
     const progress: Progress = {
-      position: Math.max(group.fetch(partition), partition.start),
+      position: Math.max(group.fetch(partition), world.askStart(client, partition)),
       open: [],
     };
     while (progress.position < partition.end) {

@@ -158,6 +158,14 @@ export class CleanWorld {
 
   // ── Reading ──
 
+  /** Who wants to begin at the start of a log has to ask where that is. */
+  askStart(client: string, partition: ModelPartition): number {
+    const look = this.begin(client, "look");
+    look.watermarks(partition.number, { logStart: partition.start });
+    look.ok(this.nowMs);
+    return partition.start;
+  }
+
   /** How far a broker has come, which is never less than before. */
   endAt(broker: string, partition: ModelPartition): number {
     const name = `${broker} ${partition.number}`;
