@@ -59,6 +59,11 @@ export class Actor {
     return sleep(this.clock, this.random.fraction() * maxMs);
   }
 
+  /** From `ms` on, up to twice as long. */
+  settle(ms: number): Promise<void> {
+    return sleep(this.clock, (1 + this.random.fraction()) * ms);
+  }
+
   /** Whether its process died since it was asked last: whoever goes on must know nothing of what was before. */
   hasDied(): boolean {
     const isDead = this.#isDead;

@@ -23,6 +23,8 @@ export class SimConsumer {
   readonly partition: number;
   /** Where the checker knows it to be. */
   #told: number | null = null;
+  /** Whether the last answer brought it to the high watermark. */
+  hasAll = false;
 
   readonly #pollMs: number;
 
@@ -96,12 +98,17 @@ export class SimConsumer {
         }
         position = next;
       }
-      this.#operation("poll", (operation) => operation.reachedEnd(this.#place));
+      this.reachedEnd();
       await this.#lookUp(client, [...times]);
       return all;
     } finally {
       client.close();
     }
+  }
+
+  /** All faults are healed, and nothing follows. */
+  reachedEnd(): void {
+    this.#operation("poll", (operation) => operation.reachedEnd(this.#place));
   }
 
   /** Where the log ends, however long that takes to hear. */
@@ -191,7 +198,7 @@ export class SimConsumer {
   async fetch(
     client: SimClient,
     position: Offset,
-    take: (value: string, at: Offset, timestampMs: number) => void,
+    take: (value: string, at: Offset, timestampMs: number, name: string) => void,
   ): Promise<Offset | null> {
     this.#beAt(position);
     // Without an answer its end is never told: it is unknown.
@@ -253,8 +260,12 @@ export class SimConsumer {
           if (record.offset < position) continue;
           const bytes = record.value ?? new Uint8Array(0);
           const value = Buffer.from(bytes).toString("utf8");
-          poll.polled(place, record.offset, recordName(value), recordFacts(bytes, record.timestamp));
-          take(value, record.offset, record.timestamp);
+          // A record with a key has its name in a header, since a tombstone has no value.
+          const key = record.key === null ? null : Buffer.from(record.key).toString("utf8");
+          const name =
+            key === null ? recordName(value) : Buffer.from(record.headers[0]?.value ?? []).toString();
+          poll.polled(place, record.offset, name, recordFacts(bytes, record.timestamp, key));
+          take(value, record.offset, record.timestamp, name);
         }
         next = batch.nextOffset;
       }
@@ -266,6 +277,7 @@ export class SimConsumer {
     }
     poll.ok(this.#actor.nowMs);
     this.#told = next;
+    this.hasAll = next >= result.highWatermark;
     return next;
   }
 }

@@ -33,9 +33,13 @@ const key = (topic: string, partition: number): string => `${topic}/${partition}
 /** Under which name the checker knows a value: without its filler, of which it gets a checksum. */
 export const recordName = (value: string): string => value.slice(0, value.lastIndexOf("-"));
 
-export const recordFacts = (value: string | Uint8Array, timestampMs?: number): RecordFacts => ({
+export const recordFacts = (
+  value: string | Uint8Array,
+  timestampMs?: number,
+  key: string | null = null,
+): RecordFacts => ({
   payload: crc32c(typeof value === "string" ? Buffer.from(value) : value),
-  key: null,
+  key,
   ...(timestampMs === undefined ? {} : { timestampMs }),
 });
 

@@ -15,7 +15,6 @@ import { createTopic } from "./create-topic.ts";
 import { SimDisk } from "./disk.ts";
 import { drawFaults, type Faults } from "./faults.ts";
 import { GroupHistory } from "./group-history.ts";
-import { ClassicMember, ConsumerMember } from "./group-members.ts";
 import { History } from "./history.ts";
 import { SimNetwork } from "./network.ts";
 import { dense } from "./pace.ts";
@@ -23,6 +22,7 @@ import { SimProducer } from "./producer.ts";
 import { SimRandom } from "./random.ts";
 import { Scheduler } from "./scheduler.ts";
 import { loggerInto } from "./silence.ts";
+import { startGroup } from "./start-group.ts";
 import { Trace } from "./trace.ts";
 
 export interface WorldReport {
@@ -201,22 +201,16 @@ export class World {
       const name = `group${at}`;
       // One protocol, the other, or members of both in one group.
       const consumerShare = draw.pick([0, 0.5, 1]);
-      const { sessionMs } = dense;
-      const members = Array.from({ length: draw.between(1, 4) }, (__, number) => {
-        const Kind = draw.chance(consumerShare) ? ConsumerMember : ClassicMember;
-        const options = {
-          group: name,
-          topic: topic.name,
-          partitionCount: topic.partitions,
-          number,
-          // Where members of both meet, each has an epoch of its own.
-          protocol: consumerShare === 0 ? ("classic" as const) : ("consumer" as const),
-          sessionMs,
-        };
-        const actor = this.#actor(`${name}-${number}`);
-        return new Kind(actor, { ...options, history: this.#groups }).run(() => this.#isOver);
+      const members = startGroup(draw, {
+        name,
+        topic,
+        history: this.#groups,
+        consumerShare,
+        membersMax: 4,
+        actor: (actorName) => this.#actor(actorName),
+        isOver: () => this.#isOver,
       });
-      return { name, read: topic.name, done: Promise.all([ended, ...members]) };
+      return { name, read: topic.name, done: Promise.all([ended, members]) };
     });
   }
 

@@ -1,0 +1,357 @@
+/**
+ * A simulated world at the pace of real ones: sessions of 45 s, long polls, pauses of seconds, and every half a
+ * minute a fault that was aimed at a request of one API. Clients call every API that the broker serves, and each
+ * knows what must come of it. As in a world of haste: trouble, in which nothing that was acknowledged may change,
+ * then peace, in which all must be there and every client must come to its end.
+ */
+import { sleep } from "../base/ports.ts";
+import { handlers } from "../broker/handlers.ts";
+import type { ClientPorts } from "../client/settings.ts";
+import { Actor } from "./actor.ts";
+import { AimedFaults } from "./aimed-faults.ts";
+import { BrokerLives } from "./broker-lives.ts";
+import { ClientProducer } from "./client-producer.ts";
+import { SimClock } from "./clock.ts";
+import { SimConsumer } from "./consumer.ts";
+import { createTopic, type NewTopic } from "./create-topic.ts";
+import { SimDisk } from "./disk.ts";
+import { type FaultCells, faultKinds } from "./fault-matrix.ts";
+import { GroupHistory } from "./group-history.ts";
+import { GroupKeeper } from "./group-keeper.ts";
+import { History } from "./history.ts";
+import { SimNetwork } from "./network.ts";
+import { Onlooker } from "./onlooker.ts";
+import { sparse } from "./pace.ts";
+import { SimProducer } from "./producer.ts";
+import { SimRandom } from "./random.ts";
+import { Scheduler } from "./scheduler.ts";
+import { loggerInto } from "./silence.ts";
+import { startGroup } from "./start-group.ts";
+import { TableHistory } from "./table-history.ts";
+import { TableReader } from "./table-reader.ts";
+import { TableWriter } from "./table-writer.ts";
+import { TopicKeeper } from "./topic-keeper.ts";
+import { Trace } from "./trace.ts";
+import { Traffic } from "./traffic.ts";
+import { Trimmer } from "./trimmer.ts";
+import type { Visitor } from "./visitor.ts";
+
+export interface SparseReport {
+  readonly seed: number;
+  readonly violations: readonly string[];
+  readonly traceHash: string;
+  readonly trace: readonly string[];
+  readonly counts: {
+    readonly simulatedMs: number;
+    readonly events: number;
+    /** Of clients: as the checker was told them, and answers that a visitor judged. */
+    readonly operations: number;
+    readonly requests: number;
+    readonly faults: number;
+    readonly starts: number;
+    readonly acked: number;
+    readonly read: number;
+    readonly processed: number;
+    readonly commits: number;
+    /** Records of compacted topics, and how many of them were left at the end. */
+    readonly tableRecords: number;
+    readonly tableLeft: number;
+  };
+  readonly cells: FaultCells;
+}
+
+const port = 9092;
+const hourMs = 3_600_000;
+/** Mean time from one fault to the aim of the next. */
+const gapMs = 20_000;
+/** How long the broker is away after it died; the last is longer than a session. */
+const downtimesMs = [10, 500, 3_000, 3_000, 10_000, 60_000];
+const tombstonesMs = 600_000;
+/** Of the three topics beside those of the story. */
+const trimmed: NewTopic = {
+  name: "trimmed",
+  partitions: 1,
+  configs: [{ name: "retention.bytes", value: "-1" }],
+};
+const table: NewTopic = {
+  name: "table",
+  partitions: 1,
+  configs: [
+    { name: "cleanup.policy", value: "compact" },
+    { name: "min.cleanable.dirty.ratio", value: "0.1" },
+    { name: "delete.retention.ms", value: String(tombstonesMs) },
+  ],
+};
+
+export class SparseWorld {
+  readonly #seed: number;
+  readonly #random: SimRandom;
+  readonly #scheduler: Scheduler;
+  readonly #disk: SimDisk;
+  readonly #network: SimNetwork;
+  readonly #traffic: Traffic;
+  readonly #trace = new Trace();
+  readonly #history: History;
+  readonly #groups: GroupHistory[] = [];
+  readonly #table: TableHistory;
+  readonly #clock: SimClock;
+  readonly #lives: BrokerLives;
+  readonly #faults: AimedFaults;
+  readonly #visitors: Visitor[] = [];
+  #isOver = false;
+  #tableLeft = 0;
+
+  constructor(seed: number) {
+    this.#seed = seed;
+    this.#random = new SimRandom(seed).fork("sparse");
+    this.#scheduler = new Scheduler(this.#random);
+    this.#clock = new SimClock(this.#scheduler);
+    this.#table = new TableHistory((sentence) => void this.#history.violations.push(sentence));
+    const random = this.#random.fork("disk");
+    this.#disk = new SimDisk({ scheduler: this.#scheduler, random, blockBytes: random.pick([512, 4096]) });
+    this.#network = new SimNetwork(this.#scheduler, this.#random);
+    this.#traffic = new Traffic(this.#network);
+    const draw = this.#random.fork("settings");
+    const retentionBytes = draw.pick(["-1", "-1", "40000"]);
+    this.#history = new History((topic) => {
+      if (topic === table.name) return "compact";
+      return retentionBytes === "-1" && topic !== trimmed.name ? "none" : "delete";
+    });
+    this.#lives = new BrokerLives({
+      scheduler: this.#scheduler,
+      random: this.#random,
+      disk: this.#disk,
+      network: this.#network,
+      trace: this.#trace,
+      port,
+      // Small, so that rolls, flushes, merges and evictions happen all the time.
+      bounds: {
+        walFileBytes: draw.pick([64, 256, 1024]) * 1024,
+        unflushedBytesMax: draw.pick([64, 256, 1024]) * 1024,
+        tailBytes: draw.pick([16, 64, 512]) * 1024,
+        cacheBytes: draw.pick([64, 1024]) * 1024,
+        flushAgeMs: draw.pick([5_000, 30_000, 120_000]),
+      },
+      settings: new Map([
+        ["auto.create.topics.enable", "false"],
+        ["holdfast.disk.floor.bytes", "0"],
+        ["holdfast.disk.reserve.bytes", "0"],
+        ["log.retention.check.interval.ms", "60000"],
+        ["log.segment.delete.delay.ms", "30000"],
+        ["log.cleaner.backoff.ms", draw.pick(["15000", "60000"])],
+        ["log.retention.bytes", retentionBytes],
+        ["offsets.topic.num.partitions", "2"],
+        ["offsets.retention.check.interval.ms", "120000"],
+        ["group.initial.rebalance.delay.ms", draw.pick(["0", "3000"])],
+        ["group.consumer.session.timeout.ms", String(sparse.sessionMs)],
+      ]),
+      mayFail: true,
+    });
+    this.#faults = new AimedFaults({
+      clock: this.#clock,
+      random: this.#random.fork("faults"),
+      network: this.#network,
+      traffic: this.#traffic,
+      disk: this.#disk,
+      lives: this.#lives,
+      trace: this.#trace,
+      sleepMs: sparse.sessionMs * 3,
+    });
+    this.#faults.onWanted = (apiKey) => {
+      for (const visitor of this.#visitors) visitor.wish(apiKey);
+    };
+  }
+
+  async run(): Promise<SparseReport> {
+    await this.#scheduler.runUntil(this.#story());
+    return {
+      seed: this.#seed,
+      violations: this.#history.violations,
+      traceHash: this.#trace.hash,
+      trace: this.#trace.recent(),
+      counts: {
+        simulatedMs: this.#scheduler.nowMs,
+        events: this.#scheduler.events,
+        operations:
+          this.#history.audit.operations.kind.length + sum(this.#visitors, ({ answers }) => answers),
+        requests: this.#traffic.requests,
+        faults: this.#faults.matrix.count,
+        starts: this.#lives.starts,
+        acked: this.#history.acked + this.#table.acked,
+        read: this.#history.read,
+        processed: sum(this.#groups, ({ processedCount }) => processedCount),
+        commits: sum(this.#groups, ({ commits }) => commits),
+        tableRecords: this.#table.acked,
+        tableLeft: this.#tableLeft,
+      },
+      cells: this.#faults.matrix.cells,
+    };
+  }
+
+  async #story(): Promise<void> {
+    const draw = this.#random.fork("story");
+    await this.#lives.boot();
+    const plain = Array.from({ length: 2 }, (_, index) => ({
+      name: `topic${index}`,
+      partitions: draw.between(1, 2),
+    }));
+    const topics = [...plain, trimmed, table];
+    for (const topic of topics) await createTopic(this.#actor(`create-${topic.name}`), topic);
+    const places = [...plain, trimmed].flatMap(({ name, partitions }) =>
+      Array.from({ length: partitions }, (_, partition) => ({ topic: name, partition })),
+    );
+    const isOver = (): boolean => this.#isOver;
+    const producers = [draw.pick(places), draw.pick(places), { topic: trimmed.name, partition: 0 }].map(
+      (place, number) => {
+        const actor = this.#actor(`producer-${number}`);
+        if (number !== 1) return new SimProducer(actor, { number, ...place }).run(isOver);
+        return new ClientProducer(actor, this.#clientPorts(actor), { number, ...place, port }).run(isOver);
+      },
+    );
+    const followed = draw.pick(places);
+    const consumer = new SimConsumer(this.#actor("consumer"), followed.topic, followed.partition).run(isOver);
+    const written = Promise.all(producers);
+    const groups = [draw.pick([0, 0.5]), draw.pick([0.5, 1])].map((consumerShare, at) => {
+      const group = {
+        name: `group${at}`,
+        topic: draw.pick([...plain, trimmed]),
+        history: this.#groupHistory(),
+      };
+      return { ...group, done: this.#startGroup(draw, { ...group, consumerShare, written }) };
+    });
+    const writer = new TableWriter(this.#actor("table-writer"), table.name, this.#table).run(isOver);
+    const reader = this.#tableReader("table-reader").run(isOver);
+    const visitors = this.#startVisitors(
+      topics,
+      groups.map(({ name }) => name),
+    );
+    const supervisor = this.#supervise(draw.fork("supervisor"));
+    await this.#trouble(draw.fork("trouble"));
+    const clients = [...producers, consumer, writer, reader, ...visitors, ...groups.map(({ done }) => done)];
+    await this.#peace(Promise.race([Promise.all(clients), supervisor]));
+    for (const { topic, partition } of places) {
+      const judge = new SimConsumer(this.#actor(`judge-${topic}-${partition}`), topic, partition);
+      const final = await judge.readAll();
+      this.#history.judge(topic, partition, final);
+      for (const group of groups) {
+        if (group.topic.name !== topic) continue;
+        group.history.judge(group.name, partition, final.keys());
+        this.#history.groupEnded(group.name, { topic, partition, atMs: this.#scheduler.nowMs });
+      }
+    }
+    this.#tableLeft = await this.#tableReader("table-judge").readAll();
+    this.#history.judgeAll();
+    await this.#lives.stop();
+  }
+
+  // ── Clients ──
+
+  #actor(name: string): Actor {
+    return new Actor({
+      name,
+      clock: this.#clock,
+      random: this.#random.fork(name),
+      network: this.#network,
+      port,
+      history: this.#history,
+      trace: this.#trace,
+      pace: sparse,
+      wanted: () => this.#faults.wanted,
+    });
+  }
+
+  #clientPorts({ clock, random }: Actor): ClientPorts {
+    const log = loggerInto((line) => this.#trace.record(line));
+    return { clock, random, dialer: this.#network, log, software: { name: "simulation", version: "1" } };
+  }
+
+  #groupHistory(): GroupHistory {
+    const history = new GroupHistory(
+      () => this.#scheduler.nowMs,
+      (sentence) => void this.#history.violations.push(sentence),
+    );
+    this.#groups.push(history);
+    return history;
+  }
+
+  /** Its members end when they have committed all that was written. */
+  #startGroup(
+    draw: SimRandom,
+    options: {
+      readonly name: string;
+      readonly topic: NewTopic;
+      readonly history: GroupHistory;
+      readonly consumerShare: number;
+      readonly written: Promise<unknown>;
+    },
+  ): Promise<unknown> {
+    const { name, topic, history, written } = options;
+    const ended = written.then(async () => {
+      const ends = new Map<number, number>();
+      for (let partition = 0; partition < topic.partitions; partition++) {
+        const judge = new SimConsumer(this.#actor(`${name}-ends-${partition}`), topic.name, partition);
+        ends.set(partition, await judge.readEnd());
+      }
+      history.finish(ends);
+    });
+    const members = startGroup(draw, {
+      ...options,
+      membersMax: 3,
+      actor: (actorName) => this.#actor(actorName),
+      isOver: () => this.#isOver,
+    });
+    return Promise.all([ended, members]);
+  }
+
+  #tableReader(name: string): TableReader {
+    const options = { topic: table.name, history: this.#table, awayMaxMs: tombstonesMs / 2 };
+    return new TableReader(this.#actor(name), options);
+  }
+
+  #startVisitors(topics: readonly NewTopic[], groups: readonly string[]): readonly Promise<void>[] {
+    this.#visitors.push(
+      new TopicKeeper(this.#actor("topic-keeper"), "passing"),
+      new GroupKeeper(this.#actor("group-keeper"), "kept", topics[0] as NewTopic),
+      new Trimmer(this.#actor("trimmer"), trimmed.name),
+      new Onlooker(this.#actor("onlooker"), topics, groups),
+    );
+    return this.#visitors.map((visitor) => visitor.run(() => this.#isOver));
+  }
+
+  // ── The broker's lives, and the two phases ──
+
+  /** Starts the broker again whenever it died. */
+  async #supervise(draw: SimRandom): Promise<never> {
+    for (;;) {
+      if (this.#lives.isAlive) await this.#lives.whenDead();
+      await sleep(this.#clock, draw.pick(downtimesMs) * draw.fraction());
+      const booting = this.#lives.boot();
+      // Now and then the next trouble comes before the start is over.
+      if (!this.#isOver && draw.chance(0.2)) {
+        await Promise.race([booting, sleep(this.#clock, draw.fraction() * 20)]);
+        this.#faults.crash(draw.pick(["kill", "power cut"]));
+      }
+      await booting;
+    }
+  }
+
+  async #trouble(draw: SimRandom): Promise<void> {
+    const endMs = this.#scheduler.nowMs + hourMs;
+    while (this.#scheduler.nowMs < endMs) {
+      await sleep(this.#clock, draw.fraction() * 2 * gapMs);
+      await this.#faults.strike(draw.pick(faultKinds), draw.pick(handlers).api.key);
+    }
+  }
+
+  async #peace(clients: Promise<unknown>): Promise<void> {
+    this.#disk.fault = null;
+    this.#isOver = true;
+    const late = sleep(this.#clock, sparse.peaceMs).then(() => "late");
+    if ((await Promise.race([clients, late])) === "late")
+      this.#history.violations.push("in peace, some client did not come to its end");
+  }
+}
+
+function sum<T>(parts: readonly T[], of: (part: T) => number): number {
+  return parts.reduce((total, part) => total + of(part), 0);
+}
