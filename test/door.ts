@@ -25,7 +25,9 @@ export type Treatment =
   /** The broker gets nothing; the client gets this. */
   | { readonly answer: unknown }
   /** The broker gets it so much later, in ms; what follows on the connection is not held up. */
-  | { readonly heldMs: number };
+  | { readonly heldMs: number }
+  /** The broker gets it, and the client gets this instead of its answer. */
+  | { readonly rewrite: (answer: never) => unknown };
 
 interface Rule {
   readonly api: AnyApi;
@@ -35,7 +37,8 @@ interface Rule {
 /** What waits for its turn: answers keep the order of their requests. */
 interface Slot {
   readonly header: RequestHeader;
-  readonly isCut: boolean;
+  readonly rule: Rule | undefined;
+  readonly treatment: Treatment;
   answer: readonly Uint8Array[] | null;
 }
 
@@ -99,10 +102,10 @@ export class Door {
           const rule = this.#rules.find(({ api }) => api.key === header.apiKey);
           const treatment = rule?.treat(decodeRequest(rule.api, header, frame)) ?? "pass";
           if (treatment === "cut-before") return end();
-          const slot: Slot = { header, isCut: treatment === "cut-after", answer: null };
+          const slot: Slot = { header, rule, treatment, answer: null };
           slots.push(slot);
           const pass = (): void => void broker.write([lengthOf(frame), frame]);
-          if (typeof treatment === "string") pass();
+          if (typeof treatment === "string" || "rewrite" in treatment) pass();
           else if ("heldMs" in treatment) this.#broker.scheduler.schedule(treatment.heldMs, pass);
           else {
             const api = (rule as Rule).api as Api<unknown, unknown>;
@@ -118,8 +121,8 @@ export class Door {
         for (const frame of framesOf(answers, bytes)) {
           const correlationId = Buffer.from(frame).readInt32BE(0);
           const slot = slots.find(({ header }) => header.correlationId === correlationId) as Slot;
-          if (slot.isCut) return end();
-          slot.answer = this.#rewrite(slot.header, frame);
+          if (slot.treatment === "cut-after") return end();
+          slot.answer = rewritten(slot, frame) ?? this.#rewrite(slot.header, frame);
           flush();
         }
       },
@@ -142,6 +145,14 @@ export class Door {
     }
     return [lengthOf(frame), frame];
   }
+}
+
+function rewritten({ header, rule, treatment }: Slot, frame: Uint8Array): readonly Uint8Array[] | null {
+  if (rule === undefined || typeof treatment === "string" || !("rewrite" in treatment)) return null;
+  const api = rule.api as Api<unknown, unknown>;
+  const answer = decodeResponse(api, header.apiVersion, frame);
+  const other = treatment.rewrite(answer as never);
+  return encodeResponse(api, header.apiVersion, header.correlationId, other);
 }
 
 function framesOf(reader: FrameReader, bytes: Uint8Array): readonly Uint8Array[] {

@@ -23,6 +23,14 @@ const leaving = -1;
 /** A static member goes, and its partitions wait for it until its session ends. */
 const leavingForNow = -2;
 
+/**
+ * Apache Kafka decides about assignments once a second, and tells them with a later heartbeat. A member that
+ * has just joined and has nothing asks again soon: first after so long, then after twice as long, so many
+ * times. After that nothing is for it.
+ */
+const firstAskMs = 100;
+const askTimes = 5;
+
 type Told = NonNullable<ConsumerGroupHeartbeatResponse["assignment"]>["topicPartitions"];
 
 export class EpochMembership implements Member {
@@ -38,6 +46,8 @@ export class EpochMembership implements Member {
   /** What was said last, by name. */
   #saidOwned = "";
   #saidTopics = "";
+  /** Since it joined, while it was given nothing. */
+  #timesAsked = 0;
   #isReconciling = false;
   #confirmedMs = Number.NEGATIVE_INFINITY;
   /** Since when another process holds the instance id; `undefined`: none does. */
@@ -70,7 +80,8 @@ export class EpochMembership implements Member {
   }
 
   get isStable(): boolean {
-    return this.#epoch > joining && this.#target !== undefined && !this.#isReconciling;
+    if (this.#epoch <= joining || this.#target === undefined || this.#isReconciling) return false;
+    return this.#target.length > 0 || this.#timesAsked >= askTimes;
   }
 
   get isAlive(): boolean {
@@ -138,8 +149,14 @@ export class EpochMembership implements Member {
     this.#intervalMs = answer.heartbeatIntervalMs;
     if (answer.assignment !== null) this.#target = await this.#resolve(answer.assignment.topicPartitions);
     void this.#reconcile();
+    const waitMs = this.#target?.length === 0 ? this.#askAgainMs() : this.#intervalMs;
     onChange();
-    return this.#intervalMs;
+    return waitMs;
+  }
+
+  #askAgainMs(): number {
+    if (this.#timesAsked >= askTimes) return this.#intervalMs;
+    return Math.min(this.#intervalMs, firstAskMs * 2 ** this.#timesAsked++);
   }
 
   async #refused({ errorCode, errorMessage }: ConsumerGroupHeartbeatResponse): Promise<number> {
@@ -170,6 +187,7 @@ export class EpochMembership implements Member {
     const { owned, release } = this.#access;
     this.#epoch = joining;
     this.#target = undefined;
+    this.#timesAsked = 0;
     if (owned().length > 0) await release(owned(), "lost");
   }
 

@@ -5,6 +5,10 @@ import { Door } from "../../../test/door.ts";
 import { committed, finish, Process, text } from "../../../test/group-fixture.ts";
 import { aBroker } from "../../../test/simulated-broker.ts";
 import { ErrorCode } from "../../protocol/errors.ts";
+import {
+  ConsumerGroupHeartbeat,
+  type ConsumerGroupHeartbeatResponse,
+} from "../../protocol/messages/consumer-group-heartbeat.ts";
 import { OffsetCommit, type OffsetCommitRequest } from "../../protocol/messages/offset-commit.ts";
 import { LostPositionError } from "../consumer-errors.ts";
 import { OptionError, UnknownTopicError } from "../errors.ts";
@@ -288,6 +292,45 @@ describe("where a group begins", () => {
     ]) {
       assert.throws(() => client.consumer({ group: "g", topic: "t", ...wrong }), OptionError);
     }
+  });
+});
+
+describe("a member of the new protocol", () => {
+  it("asks again soon when it is given nothing yet, as by a broker that decides about assignments later", async (test) => {
+    const broker = await aBroker(test);
+    await broker.createTopic("t");
+    const door = await Door.before(broker);
+    let beats = 0;
+    door.on(ConsumerGroupHeartbeat, () => {
+      beats++;
+      if (beats > 3) return "pass";
+      return {
+        rewrite: (answer: ConsumerGroupHeartbeatResponse) => ({
+          ...answer,
+          assignment: beats === 1 ? { topicPartitions: [] } : null,
+        }),
+      };
+    });
+    const consumer = new Process(test, broker, door.bootstrap).member({ protocol: "consumer" });
+    const ready = consumer.ready();
+    await runFor(broker, 4_000);
+    // It is told once more when it says everything; until then it knows of nothing and says that it has nothing.
+    assert(beats >= 5, `${beats} heartbeats`);
+    await broker.scheduler.runUntil(ready);
+  });
+
+  it("whose answers are lost says everything again, and stays the member that it is", async (test) => {
+    const broker = await aBroker(test);
+    await broker.createTopic("t", 3);
+    const door = await Door.before(broker);
+    let beats = 0;
+    door.on(ConsumerGroupHeartbeat, () => (++beats % 2 === 0 ? "cut-after" : "pass"));
+    const consumer = new Process(test, broker, door.bootstrap).member({ protocol: "consumer" });
+    await broker.scheduler.runUntil(consumer.ready());
+    const { memberId } = consumer.membership ?? {};
+    await runFor(broker, 120_000);
+    assert.deepEqual([consumer.assignment.length, consumer.membership?.memberId], [3, memberId]);
+    assert(beats > 20);
   });
 });
 
