@@ -47,7 +47,6 @@ export class ClassicGroup {
   /** Wall clock ms of the last written change; since when an empty group is empty. */
   #stateTimestampMs = -1;
   readonly #members = new Roster();
-  /** Of the join phase. */
   #joinDeadlineMs = Infinity;
   /** While a group that was empty waits for more members: how much longer it may, and whether one came. */
   #initial: { remainingMs: number; somebodyCame: boolean } | null = null;
