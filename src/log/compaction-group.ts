@@ -14,6 +14,9 @@ import type { AbortedTransaction, FooterState, SectionIdentity } from "./segment
 import type { SegmentRef } from "./segment-ref.ts";
 import type { BuiltObject, SectionDraft } from "./segment-writer.ts";
 
+/** What a batch takes beside its bytes. */
+const batchCostBytes = 256;
+
 /** Stores one draft in an object of its own. Rejects with what the store rejects with; nothing is left then. */
 export type StoreDraft = (draft: SectionDraft) => Promise<StoredObject<BuiltObject>>;
 
@@ -31,8 +34,8 @@ interface LastBatch {
 }
 
 interface Before {
-  readonly old: readonly SegmentRef[];
-  readonly batches: SegmentBatch[];
+  readonly oldCount: number;
+  readonly batchCount: number;
   readonly bytes: number;
   readonly last: LastBatch | null;
   readonly isChanged: boolean;
@@ -43,7 +46,10 @@ export class CompactionGroup {
   readonly #identity: SectionIdentity;
   readonly #bytesTarget: number;
   readonly #store: StoreDraft;
-  #old: readonly SegmentRef[] = [];
+  #old: SegmentRef[] = [];
+  /** Of the segments' appends; of one that was given up as well. */
+  #appendedFirstMs = Number.POSITIVE_INFINITY;
+  #appendedLastMs = Number.NEGATIVE_INFINITY;
   #stored: StoredObject<BuiltObject>[] = [];
   #batches: SegmentBatch[] = [];
   #bytes = 0;
@@ -67,7 +73,7 @@ export class CompactionGroup {
   get isEmpty(): boolean {
     return this.#old.length === 0;
   }
-  /** Bytes that are gathered and not stored. */
+  /** Memory of what is gathered and not stored. */
   get bytes(): number {
     return this.#bytes;
   }
@@ -87,7 +93,7 @@ export class CompactionGroup {
   }
   /** When the first of its records was appended. */
   get appendedFirstMs(): number {
-    return Math.min(...this.#old.map(({ appendedFirstMs }) => appendedFirstMs));
+    return this.#appendedFirstMs;
   }
 
   async add(batch: BatchView, verdict: Verdict): Promise<void> {
@@ -106,22 +112,24 @@ export class CompactionGroup {
     if (this.#bytes >= this.#bytesTarget) await this.#storeBatches(batch.baseOffset);
     const payload = verdict.kind === "change" ? verdict.bytes : Buffer.from(batch.bytes);
     this.#batches.push({ payload, ...place });
-    this.#bytes += payload.byteLength;
+    this.#bytes += payload.byteLength + batchCostBytes;
   }
 
   /** The batches of `ref` follow; `state` is that of its footer. */
   begin(ref: SegmentRef, state: FooterState): void {
     assert(this.#stored.length === 0, "a group that is full takes no further segment");
     this.#before = {
-      old: this.#old,
-      batches: [...this.#batches],
+      oldCount: this.#old.length,
+      batchCount: this.#batches.length,
       bytes: this.#bytes,
       last: this.#last,
       isChanged: this.#isChanged,
       state: this.#state,
     };
     this.#base ??= ref.base;
-    this.#old = [...this.#old, ref];
+    this.#old.push(ref);
+    this.#appendedFirstMs = Math.min(this.#appendedFirstMs, ref.appendedFirstMs);
+    this.#appendedLastMs = Math.max(this.#appendedLastMs, ref.appendedLastMs);
     this.#aborted.push(...state.aborted);
     this.#state = state;
   }
@@ -134,8 +142,8 @@ export class CompactionGroup {
     const stored = this.#stored;
     const before = stored.length === 0 ? this.#before : null;
     this.#stored = [];
-    this.#old = before?.old ?? [];
-    this.#batches = before?.batches ?? [];
+    this.#old = this.#old.slice(0, before?.oldCount ?? 0);
+    this.#batches = this.#batches.slice(0, before?.batchCount ?? 0);
     this.#bytes = before?.bytes ?? 0;
     this.#last = before?.last ?? null;
     this.#isChanged = before?.isChanged ?? false;
@@ -157,7 +165,7 @@ export class CompactionGroup {
     assert(newest !== undefined, "an empty group is not closed");
     if (this.#last !== null && isEnd) {
       this.#batches.push(this.#last.batch);
-      this.#bytes += this.#last.batch.payload.byteLength;
+      this.#bytes += this.#last.batch.payload.byteLength + batchCostBytes;
       this.#isChanged ||= !this.#last.isSame;
       this.#last = null;
     }
@@ -177,7 +185,7 @@ export class CompactionGroup {
       end,
       batches: this.#batches,
       appendedFirstMs: this.appendedFirstMs,
-      appendedLastMs: Math.max(...this.#old.map(({ appendedLastMs }) => appendedLastMs)),
+      appendedLastMs: this.#appendedLastMs,
       // In the middle of an old segment nobody knows the producers any more, and nobody asks.
       state: { ...(isLast ? (this.#state ?? emptyState) : emptyState), aborted },
     };
