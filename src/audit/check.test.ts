@@ -374,6 +374,29 @@ test("what retention deleted is not lost, and what compaction superseded neither
   assert.deepEqual(check(history).bugs, []);
 });
 
+test("where records may be deleted, a lookup is judged when the log start was asked for afterwards", () => {
+  for (const [logStart, bugs] of [
+    [undefined, []],
+    [1, []],
+    [0, ["wrong-lookup"]],
+  ] as const) {
+    const story = new Story();
+    const place = story.history.partition("deleted", 0, "delete");
+    story.send("p1", place, [[0, "a", { timestampMs: 10 }]]);
+    story.send("p1", place, [[1, "b", { timestampMs: 20 }]]);
+    story.poll("c1", place, [a, b]);
+    const lookup = story.open("c1", "look");
+    lookup.lookedUp(place, 5, 1);
+    story.close(lookup);
+    if (logStart !== undefined) {
+      const look = story.open("c1", "look");
+      look.watermarks(place, { logStart });
+      story.close(look);
+    }
+    assert.deepEqual(story.found(), { bugs, allowed: [] });
+  }
+});
+
 test("a tombstone may leave a compacted partition, and no other record that is the newest of its key", () => {
   for (const isTombstone of [true, false]) {
     const history = new History();

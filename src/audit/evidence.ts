@@ -21,6 +21,8 @@ export interface PartitionLog {
   readonly excusedBelow: Int32Array;
   /** The highest log start that anybody was told. */
   readonly logStart: number;
+  /** The last event at which somebody began to ask for it and was told; infinite where it cannot move. */
+  readonly startAsked: number;
 }
 
 export class Evidence {
@@ -149,9 +151,9 @@ export class Evidence {
   }
 
   #findOrders(): readonly PartitionLog[] {
-    const { steps, partitions } = this.history;
+    const { steps, operations, partitions } = this.history;
     const counts = new Int32Array(partitions.length);
-    const logStarts = new Float64Array(partitions.length);
+    const starts = Array.from({ length: partitions.length }, () => ({ logStart: 0, startAsked: NONE }));
     const tells = (step: number): boolean => {
       const kind = steps.kind.at(step);
       if (kind === StepKind.poll) return true;
@@ -162,7 +164,9 @@ export class Evidence {
       const partition = steps.partition.at(step);
       if (tells(step)) (counts[partition] as number)++;
       else if (steps.kind.at(step) === StepKind.logStart) {
-        logStarts[partition] = Math.max(logStarts[partition] as number, steps.offset.at(step));
+        const start = starts[partition] as { logStart: number; startAsked: number };
+        start.logStart = Math.max(start.logStart, steps.offset.at(step));
+        start.startAsked = Math.max(start.startAsked, operations.beginEvent.at(steps.operation.at(step)));
       }
     }
     const told = Array.from(counts, (count) => new Int32Array(count));
@@ -174,12 +178,20 @@ export class Evidence {
       (told[partition] as Int32Array)[(counts[partition] as number)++] = step;
     }
     const keySeen = new Int32Array(this.history.keys.length).fill(NONE);
-    return told.map((each, partition) =>
-      this.#order(partition, each, logStarts[partition] as number, keySeen),
-    );
+    return told.map((each, partition) => {
+      const { logStart, startAsked } = starts[partition] as { logStart: number; startAsked: number };
+      const mayDelete = this.history.cleanupOf(partition).includes("delete");
+      const order = this.#order(partition, each, logStart, keySeen);
+      return { ...order, logStart, startAsked: mayDelete ? startAsked : Number.POSITIVE_INFINITY };
+    });
   }
 
-  #order(partition: number, told: Int32Array, logStart: number, keySeen: Int32Array): PartitionLog {
+  #order(
+    partition: number,
+    told: Int32Array,
+    logStart: number,
+    keySeen: Int32Array,
+  ): Omit<PartitionLog, "logStart" | "startAsked"> {
     const { offset: offsetOf, value: valueOf } = this.history.steps;
     const steps = sortedBy(told, (step) => offsetOf.at(step), this);
     const offsets: number[] = [];
@@ -209,7 +221,6 @@ export class Evidence {
       stepsFrom: Int32Array.from(stepsFrom),
       steps,
       excusedBelow: this.#excuses(partition, { offsets, values, logStart, keySeen }),
-      logStart,
     };
   }
 

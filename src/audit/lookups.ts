@@ -1,7 +1,8 @@
 /**
  * Whether lookups by time told the truth: the answer is the first record, in the order of offsets, whose
  * time is not before the one asked for. Asks that only of records which surely were there when the question
- * was asked, and whose time was told.
+ * was asked, and whose time was told; where records may be deleted, only if somebody asked for the log start
+ * afterwards, since it may have passed them in between.
  */
 import type { Evidence } from "./evidence.ts";
 import type { Findings } from "./findings.ts";
@@ -31,6 +32,8 @@ class Timeline {
   readonly #latest: Float64Array;
   /** By index: the event from which on it surely was there, as it or a later one was acknowledged or read. */
   readonly #thereFrom: Float64Array;
+  /** The last event at which somebody began to ask for the log start; infinite where it cannot move. */
+  readonly #startAsked: number;
 
   constructor(evidence: Evidence, partition: number, findings: Findings) {
     const { offsets } = evidence.log(partition);
@@ -40,6 +43,7 @@ class Timeline {
     this.#times = new Float64Array(offsets.length).fill(Number.NaN);
     this.#latest = new Float64Array(offsets.length);
     this.#thereFrom = new Float64Array(offsets.length);
+    this.#startAsked = evidence.log(partition).startAsked;
     let latest = Number.NEGATIVE_INFINITY;
     for (let index = 0; index < offsets.length; index++) {
       this.#learn(index);
@@ -92,6 +96,7 @@ class Timeline {
     const first = this.#firstFrom(askedMs);
     if (first === offsets.length || (this.#thereFrom[first] as number) > operations.beginEvent.at(operation))
       return;
+    if (this.#startAsked < operations.endEvent.at(operation)) return;
     const offset = offsets[first] as number;
     if (answer !== NONE && answer <= offset) return;
     this.#tell(step, `the one at ${offset} is of ${this.#times[first]} ms`, [answer, offset]);

@@ -133,6 +133,8 @@ export class SimConsumer {
     for (let left = timesMs.length === 0 ? 0 : lookups; left > 0; left--) {
       await this.end(client, this.#actor.random.pick(timesMs) + this.#actor.random.below(2));
     }
+    // What retention has passed meanwhile was not to be found.
+    await this.end(client, ListedOffset.earliest);
   }
 
   // ── What the checker is told ──
@@ -269,6 +271,12 @@ export class SimConsumer {
         }
         next = batch.nextOffset;
       }
+    }
+    // Also where compaction left a gap, an answer without an error brings its reader forward.
+    if (next === position && position < result.highWatermark) {
+      this.#actor.history.violations.push(
+        `${this.topic}/${this.partition} gave nothing at ${position}, and its high watermark is ${result.highWatermark}`,
+      );
     }
     if (next > result.highWatermark) {
       this.#actor.history.violations.push(
