@@ -5,6 +5,17 @@ import type { AbortedTransaction } from "./segment-format.ts";
 
 export class AbortedTransactions {
   readonly #byProducer = new Map<ProducerId, AbortedTransaction[]>();
+  #isComplete = true;
+
+  /** Whether every footer could be read: else nobody knows which transactions were committed. */
+  get isComplete(): boolean {
+    return this.#isComplete;
+  }
+
+  /** A footer cannot be read. */
+  missSome(): void {
+    this.#isComplete = false;
+  }
 
   add(transactions: readonly AbortedTransaction[]): void {
     for (const transaction of transactions) {

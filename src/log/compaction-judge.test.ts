@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
+import { MalformedError } from "../base/errors.ts";
 import { type Offset, offset, producerEpoch, producerId } from "../base/ids.ts";
 import { BatchView } from "../record/batch.ts";
 import { buildBatch, type NewRecord } from "../record/builder.ts";
@@ -227,5 +228,39 @@ describe("a pass of compaction", () => {
       told(pass(log, { aborted })).filter((each) => !each.includes("m=")),
       ["0:a=1", "2:b=1", "5:c=1"],
     );
+  });
+
+  it("takes no record of a transaction for the value of its key as long as it may have been aborted", () => {
+    const aborted = new AbortedTransactions();
+    aborted.missSome();
+    const log = [
+      aBatch(0, [
+        ["a", "1"],
+        ["b", "1"],
+      ]),
+      aBatch(2, [["a", "2"]], transaction(7)),
+      marker(3, 7),
+      aBatch(4, [["b", "2"]]),
+    ];
+    assert.deepEqual(
+      told(pass(log, { aborted })).filter((each) => !each.includes("m=")),
+      ["0:a=1", "2:a=2", "4:b=2"],
+    );
+  });
+
+  it("takes nothing of a batch that cannot be read to its end for the value of a key", () => {
+    const broken = buildBatch(
+      [
+        { key: "a", value: "2" },
+        { key: "c", value: "3" },
+      ],
+      { baseOffset: offset(1) },
+    );
+    // The second record claims to be longer than it is.
+    broken[70] = 0x7e;
+    const newest = new KeyOffsets(1 << 20, [1, 2]);
+    const options = { from: offset(0), aborted: new AbortedTransactions(), inflatedBytesMax };
+    assert.throws(() => learnKeys(BatchView.at(broken), newest, options), MalformedError);
+    assert.equal(newest.size, 0);
   });
 });

@@ -153,15 +153,19 @@ export function learnKeys(
     readonly inflatedBytesMax: number;
   },
 ): Offset | null {
-  // An aborted record never was the value of its key.
-  if (batch.isControl || batch.nextOffset <= options.from || options.aborted.has(batch)) return null;
+  const { from, aborted } = options;
+  // An aborted record never was the value of its key, and one that may be aborted replaces nothing.
+  const isValue = !batch.isControl && !aborted.has(batch) && (!batch.isTransactional || aborted.isComplete);
+  if (!isValue || batch.nextOffset <= from) return null;
   const payload = inflatedPayload(batch, options.inflatedBytesMax);
   const cursor = new RecordCursor(payload, batch.recordCount);
   const { baseOffset } = batch;
+  const found: { readonly key: Uint8Array; readonly at: Offset }[] = [];
   while (cursor.next()) {
     const { key } = cursor;
     const at = advance(baseOffset, cursor.offsetDelta);
-    if (key !== null && at >= options.from && !newest.put(key, at)) return at;
+    if (key !== null && at >= from) found.push({ key, at });
   }
-  return null;
+  // Only now: a batch that cannot be read to its end replaces nothing.
+  return found.find(({ key, at }) => !newest.put(key, at))?.at ?? null;
 }

@@ -118,6 +118,7 @@ export class CompactionPass {
     let unreadableFrom: Offset | null = null;
     // Also of what is not gone over: the marker of a transaction may lie there.
     for (const ref of this.#known.refs) await this.#learnAborted(ref);
+    if (!this.#aborted.isComplete) unreadableFrom = this.#source.logStart;
     for (const ref of refs) {
       if (ref.end <= firstDirty) continue;
       try {
@@ -139,13 +140,14 @@ export class CompactionPass {
     return { newest, end, unreadableFrom };
   }
 
-  /** A damaged footer is met again where its segment is read. */
+  /** A damaged footer is met and reported again where its segment is read. */
   async #learnAborted(ref: SegmentRef): Promise<void> {
     try {
       await this.#tools.pace(ref.footerBytes);
       this.#aborted.add((await this.#tools.index.footer(this.#source, ref)).state.aborted);
     } catch (cause) {
       if (!(cause instanceof DamageError)) throw cause;
+      this.#aborted.missSome();
     }
   }
 
