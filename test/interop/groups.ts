@@ -40,6 +40,8 @@ const tickMs = 50;
 /** A member that is asked to end does so within this, also when the broker is being started again. */
 const leaveMs = 45_000;
 const startMs = 4_000;
+/** A broker that is killed is there again within this. */
+const sendMs = 60_000;
 /** A Java process ends with 128 + SIGTERM when it is asked to end. */
 const javaTerminated = 143;
 
@@ -76,12 +78,18 @@ async function perform(
   const admin = client.admin();
   await admin.createTopic({ topic, partitions: partitionCount });
   const watch = watching(judge, () => admin.listGroupOffsets(group));
-  const load = loading(client.producer({ lingerMs: 5, deliveryTimeoutMs: 120_000 }), play.recordsPerSecond);
-  for (const { afterMs, event } of play.story) {
-    await sleep(afterMs);
-    await happen(event, play, broker, cast);
+  const load = loading(client.producer({ lingerMs: 5, deliveryTimeoutMs: sendMs }), play.recordsPerSecond);
+  try {
+    for (const { afterMs, event } of play.story) {
+      await sleep(afterMs);
+      await happen(event, play, broker, cast);
+    }
+    await cast.resumed();
+  } catch (cause) {
+    load.stop();
+    watch.stop();
+    throw cause;
   }
-  await cast.resumed();
   const ends = await load.end();
   const deadline = performance.now() + play.drainMs;
   const missing = (): string[] =>
@@ -257,7 +265,7 @@ interface Sender {
 }
 
 /** Writes numbered records to all partitions until `end`, which answers where each partition ends. */
-function loading(producer: Sender, recordsPerSecond: number): { end(): Promise<number[]> } {
+function loading(producer: Sender, recordsPerSecond: number): { stop(): void; end(): Promise<number[]> } {
   const ends = Array.from({ length: partitionCount }, () => 0);
   const sent: Promise<void>[] = [];
   let isEnding = false;
@@ -280,6 +288,9 @@ function loading(producer: Sender, recordsPerSecond: number): { end(): Promise<n
     }
   })();
   return {
+    stop: () => {
+      isEnding = true;
+    },
     end: async () => {
       isEnding = true;
       await work;
@@ -293,7 +304,7 @@ function loading(producer: Sender, recordsPerSecond: number): { end(): Promise<n
 function watching(
   judge: GroupJudge,
   ask: () => Promise<readonly { readonly partition: number; readonly offset: number }[]>,
-): { committed(partition: number): number; end(): Promise<void> } {
+): { committed(partition: number): number; stop(): void; end(): Promise<void> } {
   const newest = new Map<number, number>();
   let isEnding = false;
   const work = (async () => {
@@ -312,6 +323,9 @@ function watching(
   })();
   return {
     committed: (partition) => newest.get(partition) ?? 0,
+    stop: () => {
+      isEnding = true;
+    },
     end: async () => {
       isEnding = true;
       await work;
