@@ -86,6 +86,8 @@ export class AssignedPartition {
   isAsked = false;
   /** How many are finding out whether its offsets still name what they did. */
   inquiries = 0;
+  /** The place that a broker refused last although its log reaches that far; −1: none. */
+  refusedAt = -1;
   /** Not before this time; after an error. */
   waitUntilMs = 0;
   /** Rises with each move, so that an answer to an older question is known as such. */

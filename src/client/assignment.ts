@@ -143,9 +143,14 @@ export class Assignment {
       const place = await this.#range(partition);
       if (partition.generation !== generation || this.#isClosed) return;
       const at = partition.fetchOffset;
-      // A log that has grown to the position since the broker refused it is read on.
-      if (reason === undefined && place.start <= at && at <= place.end) return;
-      this.#lose(partition, reason ?? lossReason(partition, place), place);
+      // A log that has grown to the position since the broker refused it is read on. One that refuses it again
+      // knows nothing of the epoch of the record before it.
+      const isThere = reason === undefined && place.start <= at && at <= place.end;
+      if (isThere && (partition.fetchEpoch < 0 || partition.refusedAt !== at)) {
+        partition.refusedAt = at;
+        return;
+      }
+      this.#lose(partition, isThere ? "truncated" : (reason ?? lossReason(partition, place)), place);
     }).finally(() => {
       partition.inquiries--;
       this.#changed();

@@ -4,6 +4,7 @@ import { counted, runFor, sleep } from "../../../test/consumer-fixture.ts";
 import { Door } from "../../../test/door.ts";
 import { committed, finish, Process, text } from "../../../test/group-fixture.ts";
 import { aBroker } from "../../../test/simulated-broker.ts";
+import { leaderEpoch, NO_TOPIC_ID, offset, partitionIndex } from "../../base/ids.ts";
 import { ErrorCode } from "../../protocol/errors.ts";
 import {
   ConsumerGroupHeartbeat,
@@ -259,6 +260,42 @@ describe("where a group begins", () => {
     assert.deepEqual(await committed(broker), { "t/0": 4 });
     consumer.seek({ partition: 0, to: "start" });
     assert.deepEqual(await broker.scheduler.runUntil(finish(consumer, 2)), ["10", "11"]);
+  });
+
+  it("a committed place in a log that was cut and written anew is noticed by its epoch (C10)", async (test) => {
+    const broker = await aBroker(test);
+    await broker.createTopic("t");
+    await broker.write("t", counted(0, 10));
+    await broker.restart();
+    await broker.write("t", counted(10, 20));
+    // As if the first leader had acknowledged what this log does not hold of it.
+    const partitions = [
+      {
+        partitionIndex: partitionIndex(0),
+        committedOffset: offset(15),
+        committedLeaderEpoch: leaderEpoch(0),
+        committedMetadata: "",
+      },
+    ];
+    const { topics } = await broker.ask(
+      OffsetCommit,
+      {
+        groupId: "g",
+        generationIdOrMemberEpoch: -1,
+        memberId: "",
+        groupInstanceId: null,
+        retentionTimeMs: -1,
+        topics: [{ name: "t", topicId: NO_TOPIC_ID, partitions }],
+      },
+      9,
+    );
+    assert.equal(topics[0]?.partitions[0]?.errorCode, ErrorCode.NONE);
+    const consumer = new Process(test, broker).member();
+    await broker.scheduler.runUntil(
+      assert.rejects(finish(consumer, 1), (cause: unknown) => {
+        return cause instanceof LostPositionError && cause.reason === "truncated" && cause.offset === 15;
+      }),
+    );
   });
 
   it("a name that is mistyped is an error, and an expression finds topics that come later", async (test) => {
