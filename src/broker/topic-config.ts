@@ -178,8 +178,6 @@ export function logConfigOf(own: ReadonlyMap<string, string>, broker: BrokerConf
     compacts: policies.includes("compact"),
     retentionMs: value("retention.ms"),
     retentionBytes: value("retention.bytes"),
-    segmentBytes: value("segment.bytes"),
-    segmentMs: value("segment.ms"),
     messageBytesMax: value("max.message.bytes"),
     timestampType: value("message.timestamp.type") === "LogAppendTime" ? "log-append" : "create",
     timestampBeforeMaxMs: value("message.timestamp.before.max.ms"),

@@ -14,10 +14,6 @@ export interface LogConfig {
   readonly retentionMs: number;
   /** `retention.bytes`, per partition; −1: no limit by size. */
   readonly retentionBytes: number;
-  /** `segment.bytes`: what a merge of segments aims at. */
-  readonly segmentBytes: number;
-  /** `segment.ms`: how long a segment may take records before compaction may see it. */
-  readonly segmentMs: number;
   /** `max.message.bytes`: the greatest batch, header included. */
   readonly messageBytesMax: number;
   /** `message.timestamp.type`. */
@@ -48,8 +44,6 @@ export const logConfigDefaults: LogConfig = {
   compacts: false,
   retentionMs: 604_800_000,
   retentionBytes: -1,
-  segmentBytes: 1_073_741_824,
-  segmentMs: 604_800_000,
   messageBytesMax: 1_048_588,
   timestampType: "create",
   timestampBeforeMaxMs: noLimit,
