@@ -104,14 +104,14 @@ describe("the settings of a topic", () => {
   });
 
   it("a value is the topic's, else the broker's, else the default, and all three are told in this order", () => {
-    const broker = new BrokerConfig(map({ "log.segment.bytes": "2097152" }));
-    const own = map({ "segment.bytes": "3145728" });
-    assert.equal(logConfigOf(own, broker).segmentBytes, 3_145_728);
-    assert.equal(logConfigOf(none, broker).segmentBytes, 2_097_152);
-    assert.deepEqual(topicSynonyms("segment.bytes", own, broker), [
-      { name: "segment.bytes", value: "3145728", source: ConfigSource.topic },
-      { name: "log.segment.bytes", value: "2097152", source: ConfigSource.staticBroker },
-      { name: "log.segment.bytes", value: "1073741824", source: ConfigSource.default },
+    const broker = new BrokerConfig(map({ "message.max.bytes": "2097152" }));
+    const own = map({ "max.message.bytes": "3145728" });
+    assert.equal(logConfigOf(own, broker).messageBytesMax, 3_145_728);
+    assert.equal(logConfigOf(none, broker).messageBytesMax, 2_097_152);
+    assert.deepEqual(topicSynonyms("max.message.bytes", own, broker), [
+      { name: "max.message.bytes", value: "3145728", source: ConfigSource.topic },
+      { name: "message.max.bytes", value: "2097152", source: ConfigSource.staticBroker },
+      { name: "message.max.bytes", value: "1048588", source: ConfigSource.default },
     ]);
   });
 
