@@ -132,6 +132,30 @@ test("one read goes through many small segments", async () => {
   assert.equal(answer.next, 24);
 });
 
+test("where compaction left nothing below the limit, the next read begins at the limit", async () => {
+  // In one block, in two, and in two segments: what memory still has begins at 42.
+  for (const { size, apart } of [
+    { size: 20, apart: false },
+    { size: 140_000, apart: false },
+    { size: 20, apart: true },
+  ]) {
+    const store = new MemoryStore();
+    const [low, high] = [aBatch({ base: 7, size }), aBatch({ base: 45, size })];
+    const drafts = apart
+      ? [aDraft([low], { end: offset(44) }), aDraft([high], { base: offset(44) })]
+      : [aDraft([low, high])];
+    const refs = [];
+    for (const [i, draft] of drafts.entries()) refs.push(...(await stored(store, [draft], i)));
+    const reader = aReader(store);
+    for (const from of [8, 22, 41]) {
+      const answer = await reader.read(aSource(refs), offset(from), { bytesMax: 1000, limit: offset(42) });
+      assert.deepEqual(answer, { kind: "batches", chunks: [], bytes: 0, next: 42 });
+    }
+    const both = await reader.read(aSource(refs), offset(22), everything);
+    assert.ok(both.kind === "batches" && both.next === 46);
+  }
+});
+
 test("a damaged block is named, and what lies before and behind it is read", async () => {
   const store = new MemoryStore();
   const batches = Array.from({ length: 6 }, (_, i) => aBatch({ base: i * 2, count: 2, size: 140_000 }));

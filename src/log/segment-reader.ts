@@ -115,10 +115,14 @@ export class SegmentReader {
     for (let i = 0; i < segmentsPerReadMax && !collected.isFull; i++) {
       const ref = await this.index.locate(source, collected.next);
       if (ref === null) return collected.isEmpty ? { kind: "absent" } : collected.answer();
-      if (ref.base >= bounds.limit) break;
+      if (ref.base >= bounds.limit) {
+        collected.endAtLimit();
+        break;
+      }
       const damaged = await this.index.inUse.during(ref.object, () => this.#collect(source, ref, collected));
       if (damaged !== null) return collected.isEmpty ? damaged : collected.answer();
       if (!collected.isFull) collected.skipTo(ref.end);
+      if (collected.next >= bounds.limit) break;
     }
     return collected.answer();
   }
@@ -131,11 +135,10 @@ export class SegmentReader {
     let first = blockIndex(blocks, collected.next);
     while (first < blocks.length && !collected.isFull) {
       const { base, bytes } = blocks[first] as Block;
+      if (base >= collected.bounds.limit) collected.endAtLimit();
       // What does not fit is left to the next read: it would push out of the cache what somebody waits for.
-      if (base >= collected.bounds.limit || (!collected.isEmpty && bytes > collected.bytesLeft)) {
-        collected.close();
-        break;
-      }
+      else if (!collected.isEmpty && bytes > collected.bytesLeft) collected.close();
+      if (collected.isFull) break;
       const end = blocksWithin(blocks, first, collected.bytesLeft, collected.bounds.limit);
       const loaded = await this.#blocksOf(source, ref, footer, first, end);
       if (loaded instanceof DamageError) return damaged(collected.next, ref.base, ref.end, loaded);
@@ -290,8 +293,16 @@ class Collected {
     this.#closed = true;
   }
 
+  /** What follows begins at or above the limit: below it nothing is left to be read, as after a compaction. */
+  endAtLimit(): void {
+    this.skipTo(this.bounds.limit);
+    this.#closed = true;
+  }
+
+  /** Never beyond the limit: what lies there is for another to give, though segments know that it is gone. */
   skipTo(offset: Offset): void {
-    if (offset > this.#next) this.#next = offset;
+    const to = offset < this.bounds.limit ? offset : this.bounds.limit;
+    if (to > this.#next) this.#next = to;
   }
 
   /**
@@ -310,9 +321,12 @@ class Collected {
     while (at < block.byteLength && !this.#closed) {
       const batch = BatchView.at(block, at);
       if (batch.nextOffset > this.#next) {
+        if (batch.baseOffset >= this.bounds.limit) {
+          this.endAtLimit();
+          break;
+        }
         const size = at + batch.sizeInBytes - (begin < 0 ? at : begin);
-        const tooLarge = size > this.bytesLeft && !(this.isEmpty && begin < 0);
-        if (tooLarge || batch.baseOffset >= this.bounds.limit) {
+        if (size > this.bytesLeft && !(this.isEmpty && begin < 0)) {
           this.#closed = true;
           break;
         }
