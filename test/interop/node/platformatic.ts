@@ -297,7 +297,8 @@ async function stream(consumer: Consumer, told: Membership): Promise<void> {
     maxBytesPerPartition: 16_384,
     highWaterMark: 200,
   });
-  void told.ending.then(() => messages.close());
+  // Closing commits what is left, which may fail as well.
+  void told.ending.then(() => messages.close()).catch((refusal: unknown) => told.refused(refusal));
   let gathered: GroupMessage[] = [];
   for await (const message of messages) {
     gathered.push(message);
