@@ -378,7 +378,12 @@ export class GroupConsumer implements AsyncIterable<IncomingRecord>, AsyncDispos
     if (added.length === 0) return;
     const generation = this.#member.identity?.generation ?? -1;
     const placed = this.#holdings.add(added, generation);
-    this.#settings.onAssigned(added);
+    try {
+      this.#settings.onAssigned(added);
+    } catch (cause) {
+      // The group has given it out all the same; whoever reads is told.
+      this.#fail(cause as Error);
+    }
     placed.then(
       () => this.#changed(),
       (cause: unknown) => {

@@ -371,6 +371,31 @@ describe("a member of the new protocol", () => {
   });
 });
 
+describe("callbacks of a member", () => {
+  it("that throw end the loop with what they threw, with both protocols", async (test) => {
+    const broker = await aBroker(test);
+    await broker.createTopic("t");
+    await broker.write("t", ["a"]);
+    for (const protocol of ["classic", "consumer"] as const) {
+      const assigned = new Process(test, broker).member({
+        group: `assigned-${protocol}`,
+        protocol,
+        onAssigned: () => {
+          throw new Error("not ready for it");
+        },
+      });
+      await broker.scheduler.runUntil(assert.rejects(finish(assigned, 1), /not ready for it/));
+      const released = new Process(test, broker).member({
+        group: `released-${protocol}`,
+        protocol,
+        onReleased: () => Promise.reject(new Error("could not be written")),
+      });
+      await broker.scheduler.runUntil(finish(released, 1));
+      await broker.scheduler.runUntil(assert.rejects(released.close(), /could not be written/));
+    }
+  });
+});
+
 describe("static members", () => {
   it("come back within their session without a rebalance, and keep their partitions", async (test) => {
     const broker = await aBroker(test);
