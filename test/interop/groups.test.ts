@@ -3,8 +3,8 @@
  * a real broker process: members join, leave, are killed and stopped, and the broker is killed, while records
  * arrive. Every record must be processed, and no commit be ahead of that.
  *
- *   HOLDFAST_INTEROP   sample (short stories of up to 4 members) or full (all protocols, groups of up to 8, both
- *                      ways of committing); without it nothing runs
+ *   HOLDFAST_INTEROP   sample (short stories of up to 4 members) or full (all protocols, groups of up to
+ *                      8); without it nothing runs
  *   HOLDFAST_TARGET    kafka instead of holdfast, which tells whose fault a failure is
  *   HOLDFAST_SEED      another story; it is printed
  */
@@ -35,7 +35,6 @@ const sizes =
         recordsPerSecond: 2_000,
         drainMs: 120_000,
         concurrency: 2,
-        bothCommits: true,
       }
     : {
         times: { join: 2, leave: 1, kill: 1, pause: 1, broker: 1 },
@@ -44,7 +43,6 @@ const sizes =
         recordsPerSecond: 800,
         drainMs: 60_000,
         concurrency: 3,
-        bothCommits: false,
       };
 
 const nameOf: Readonly<Record<GroupProtocol, string>> = {
@@ -77,19 +75,12 @@ describe("consumer groups", { concurrency: sizes.concurrency }, () => {
       skip,
       timeout: 900_000,
     }, async (context) => {
-      const ways = sizes.bothCommits
-        ? (["sync", "async"] as const)
-        : ([index % 2 === 0 ? "sync" : "async"] as const);
       const begun = performance.now();
       let recordCount = 0;
       let failure: string | undefined;
       try {
-        for (const commits of ways) {
-          const counts = await played(member, protocol, commits, seed + index, (line) =>
-            context.diagnostic(line),
-          );
-          recordCount += counts.processed;
-        }
+        const counts = await played(member, protocol, seed + index, (line) => context.diagnostic(line));
+        recordCount = counts.processed;
       } catch (error) {
         failure = error instanceof Error ? error.message.slice(0, 2000) : String(error);
         throw error;
@@ -129,7 +120,6 @@ function keep({ client, version, language }: Member, what: string, outcome: Part
 async function played(
   member: Member,
   protocol: GroupProtocol,
-  commits: "sync" | "async",
   storySeed: number,
   tell: (line: string) => void,
 ) {
@@ -140,7 +130,6 @@ async function played(
   const { violations, ...counts } = await playGroup({
     member,
     protocol,
-    commits,
     story,
     target,
     directory,
@@ -150,8 +139,8 @@ async function played(
     drainMs,
   });
   const told = Object.entries(counts).map(([name, count]) => `${name} ${count}`);
-  tell(`seed ${storySeed}, ${commits} commits: ${told.join(", ")}`);
-  assert.deepEqual(violations, [], `seed ${storySeed}, ${commits} commits`);
+  tell(`seed ${storySeed}: ${told.join(", ")}`);
+  assert.deepEqual(violations, [], `seed ${storySeed}`);
   // What a failed run left behind is the evidence.
   rmSync(directory, { recursive: true, force: true });
   return counts;

@@ -9,12 +9,11 @@ import { type Broker, type BrokerKind, startBroker } from "../../tools/brokers.t
 import { type Running, start } from "../../tools/processes.ts";
 import { type GroupCounts, GroupJudge } from "./group-judge.ts";
 import type { GroupEvent, GroupStory } from "./group-story.ts";
-import type { GroupProtocol, Member, Membership } from "./members.ts";
+import type { GroupProtocol, Member } from "./members.ts";
 
 export interface GroupPlay {
   readonly member: Member;
   readonly protocol: GroupProtocol;
-  readonly commits: Membership["commits"];
   readonly story: GroupStory;
   readonly target: BrokerKind;
   /** An empty directory. */
@@ -174,13 +173,13 @@ class Cast {
 
   /** Waits until the member says something, so that the story is about members that work. */
   async join(member: number): Promise<void> {
-    const { member: of, protocol, commits, sessionMs } = this.#play;
+    const { member: of, protocol, sessionMs } = this.#play;
     const { command, env } = await of.command({
       address: this.#address,
       topic,
       group,
       protocol,
-      commits,
+      commits: member % 2 === 0 ? "sync" : "async",
       sessionMs,
     });
     const [program, ...args] = command;

@@ -4,7 +4,7 @@
  *   member ADDRESS TOPIC GROUP PROTOCOL COMMITS SESSION_MS
  *
  * PROTOCOL is classic (eager, range or round robin), cooperative (classic, cooperative-sticky) or consumer
- * (KIP-848); COMMITS is sync or async. A member handles records in lots, prints
+ * (KIP-848); COMMITS is sync or async, by turns. A member handles records in lots, prints
  *
  *   owns GENERATION PARTITION…         when it was given partitions: all of them, or those; "-": it cannot tell
  *   did PARTITION OFFSET VALUE         per record, before it commits the lot
