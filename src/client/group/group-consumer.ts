@@ -6,7 +6,6 @@
  */
 import type { Timer } from "../../base/ports.ts";
 import type { AssignedPartition, PartitionPosition } from "../assigned-partition.ts";
-import { ConsumerGroupHeartbeat } from "../../protocol/messages/consumer-group-heartbeat.ts";
 import type { Cluster } from "../cluster.ts";
 import type { BatchOptions } from "../consumer.ts";
 import type { PartitionRef, StartingPoint } from "../consumer-options.ts";
@@ -21,7 +20,8 @@ import { CommitError, NotOwnedError } from "./errors.ts";
 import { Handlers, type RunOptions, type Taken } from "./handlers.ts";
 import { Holdings } from "./holdings.ts";
 import { ClassicMembership } from "./classic-membership.ts";
-import { EpochMembership } from "./epoch-membership.ts";
+import { Lent } from "./lent.ts";
+import { chooseMember } from "./protocol-choice.ts";
 import type { Member, MemberAccess } from "./member.ts";
 import {
   type CommitRequest,
@@ -46,8 +46,7 @@ export class GroupConsumer implements AsyncIterable<IncomingRecord>, AsyncDispos
   readonly #subscription: Subscription;
   readonly #onClose: () => void;
   readonly #holdings: Holdings;
-  /** What a loop was given and has not asked to go on behind. */
-  #lent: { readonly share: Share; readonly at: number } | undefined = undefined;
+  readonly #lent = new Lent();
   #handedOut: Share | undefined = undefined;
   /** Of the last `run`. */
   #handlers: Handlers | undefined = undefined;
@@ -193,7 +192,7 @@ export class GroupConsumer implements AsyncIterable<IncomingRecord>, AsyncDispos
    * over rebalances. Rejects with `CommitError`.
    */
   async commitSync(offsets?: readonly CommitRequest[]): Promise<void> {
-    this.#finishLent();
+    this.#lent.finish();
     await this.#commitNow(
       offsets === undefined
         ? this.#holdings.wishes()
@@ -203,7 +202,7 @@ export class GroupConsumer implements AsyncIterable<IncomingRecord>, AsyncDispos
 
   /** As `commitSync`, tried once: what fails goes with the next commit, or is told to `onCommitFailed`. */
   commitAsync(offsets?: readonly CommitRequest[]): void {
-    this.#finishLent();
+    this.#lent.finish();
     const named =
       offsets === undefined ? undefined : this.#holdings.named(offsets, () => this.#commits.nextOrder());
     if (named === undefined) this.#commits.async(() => this.#holdings.wishes());
@@ -220,7 +219,7 @@ export class GroupConsumer implements AsyncIterable<IncomingRecord>, AsyncDispos
     const partition = this.#reader.assignment.find(target);
     const share = this.#holdings.of(partition);
     share?.forget();
-    if (this.#lent?.share === share) this.#lent = undefined;
+    this.#lent.forget(share);
     this.#reader.seek(target);
   }
 
@@ -282,22 +281,11 @@ export class GroupConsumer implements AsyncIterable<IncomingRecord>, AsyncDispos
   async #begin(): Promise<void> {
     await this.#subscription.start();
     await this.#reader.assignment.start();
-    const isNew = await this.#isNewProtocol();
+    const member = await chooseMember(this.#memberAccess, () => this.#closing !== undefined);
     if (this.#closing !== undefined) return;
-    if (isNew) this.#member = new EpochMembership(this.#memberAccess);
+    this.#member = member;
     this.#member.start();
     if (this.#settings.autoCommit) this.#scheduleCommit();
-  }
-
-  async #isNewProtocol(): Promise<boolean> {
-    const { protocol, group } = this.#settings;
-    if (protocol !== "either") return protocol === "consumer";
-    const what = `find the coordinator of group ${group}`;
-    const again = (cause: Error): number | undefined =>
-      this.#closing === undefined ? this.#watch.failed(what, cause) : undefined;
-    const isServed = await this.#coordinator.serves(ConsumerGroupHeartbeat, again);
-    this.#watch.succeeded(what);
-    return isServed;
   }
 
   #scheduleCommit(): void {
@@ -308,17 +296,16 @@ export class GroupConsumer implements AsyncIterable<IncomingRecord>, AsyncDispos
     });
   }
 
-  #loop<T>(take: () => T | undefined): AsyncIterableIterator<T> {
+  #loop<T extends IncomingRecord | RecordBatch>(take: () => T | undefined): AsyncIterableIterator<T> {
     return this.#reader.iterate({
       ...this.#rules(() => {
         const taken = take();
-        if (taken !== undefined) this.#lend(taken);
+        if (taken !== undefined) this.#lent.lend(this.#handedOut, taken);
         return taken;
       }),
-      onNext: () => this.#finishLent(),
+      onNext: () => this.#lent.finish(),
       onReturn: () => {
-        const { share } = this.#lent ?? {};
-        this.#lent = undefined;
+        const share = this.#lent.takeBack();
         if (share === undefined) return;
         share.rewind();
         this.#reader.moved();
@@ -337,19 +324,6 @@ export class GroupConsumer implements AsyncIterable<IncomingRecord>, AsyncDispos
       start: () => (this.#closing === undefined ? this.#start() : Promise.resolve()),
       isFinished: () => this.#isFinished,
     };
-  }
-
-  #lend(taken: unknown): void {
-    const share = this.#handedOut;
-    const { offset: at, records } = taken as Partial<IncomingRecord & RecordBatch>;
-    const first = records === undefined ? at : records[0]?.offset;
-    this.#lent = share === undefined || first === undefined ? undefined : { share, at: first };
-  }
-
-  #finishLent(): void {
-    const lent = this.#lent;
-    this.#lent = undefined;
-    lent?.share.finish(lent.at);
   }
 
   #takeFor(handlers: Handlers): Taken | undefined {
