@@ -34,7 +34,7 @@ const sizes =
         restMs: 3_000,
         recordsPerSecond: 2_000,
         drainMs: 120_000,
-        concurrency: 2,
+        concurrency: 3,
       }
     : {
         times: { join: 2, leave: 1, kill: 1, pause: 1, broker: 1 },
@@ -114,7 +114,8 @@ function keep({ client, version, language }: Member, what: string, outcome: Part
     commit: testedCommit(),
     ...outcome,
   };
-  keepNewest(`groups-${target}`, { scale, results: [result] });
+  // A sample and a full run may go on side by side.
+  keepNewest(`groups-${target}-${scale}`, { scale, results: [result] });
 }
 
 async function played(
