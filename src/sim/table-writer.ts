@@ -85,7 +85,8 @@ export class TableWriter {
       const write = this.#history.attempt(key, random.below(4) === 0);
       const name = `${this.#topic}-${write.order}`;
       const value = write.isTombstone ? null : `${name}-${"x".repeat(random.below(200))}`;
-      const step = operation.sends(place, name, recordFacts(value ?? "", timestamp, key));
+      const facts = { ...recordFacts(value ?? "", timestamp, key), isTombstone: write.isTombstone };
+      const step = operation.sends(place, name, facts);
       return {
         write,
         step,
