@@ -15,7 +15,7 @@ import { type Broker, startBroker } from "../../tools/brokers.ts";
 import { type InteropResult, keepNewest, testedCommit } from "../../tools/interop-results.ts";
 import { cacheDirectory } from "../../tools/toolbox.ts";
 import { type Line, scenes, Stage } from "./tool-scenes.ts";
-import { openToolShell, type ToolShell } from "./tool-shell.ts";
+import { openToolShell, type ToolShell, toolShellClasspath } from "./tool-shell.ts";
 
 const scale = process.env["HOLDFAST_INTEROP"];
 const skip = scale === undefined ? "set HOLDFAST_INTEROP to sample or full" : false;
@@ -30,12 +30,14 @@ before(async () => {
   if (skip !== false) return;
   mkdirSync(join(cacheDirectory, "interop"), { recursive: true });
   directory = mkdtempSync(join(cacheDirectory, "interop", "tools-"));
-  for (const kind of kinds) {
+  const open = async (kind: Kind): Promise<void> => {
     const settings = kind === "holdfast" ? ["--set", "group.initial.rebalance.delay.ms=0"] : [];
     const broker = await startBroker(kind, { directory: join(directory, kind), settings });
     brokers.push(broker);
     shells.set(kind, await openToolShell(broker.address));
-  }
+  };
+  await toolShellClasspath();
+  await Promise.all(kinds.map(open));
 });
 
 after(async () => {

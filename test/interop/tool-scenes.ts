@@ -346,7 +346,7 @@ export const scenes: readonly Scene[] = [
   {
     tool: "consumer-groups, console-consumer",
     name: "follows a group of KIP-848 from its first member to its deletion",
-    sample: true,
+    sample: false,
     play: lifeOf("consumer", []),
   },
   {
@@ -370,7 +370,7 @@ export const scenes: readonly Scene[] = [
   {
     tool: "consumer-groups, console-consumer",
     name: "resets offsets from a file that it exported, of several groups and of a new one",
-    sample: true,
+    sample: false,
     play: resetsFromFiles,
   },
   {

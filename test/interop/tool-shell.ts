@@ -44,8 +44,13 @@ export interface MemberOptions {
 
 const shellMs = 600_000;
 
+/** Fetches and compiles what shells need; to be awaited before several are opened at once. */
+export async function toolShellClasspath(): Promise<string> {
+  return javaProgram(join(import.meta.dirname, "tool-shell"), await kafkaClasspath());
+}
+
 export async function openToolShell(address: string): Promise<ToolShell> {
-  const classpath = await javaProgram(join(import.meta.dirname, "tool-shell"), await kafkaClasspath());
+  const classpath = await toolShellClasspath();
   const input = new PassThrough();
   const waiting: ((answer: Answer) => void)[] = [];
   const quiet = "-Dorg.slf4j.simpleLogger.defaultLogLevel=off";
