@@ -63,7 +63,7 @@ export interface SimDiskOptions {
   readonly random?: SimRandom;
   /** What is torn apart at a power cut: 4,096 or 512. */
   readonly blockBytes?: number;
-  /** How long a call takes, in virtual ms; the default draws 0.01 to 1. */
+  /** How long a call takes, in virtual ms; the default draws 0.01 to 1. 0: it ends at once, without an event. */
   readonly latencyMs?: (operation: DiskOperation, bytes: number) => number;
   readonly capacityBytes?: number;
 }
@@ -351,7 +351,8 @@ export class SimDisk implements Disk {
         return;
       }
       const delay = latencyMs?.(operation, bytes) ?? 0.01 + (random?.fraction() ?? 0) * 0.99;
-      scheduler.schedule(delay, done);
+      if (delay === 0) queueMicrotask(done);
+      else scheduler.schedule(delay, done);
     });
   }
 

@@ -31,9 +31,9 @@ export const dense: Pace = {
 /** Sessions, polls and pauses as they are in earnest. */
 export const sparse: Pace = {
   pauseFactor: 200,
-  restFactor: 10_000,
+  restFactor: 40_000,
   pollMs: 30_000,
-  memberPollMs: 5_000,
+  memberPollMs: 8_000,
   sessionMs: 45_000,
   deliveryTimeoutsMs: [10_000, 120_000],
   peaceMs: 1_800_000,

@@ -108,7 +108,14 @@ export class SparseWorld {
     this.#clock = new SimClock(this.#scheduler);
     this.#table = new TableHistory((sentence) => void this.#history.violations.push(sentence));
     const random = this.#random.fork("disk");
-    this.#disk = new SimDisk({ scheduler: this.#scheduler, random, blockBytes: random.pick([512, 4096]) });
+    this.#disk = new SimDisk({
+      scheduler: this.#scheduler,
+      random,
+      blockBytes: random.pick([512, 4096]),
+      // What changes nothing and is asked thousands of times needs no moment of its own at which the power may fail.
+      latencyMs: (operation) =>
+        operation === "open" || operation === "size" ? 0 : 0.01 + random.fraction() * 0.99,
+    });
     this.#network = new SimNetwork(this.#scheduler, this.#random);
     this.#traffic = new Traffic(this.#network);
     const draw = this.#random.fork("settings");
