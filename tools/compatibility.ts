@@ -149,10 +149,12 @@ function suiteSection(results: readonly InteropResult[]): string[] {
     const outcome = skipped === undefined ? (passed ? "passes" : "**fails**") : "skipped";
     return `| ${what} | ${outcome} | ${skipped ?? (passed ? "" : firstLine(failure))} |`;
   });
-  const passing = results.filter(({ passed, skipped }) => passed && skipped === undefined).length;
+  const skipping = results.filter(({ skipped }) => skipped !== undefined).length;
+  const failing = results.filter(({ passed }) => !passed).length;
+  const passing = results.length - skipping - failing;
   return [
     `### The integration tests of ${first.client} ${first.version}`,
-    `Every test of its published module that needs a broker, run against this one: ${passing} of ${results.length} cases pass (${runsOf(results)}).`,
+    `Every test of its published module that needs a broker, run against this one: ${passing} cases pass, ${skipping} skip themselves for want of what is not served, ${failing} fail (${runsOf(results)}). "Dying connections" is its mode in which every connection breaks within two seconds.`,
     ["| case | result | why |", "|---|---|---|", ...rows].join("\n"),
   ];
 }
