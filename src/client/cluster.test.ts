@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
 import { describe, it, type TestContext } from "node:test";
+import { Door } from "../../test/door.ts";
 import { aBroker, type SimulatedBroker } from "../../test/simulated-broker.ts";
+import { ApiVersions } from "../protocol/messages/api-versions.ts";
 import { Cluster } from "./cluster.ts";
 import { NoBrokerError, NotKafkaError, UnknownTopicError } from "./errors.ts";
 import { clientSettings } from "./settings.ts";
@@ -124,6 +126,23 @@ describe("the view of a cluster", () => {
         }),
       );
     }
+  });
+});
+
+describe("the first connection", () => {
+  it("to a broker that is just ending or beginning is tried again for a while", async (test) => {
+    const broker = await aBroker(test);
+    await broker.createTopic("orders");
+    const door = await Door.before(broker);
+    let greetings = 0;
+    door.on(ApiVersions, () => (++greetings <= 3 ? "cut-before" : "pass"));
+    const cluster = aCluster(test, broker, { bootstrap: door.bootstrap });
+    assert.equal((await broker.scheduler.runUntil(cluster.topic("orders"))).partitions.length, 1);
+    assert.equal(greetings, 4);
+    const other = await Door.before(broker, 7201);
+    other.on(ApiVersions, () => "cut-before");
+    const never = aCluster(test, broker, { bootstrap: other.bootstrap, bootstrapTimeoutMs: 2_000 });
+    await broker.scheduler.runUntil(assert.rejects(never.topic("orders"), NotKafkaError));
   });
 });
 

@@ -239,7 +239,7 @@ export class Cluster {
       const mayRepeat =
         cause instanceof NoBrokerError ||
         (cause instanceof ConnectionLostError && (!cause.sent || options.repeatable !== false)) ||
-        (cause instanceof NotKafkaError && this.#everReached);
+        (cause instanceof NotKafkaError && (this.#everReached || isCutOff(cause)));
       if (!mayRepeat || spentMs >= limitMs) throw cause;
       await sleep(clock, Math.min(backoffAfter(attempt, this.settings), Math.max(1, limitMs - spentMs)));
       failed.clear();
@@ -346,6 +346,9 @@ export class Cluster {
     for (const address of this.settings.bootstrap) yield [address, "bootstrap"];
   }
 }
+
+/** It took the connection and closed it without a word: perhaps a broker that is just ending, or beginning. */
+const isCutOff = ({ cause }: NotKafkaError): boolean => cause instanceof ConnectionLostError;
 
 function question(names: readonly string[] | null, create = false): MetadataRequest {
   return {
