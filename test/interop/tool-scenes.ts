@@ -204,6 +204,10 @@ function lifeOf(protocol: "classic" | "consumer", instances: readonly string[]):
     }
     await stage.shell.leave(`${group}-a`);
     await describe(stage, group);
+    await stage.ask(`${toStart} --execute`);
+    await stage.ask(`consumer-groups --describe ${ofGroup}`);
+    await stage.ask(`consumer-groups --delete-offsets ${ofGroup} --topic ${topic}:1`);
+    await stage.ask("consumer-groups --describe --all-groups --state");
     if (protocol === "classic") await stage.readOffsetsTopic("GroupMetadataMessageFormatter", group);
     await stage.readOffsetsTopic("OffsetsMessageFormatter", group);
     await stage.ask(`consumer-groups --delete ${ofGroup}`);
