@@ -154,7 +154,7 @@ function suiteSection(results: readonly InteropResult[]): string[] {
   const passing = results.length - skipping - failing;
   return [
     `### The integration tests of ${first.client} ${first.version}`,
-    `Every test of its published module that needs a broker, run against this one: ${passing} cases pass, ${skipping} skip themselves for want of what is not served, ${failing} fail (${runsOf(results)}). "Dying connections" is its mode in which every connection breaks within two seconds.`,
+    `Every test of its published module that needs a broker, run against this one: ${passing} cases pass, ${skipping} skip themselves, ${failing} fail (${runsOf(results)}). "Dying connections" is its mode in which every connection breaks within two seconds.`,
     ["| case | result | why |", "|---|---|---|", ...rows].join("\n"),
   ];
 }
