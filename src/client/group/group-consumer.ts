@@ -200,7 +200,7 @@ export class GroupConsumer implements AsyncIterable<IncomingRecord>, AsyncDispos
     );
   }
 
-  /** As `commitSync`, tried once: what fails goes with the next commit, or is told to `onCommitFailed`. */
+  /** As `commitSync`, and nobody waits: what fails goes with the next commit, or is told to `onCommitFailed`. */
   commitAsync(offsets?: readonly CommitRequest[]): void {
     this.#lent.finish();
     const named =
