@@ -97,8 +97,9 @@ function exchangeTable(results: readonly InteropResult[]): string {
 
 function groupsSection(results: readonly InteropResult[]): string[] {
   if (results.length === 0) return [];
-  const protocols = unique(results.map(({ what }) => what));
-  const rows = unique(results.map(nameOf)).map((name) => {
+  const protocols = ["classic, eager", "classic, cooperative", "KIP-848"];
+  const names = unique(results.map(nameOf)).toSorted((a, b) => a.localeCompare(b));
+  const rows = names.map((name) => {
     const mine = results.filter((result) => nameOf(result) === name);
     const [{ client, version } = { client: "", version: "" }] = mine;
     const cells = protocols.map((protocol) => {
@@ -108,7 +109,8 @@ function groupsSection(results: readonly InteropResult[]): string[] {
     });
     return `| ${[client, version, ...cells].join(" | ")} |`;
   });
-  const notes = results.flatMap((result) => {
+  const inOrder = names.flatMap((name) => results.filter((result) => nameOf(result) === name));
+  const notes = inOrder.flatMap((result) => {
     const note = result.failure ?? result.skipped ?? result.remark;
     return note === undefined ? [] : [`- ${nameOf(result)}, ${result.what}: ${firstLine(note)}`];
   });
