@@ -104,7 +104,8 @@ function groupsSection(results: readonly InteropResult[]): string[] {
     const [{ client, version } = { client: "", version: "" }] = mine;
     const cells = protocols.map((protocol) => {
       const result = mine.find(({ what }) => what === protocol);
-      if (result === undefined || result.skipped !== undefined) return "–";
+      if (result === undefined) return "not run";
+      if (result.skipped !== undefined) return "–";
       return result.passed ? `passed, ${countOf(result)} records` : "**failed**";
     });
     return `| ${[client, version, ...cells].join(" | ")} |`;
