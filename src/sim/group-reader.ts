@@ -68,11 +68,16 @@ export class GroupReader {
     const atLeast = new Map(added.map((each) => [each, history.committedBefore(group, each)]));
     const fetching = this.#account.fetching();
     const wanted = [{ name: topic, topicId: NO_TOPIC_ID, partitionIndexes: added.map(partitionIndex) }];
-    const { groups } = await client.call(OffsetFetch, version, {
+    const asked = client.call(OffsetFetch, version, {
       groupId: "",
       topics: [],
       groups: [{ groupId: group, memberId: as.memberId, memberEpoch: as.epoch, topics: wanted }],
       requireStable: false,
+    });
+    const { groups } = await asked.catch((cause: unknown) => {
+      // It does not know where to begin, and must not begin anywhere else.
+      this.drop(added);
+      throw cause;
     });
     const answer = groups[0];
     if (answer?.errorCode !== ErrorCode.NONE) return false;
