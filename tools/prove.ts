@@ -50,6 +50,10 @@ const proofs: readonly Proof[] = [
   { name: "audit: correct logs", run: () => counted(auditClean({ histories: 10_000 })) },
   { name: "simulation: whole broker", run: () => command("node", "src/sim/main.ts", "--seeds", "2000") },
   {
+    name: "simulation: a thousand hours at the pace of real clients",
+    run: () => command("node", "src/sim/sparse.ts", "--hours", "1000", "--least-cell", "100"),
+  },
+  {
     name: "simulation: determinism",
     run: () => command("node", "src/sim/main.ts", "--seeds", "200", "--twice"),
   },

@@ -27,8 +27,8 @@ const totals = new Map<string, number>();
 const begunMs = performance.now();
 
 let worlds = 0;
-for (; hoursDone() < hours; worlds++) {
-  const seed = first + worlds;
+while (hoursDone() < hours) {
+  const seed = first + worlds++;
   const report = await run(seed);
   if (values.twice) {
     const again = await run(seed);
@@ -40,7 +40,7 @@ for (; hoursDone() < hours; worlds++) {
   }
   matrix.addAll(report.counts.faults, report.cells);
   if (report.violations.length > 0) fail(seed, report.violations, report);
-  if ((worlds + 1) % 50 === 0) console.error(describe());
+  if (worlds % 25 === 0) console.error(describe());
 }
 console.log(matrix.table(apis));
 const least = matrix.least(apis);
@@ -55,10 +55,13 @@ function hoursDone(): number {
 }
 
 function describe(): string {
-  const counts = Array.from(totals, ([name, count]) => `${name} ${count}`);
+  const total = (name: keyof SparseReport["counts"]): number => totals.get(name) ?? 0;
   return (
-    `sparse simulation: ${worlds} worlds of ${hoursDone().toFixed(1)} simulated hours in ` +
-    `${((performance.now() - begunMs) / 1000).toFixed(0)} s, ${counts.join(", ")}, least cell of API × fault ${matrix.least(apis)}, 0 violations`
+    `sparse simulation: ${worlds} worlds, ${hoursDone().toFixed(1)} simulated hours, ${total("operations")} operations of clients, ` +
+    `${total("requests")} requests, ${total("faults")} crashes and faults, ${total("starts")} starts, ${total("acked")} records acknowledged, ` +
+    `${total("read")} read, ${total("processed")} processed by groups with ${total("commits")} commits, ${total("tableRecords")} records of ` +
+    `compacted topics of which ${total("tableLeft")} were left, ${total("events")} events; least cell of API × fault ${matrix.least(apis)}, ` +
+    `0 violations, in ${((performance.now() - begunMs) / 1000).toFixed(0)} s`
   );
 }
 
