@@ -84,6 +84,8 @@ test(`a table outlives ${seeds} × 25 power cuts of a broker that compacts it`, 
       }
       broker.crash();
       await broker.boot();
+      // Until the connection of before has heard that it was cut.
+      await broker.scheduler.run({ untilMs: broker.scheduler.nowMs + 50 });
       assert.deepEqual(sorted(await tableOf(broker)), sorted(table), `seed ${seed}, life ${life}`);
     }
     const state = broker.broker.services.topics.byName("table")?.partitions[0];
