@@ -145,7 +145,7 @@ export class SparseWorld {
         ["holdfast.disk.reserve.bytes", "0"],
         ["log.retention.check.interval.ms", "60000"],
         ["log.segment.delete.delay.ms", "30000"],
-        ["log.cleaner.backoff.ms", draw.pick(["15000", "60000"])],
+        ["log.cleaner.backoff.ms", draw.pick(["5000", "30000"])],
         ["log.retention.bytes", retentionBytes],
         ["offsets.topic.num.partitions", "2"],
         ["offsets.retention.check.interval.ms", "120000"],
@@ -227,14 +227,23 @@ export class SparseWorld {
       return { ...group, done: this.#startGroup(draw, { ...group, consumerShare, written }) };
     });
     const writer = new TableWriter(this.#actor("table-writer"), table.name, this.#table).run(isOver);
-    const reader = this.#tableReader("table-reader").run(isOver);
+    const readers = [0, tombstonesMs * 0.4].map((napMs) =>
+      this.#tableReader(`table-reader-${napMs}`, napMs).run(isOver),
+    );
     const visitors = this.#startVisitors(
       topics,
       groups.map(({ name }) => name),
     );
     const supervisor = this.#supervise(draw.fork("supervisor"));
     await this.#trouble(draw.fork("trouble"));
-    const clients = [...producers, consumer, writer, reader, ...visitors, ...groups.map(({ done }) => done)];
+    const clients = [
+      ...producers,
+      consumer,
+      writer,
+      ...readers,
+      ...visitors,
+      ...groups.map(({ done }) => done),
+    ];
     await this.#peace(Promise.race([Promise.all(clients), supervisor]));
     for (const { topic, partition } of places) {
       const judge = new SimConsumer(this.#actor(`judge-${topic}-${partition}`), topic, partition);
@@ -310,8 +319,8 @@ export class SparseWorld {
     return Promise.all([ended, members]);
   }
 
-  #tableReader(name: string): TableReader {
-    const options = { topic: table.name, history: this.#table, awayMaxMs: tombstonesMs / 2 };
+  #tableReader(name: string, napMs = 0): TableReader {
+    const options = { topic: table.name, history: this.#table, awayMaxMs: tombstonesMs / 2, napMs };
     return new TableReader(this.#actor(name), options);
   }
 

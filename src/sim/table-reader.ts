@@ -12,6 +12,7 @@ export class TableReader {
   readonly #history: TableHistory;
   /** Shorter than `delete.retention.ms`: whoever was away for longer may have missed tombstones, and begins anew. */
   readonly #awayMaxMs: number;
+  readonly #napMs: number;
   #view = new TableView();
   #position: Offset | null = null;
   /** When it was at the end last. */
@@ -19,12 +20,19 @@ export class TableReader {
 
   constructor(
     actor: Actor,
-    options: { readonly topic: string; readonly history: TableHistory; readonly awayMaxMs: number },
+    options: {
+      readonly topic: string;
+      readonly history: TableHistory;
+      readonly awayMaxMs: number;
+      /** Between two reads it rests for up to so long. */
+      readonly napMs: number;
+    },
   ) {
     this.#actor = actor;
     this.#consumer = new SimConsumer(actor, options.topic, 0);
     this.#history = options.history;
     this.#awayMaxMs = options.awayMaxMs;
+    this.#napMs = options.napMs;
     this.#atEndMs = actor.nowMs;
   }
 
@@ -36,6 +44,7 @@ export class TableReader {
           while (!isOver()) {
             if (this.#actor.random.below(60) === 0) this.#position = null;
             await this.#read(client);
+            if (this.#napMs > 0) await this.#actor.wait(this.#napMs);
           }
         } finally {
           client.close();
