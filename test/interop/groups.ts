@@ -150,13 +150,19 @@ function brokerSettings({ target, sessionMs }: GroupPlay): string[] {
   );
 }
 
+interface Actor {
+  readonly running: Running;
+  /** Its last whole line. */
+  readonly last: () => string;
+}
+
 /** The members that joined. */
 class Cast {
   readonly #play: GroupPlay;
   readonly #address: string;
   readonly #judge: GroupJudge;
   readonly #faults: string[];
-  readonly #running = new Map<number, Running>();
+  readonly #running = new Map<number, Actor>();
   readonly #leaving: Promise<void>[] = [];
   readonly #resuming: Promise<void>[] = [];
 
@@ -183,23 +189,29 @@ class Cast {
       sessionMs,
     });
     const [program, ...args] = command;
+    let rest = "";
+    let last = "";
     let hear = (): void => undefined;
     const heard = new Promise<void>((resolve) => {
       hear = resolve;
     });
     const running = start(program, args, {
       ...(env === undefined ? {} : { env }),
-      onLine: (line) => {
+      onBytes: (bytes) => {
         hear();
-        this.#judge.line(member, line);
+        const lines = (rest + bytes.toString()).split("\n");
+        // Who is killed may leave half a line.
+        rest = lines.pop() ?? "";
+        for (const line of lines) this.#judge.line(member, line);
+        last = lines.at(-1) ?? last;
       },
     });
-    this.#running.set(member, running);
+    this.#running.set(member, { running, last: () => last });
     void running.ended.then(
-      ({ code, signal, stdout, stderr }) => {
+      ({ code, signal, stderr }) => {
         // Whoever left or was killed is not among them any more.
         if (!this.#running.delete(member)) return;
-        const said = `${stdout.slice(-300)} ${stderr.slice(-1500)}`;
+        const said = `${last} ${stderr.slice(-1500)}`;
         this.#faults.push(`member ${member} ended by itself with ${code ?? signal}: ${said}`);
       },
       (cause: unknown) => this.#faults.push(`member ${member} did not start: ${String(cause)}`),
@@ -208,16 +220,17 @@ class Cast {
   }
 
   leave(member: number): void {
-    const running = this.#part(member);
-    if (running === undefined) return;
+    const actor = this.#part(member);
+    if (actor === undefined) return;
+    const { running, last } = actor;
     running.signal("SIGTERM");
     const late = setTimeout(() => running.signal("SIGKILL"), leaveMs);
-    const left = running.ended.then(({ code, signal, stdout, stderr }) => {
+    const left = running.ended.then(({ code, signal, stderr }) => {
       clearTimeout(late);
       // It was asked before it could listen to that.
-      if ((signal === "SIGTERM" || code === javaTerminated) && stdout === "") return;
+      if ((signal === "SIGTERM" || code === javaTerminated) && last() === "") return;
       const isWell = code === 0 || code === javaTerminated;
-      if (isWell && (!this.#play.member.tellsLeaving || stdout.endsWith("left\n"))) return;
+      if (isWell && (!this.#play.member.tellsLeaving || last() === "left")) return;
       this.#faults.push(
         `member ${member} was asked to leave and ended with ${code ?? signal}: ${stderr.slice(-1500)}`,
       );
@@ -226,11 +239,11 @@ class Cast {
   }
 
   kill(member: number): void {
-    this.#part(member)?.signal("SIGKILL");
+    this.#part(member)?.running.signal("SIGKILL");
   }
 
   pause(member: number): void {
-    const running = this.#running.get(member);
+    const running = this.#running.get(member)?.running;
     if (running === undefined) return;
     running.signal("SIGSTOP");
     this.#resuming.push(sleep(this.#play.pauseMs).then(() => running.signal("SIGCONT")));
@@ -249,13 +262,13 @@ class Cast {
 
   /** Nobody outlives a play that failed. */
   dismiss(): void {
-    for (const member of this.#running.keys()) this.#part(member)?.signal("SIGKILL");
+    for (const member of this.#running.keys()) this.#part(member)?.running.signal("SIGKILL");
   }
 
-  #part(member: number): Running | undefined {
-    const running = this.#running.get(member);
+  #part(member: number): Actor | undefined {
+    const actor = this.#running.get(member);
     this.#running.delete(member);
-    return running;
+    return actor;
   }
 }
 

@@ -33,6 +33,7 @@ interface Producer {
 }
 
 interface Consumer {
+  on(event: "consumer.crash", listener: (crash: { readonly payload: Crash }) => void): void;
   connect(): Promise<void>;
   subscribe(options: { readonly topics: readonly string[]; readonly fromBeginning: boolean }): Promise<void>;
   run(options: {
@@ -53,6 +54,11 @@ interface Consumer {
     offsets: readonly { readonly topic: string; readonly partition: number; readonly offset: string }[],
   ): Promise<void>;
   disconnect(): Promise<void>;
+}
+
+interface Crash {
+  readonly error: Error;
+  readonly restart: boolean;
 }
 
 /** One of its log lines. */
@@ -187,39 +193,51 @@ await runWireProgram({
         },
       retry: { retries: 100, maxRetryTime: 1_000 },
     });
-    const consumer = kafka.consumer({
-      groupId: group,
-      sessionTimeout: sessionMs,
-      heartbeatInterval: sessionMs / 5,
-      maxWaitTimeInMs: 500,
-      maxBytesPerPartition: 16_384,
-    });
-    await consumer.connect();
-    await consumer.subscribe({ topics: [topic], fromBeginning: true });
-    await consumer.run({
-      autoCommit: false,
-      eachBatchAutoResolve: false,
-      eachBatch: async ({ batch, resolveOffset, heartbeat, isRunning, isStale }) => {
-        const last = batch.messages.at(-1);
-        if (last === undefined || !isRunning() || isStale()) return;
-        const { partition, messages } = batch;
-        told.did(
-          partition,
-          messages.map(({ offset, value }) => ({ offset: Number(offset), value })),
-        );
-        resolveOffset(last.offset);
-        const end = Number(last.offset) + 1;
-        const committed = consumer
-          .commitOffsets([{ topic, partition, offset: String(end) }])
-          .then(() => told.committed(partition, end));
-        if (commitsAsync) committed.catch((refusal: unknown) => told.refused(refusal));
-        // A refusal is for KafkaJS, which joins again.
-        else await committed;
-        await heartbeat();
-      },
-    });
-    await told.ending;
-    await consumer.disconnect();
+    // Nothing else keeps the process alive while it waits between two connections.
+    const alive = setInterval(() => undefined, 1_000);
+    while (!told.isEnding) {
+      const consumer = kafka.consumer({
+        groupId: group,
+        sessionTimeout: sessionMs,
+        heartbeatInterval: sessionMs / 5,
+        maxWaitTimeInMs: 500,
+        maxBytesPerPartition: 16_384,
+      });
+      const crashed = new Promise<void>((resolve) => {
+        consumer.on("consumer.crash", ({ payload }) => {
+          told.refused(payload.error);
+          // It gives up for good after some errors; then another one goes on.
+          if (!payload.restart) resolve();
+        });
+      });
+      await consumer.connect();
+      await consumer.subscribe({ topics: [topic], fromBeginning: true });
+      await consumer.run({
+        autoCommit: false,
+        eachBatchAutoResolve: false,
+        eachBatch: async ({ batch, resolveOffset, heartbeat, isRunning, isStale }) => {
+          const last = batch.messages.at(-1);
+          if (last === undefined || !isRunning() || isStale()) return;
+          const { partition, messages } = batch;
+          told.did(
+            partition,
+            messages.map(({ offset, value }) => ({ offset: Number(offset), value })),
+          );
+          resolveOffset(last.offset);
+          const end = Number(last.offset) + 1;
+          const committed = consumer
+            .commitOffsets([{ topic, partition, offset: String(end) }])
+            .then(() => told.committed(partition, end));
+          if (commitsAsync) committed.catch((refusal: unknown) => told.refused(refusal));
+          // A refusal is for KafkaJS, which joins again.
+          else await committed;
+          await heartbeat();
+        },
+      });
+      await Promise.race([told.ending, crashed]);
+      await consumer.disconnect();
+    }
+    clearInterval(alive);
   },
 });
 

@@ -1,6 +1,8 @@
 """Writes a data set with kafka-python, or reads a topic back: see wire.py."""
 
 import threading
+import time
+from typing import Callable
 
 from kafka import (
     ConsumerRebalanceListener,
@@ -147,22 +149,31 @@ def member(told: wire.Membership) -> None:
 
     consumer.subscribe([told.topic], listener=Assignments(told, consumer))
     while not told.is_ending:
-        polled = consumer.poll(timeout_ms=200, max_records=100)
-        if not polled:
-            continue
-        told.did((each.partition, each.offset, each.value) for records in polled.values() for each in records)
-        offsets = {
-            partition: OffsetAndMetadata(records[-1].offset + 1, "", -1) for partition, records in polled.items()
-        }
         try:
-            if told.commits_async:
-                consumer.commit_async(offsets, callback=answered)
-            else:
-                consumer.commit(offsets)
-                answered(offsets, None)
+            handle(consumer, told, answered)
         except KafkaError as refusal:
+            # Also a poll fails while the broker is away.
             told.refused(repr(refusal))
-    consumer.close(autocommit=False)
+            time.sleep(0.2)
+    try:
+        consumer.close(autocommit=False)
+    except KafkaError as refusal:
+        told.refused(repr(refusal))
+
+
+def handle(consumer: KafkaConsumer, told: wire.Membership, answered: Callable[[dict, object], None]) -> None:
+    polled = consumer.poll(timeout_ms=200, max_records=100)
+    if not polled:
+        return
+    told.did((each.partition, each.offset, each.value) for records in polled.values() for each in records)
+    offsets = {
+        partition: OffsetAndMetadata(records[-1].offset + 1, "", -1) for partition, records in polled.items()
+    }
+    if told.commits_async:
+        consumer.commit_async(offsets, callback=answered)
+    else:
+        consumer.commit(offsets)
+        answered(offsets, None)
 
 
 wire.run(produce, consume, tour, member)
