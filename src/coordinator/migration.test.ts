@@ -103,6 +103,7 @@ class ClassicClient implements Client {
 
 class NewClient implements Client {
   has = new Set<PartitionIndex>();
+  lastEpoch = 0;
   readonly #id: string;
   #epoch = 0;
   readonly #group: ShardFixture;
@@ -126,6 +127,7 @@ class NewClient implements Client {
       return;
     }
     this.#epoch = answer.memberEpoch;
+    this.lastEpoch = answer.memberEpoch;
     if (answer.assignment !== null)
       this.has = new Set([...answer.assignment.values()].flatMap((each) => [...each]));
   }
@@ -215,6 +217,7 @@ describe("a group whose members move", () => {
     group.topics.set(topic, 1);
     const old = new ClassicClient(group);
     settle(group, [old]);
+    const first = old.claim.generation;
     old.leave();
     const fresh = new NewClient(group, "new");
     fresh.beat();
@@ -225,6 +228,8 @@ describe("a group whose members move", () => {
     const again = new ClassicClient(group);
     settle(group, [again]);
     assert.equal(again.has.size, 1);
+    assert.ok(again.claim.generation > fresh.lastEpoch, "no number is given twice");
+    assert.ok(fresh.lastEpoch > first, "in neither direction");
     group.restart();
     assert.equal(group.shard.group(groupId)?.consumer ?? null, null);
   });

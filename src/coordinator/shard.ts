@@ -169,6 +169,7 @@ export class GroupShard {
     }
     former?.remove(turn);
     const group = this.#grow(groupId);
+    if (former !== null) group.asClassic().adopt(turn, [], former.epoch);
     group.asClassic().join(turn, join, ticket);
     this.#settle(group);
   }
@@ -220,7 +221,8 @@ export class GroupShard {
     if (classic.isWritten) turn.write({ kind: "classic", key: { group: groupId }, value: null });
     const group = this.#grow(groupId);
     group.forgetClassic();
-    if (migrants.length > 0) group.asConsumer().adopt(turn, migrants, generation);
+    // Numbers go on, so that none is ever given twice.
+    if (generation > 0) group.asConsumer().adopt(turn, migrants, generation);
     return true;
   }
 

@@ -465,11 +465,12 @@ export class ClassicGroup {
     this.#written = true;
   }
 
-  /** Takes over members of a group of KIP-848, at its epoch, and lets them join anew. */
+  /** Goes on behind the epochs of a group of KIP-848, and lets the members that are left join anew. */
   adopt(turn: Turn, members: readonly ClassicMember[], generation: number): void {
+    this.#generation = generation;
+    if (members.length === 0) return;
     for (const member of members) this.#members.add(member);
     this.#protocolType = consumerProtocolType;
-    this.#generation = generation;
     this.#protocol = electProtocol(this.#members);
     this.#phase = "Stable";
     this.#write(turn);
