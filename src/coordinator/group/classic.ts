@@ -85,7 +85,6 @@ export class ClassicGroup {
   hasMember(id: string): boolean {
     return this.#members.get(id) !== undefined;
   }
-  /** Whether the log holds a record of it. */
   get isWritten(): boolean {
     return this.#written;
   }
