@@ -51,7 +51,8 @@ const proofs: readonly Proof[] = [
   { name: "simulation: whole broker", run: () => command("node", "src/sim/main.ts", "--seeds", "2000") },
   {
     name: "simulation: a thousand hours at the pace of real clients",
-    run: () => command("node", "src/sim/sparse.ts", "--hours", "1000", "--least-cell", "100"),
+    run: () =>
+      command("node", "src/sim/sparse.ts", "--hours", "1000", "--workers", "2", "--least-cell", "100"),
   },
   {
     name: "simulation: determinism",

@@ -16,6 +16,8 @@ import type { Flight, Line, Traffic } from "./traffic.ts";
 const patienceMs = 60_000;
 /** For so long an answer is held back, so that the disk has something to do before it arrives. */
 const diskWaitMs = 5_000;
+/** Less than an answer needs to arrive. */
+const leftMs = 0.04;
 /** Most calls of the disk that go well before one fails. */
 const callsBefore = 6;
 
@@ -127,7 +129,9 @@ export class AimedFaults {
     const moment = momentOf(kind, random);
     if (moment === "request") return strike();
     traffic.onAnswer = (answered) => {
-      if (answered === flight) strike();
+      if (answered !== flight) return;
+      if (moment === "left") void sleep(clock, random.fraction() * leftMs).then(strike);
+      else strike();
     };
     if (moment === "between") void sleep(clock, random.fraction() * 3).then(strike);
     else void watch();
@@ -179,9 +183,14 @@ export class AimedFaults {
   }
 }
 
-/** On the way of a request: before it leaves, somewhere between, or as its answer leaves. */
-function momentOf(kind: FaultKind, random: SimRandom): "request" | "between" | "answer" {
+/**
+ * On the way of a request: before it leaves, somewhere between, as its answer leaves, or when the answer has left
+ * and the broker dies behind it: what it told must then be durable.
+ */
+function momentOf(kind: FaultKind, random: SimRandom): "request" | "between" | "answer" | "left" {
   if (kind === "request lost") return "request";
   if (kind === "answer lost") return "answer";
+  if (kind === "kill" || kind === "power cut")
+    return random.pick(["request", "between", "answer", "left", "left"]);
   return random.pick(["request", "between", "between", "answer"]);
 }

@@ -63,7 +63,7 @@ export interface SparseReport {
 const port = 9092;
 const hourMs = 3_600_000;
 /** Mean time from one fault to the aim of the next. */
-const gapMs = 20_000;
+const gapMs = 17_000;
 /** How long the broker is away after it died; the last is longer than a session. */
 const downtimesMs = [10, 500, 3_000, 3_000, 10_000, 60_000];
 const tombstonesMs = 600_000;
