@@ -14,6 +14,7 @@ import { Partitions } from "../log/partitions.ts";
 import { SegmentReader } from "../log/segment-reader.ts";
 import { FileWal } from "../log/wal-file.ts";
 import { Journal } from "../metadata/journal.ts";
+import { journalDirectories } from "../metadata/slot.ts";
 import { DirectoryStore } from "../store/directory-store.ts";
 import type { BrokerConfig } from "./config.ts";
 import { Connections } from "./connections.ts";
@@ -191,7 +192,11 @@ async function openRooms(options: BrokerOptions, listener: Listener): Promise<Ro
     floorBytes: config.get("holdfast.disk.floor.bytes"),
     reserveBytes: config.get("holdfast.disk.reserve.bytes"),
   });
-  const store = await DirectoryStore.open(disk, { directory: "store", random: env.random });
+  const store = await DirectoryStore.open(disk, {
+    directory: "store",
+    random: env.random,
+    chains: journalDirectories,
+  });
   const journal = await openJournal(options, store);
   journal.onFailure((cause) => failure.report(cause));
   const { clusterId } = journal.state;

@@ -24,6 +24,10 @@ const digits = (value: number): string => String(value).padStart(16, "0");
 export const slotPrefix = "meta/";
 export const snapshotPrefix = "snap/";
 export const cutPrefix = "cut/";
+/** In a store of directories. */
+export const journalDirectories = [slotPrefix, snapshotPrefix, cutPrefix].map((prefix) =>
+  prefix.slice(0, -1),
+);
 export const slotKey = (slot: number): string => slotPrefix + digits(slot);
 export const snapshotKey = (position: number): string => snapshotPrefix + digits(position);
 export const cutKey = (chapter: number): string => cutPrefix + digits(chapter);

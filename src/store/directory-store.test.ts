@@ -42,6 +42,38 @@ describe("a directory as an object store", () => {
     for (const root of roots) await rm(root, { recursive: true });
   });
 
+  it("is not built upon a name that a failed sync dropped: the newest of a chain is written anew at the next open", async () => {
+    const chained = (disk: Disk) =>
+      DirectoryStore.open(disk, { directory: "objects", random: aWorld().random, chains: ["meta"] });
+    const disk = new SimDisk();
+    const first = await chained(disk);
+    await put(first, "meta/1");
+    disk.fault = ({ operation, path }) =>
+      operation === "syncDirectory" && path === "objects/meta" ? { kind: "error", errno: "EIO" } : undefined;
+    await assert.rejects(put(first, "meta/2"), StoreFailedError);
+    disk.fault = null;
+    disk.kill();
+    const second = await chained(disk);
+    assert.deepEqual(await second.get("meta/2"), some, "the next process sees it, and goes on behind it");
+    await put(second, "meta/3");
+    disk.crash(() => false);
+    const third = await chained(disk);
+    assert.deepEqual(
+      (await third.list("meta/")).map(({ key }) => key),
+      ["meta/1", "meta/2", "meta/3"],
+    );
+  });
+
+  it("opens on a full disk, which takes no copy of the newest of a chain", async () => {
+    const options = { directory: "objects", random: aWorld().random, chains: ["meta"] };
+    const disk = new SimDisk();
+    await put(await DirectoryStore.open(disk, options), "meta/1");
+    disk.capacityBytes = some.byteLength;
+    const full = await DirectoryStore.open(disk, options);
+    assert.deepEqual(await full.get("meta/1"), some);
+    assert.deepEqual(disk.paths(), ["objects/meta/1.object"]);
+  });
+
   it("hides temporary files and removes them at the next open", async () => {
     const disk = new SimDisk();
     await put(await open(disk), "meta/1");

@@ -23,6 +23,11 @@ export interface DirectoryStoreOptions {
    * and temporary files, which may be theirs, stay. Without it one process holds the directory alone.
    */
   readonly shared?: boolean;
+  /**
+   * Directories in which each object is built upon the one before, as slots of a journal are. A sync of theirs that
+   * failed may have left a name that is seen and will never be durable (I9); only the newest can be such a one.
+   */
+  readonly chains?: readonly string[];
 }
 
 const suffix = ".object";
@@ -63,6 +68,7 @@ export class DirectoryStore implements ObjectStore {
     await store.#directory(options.directory);
     await store.#tidy(options.directory);
     await store.#probeLinks();
+    for (const chain of options.chains ?? []) await store.#renewNewest(`${options.directory}/${chain}`);
     return store;
   }
 
@@ -261,6 +267,36 @@ export class DirectoryStore implements ObjectStore {
         await this.#whenDirectory(() => this.#tidy(path));
     }
     await this.#durably(() => this.#disk.syncDirectory(directory));
+  }
+
+  /**
+   * Puts a copy in the place of the newest object, so that its name is written and synced once more: a later sync
+   * makes nothing durable of what an earlier one dropped, and what is built upon this name would be lost with it.
+   */
+  async #renewNewest(directory: string): Promise<void> {
+    const newest = (await this.#disk.list(directory)).filter((name) => name.endsWith(suffix)).at(-1);
+    if (newest === undefined) return;
+    const path = `${directory}/${newest}`;
+    const temporary = `${directory}/${temporaryPrefix}${this.#nonce}-${this.#temporaries++}`;
+    const file = await this.#disk.open(path, { mode: "read", lane: "bulk" });
+    let bytes: Uint8Array;
+    try {
+      bytes = await file.read(0, await file.size());
+    } finally {
+      await file.close();
+    }
+    try {
+      await this.#writeWhole(temporary, [bytes], bytes.byteLength);
+    } catch (error) {
+      await this.#removeQuietly(temporary);
+      // A full disk takes no copy, and must not keep a broker from starting.
+      if (error instanceof DiskError && error.retriable) return;
+      throw error;
+    }
+    await this.#durably(async () => {
+      await this.#disk.rename(temporary, path);
+      await this.#disk.syncDirectory(directory);
+    });
   }
 
   /** A stray plain file is not ours: it is neither touched nor an error. */
