@@ -7,7 +7,6 @@ import { type Clock, sleep } from "../base/ports.ts";
 import type { BrokerLives } from "./broker-lives.ts";
 import type { DiskFault, SimDisk } from "./disk.ts";
 import { type FaultKind, FaultMatrix } from "./fault-matrix.ts";
-import type { SimNetwork } from "./network.ts";
 import type { SimRandom } from "./random.ts";
 import type { Trace } from "./trace.ts";
 import type { Flight, Line, Traffic } from "./traffic.ts";
@@ -24,7 +23,6 @@ const callsBefore = 6;
 export interface AimedFaultsOptions {
   readonly clock: Clock;
   readonly random: SimRandom;
-  readonly network: SimNetwork;
   readonly traffic: Traffic;
   readonly disk: SimDisk;
   readonly lives: BrokerLives;

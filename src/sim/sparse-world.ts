@@ -162,7 +162,6 @@ export class SparseWorld {
     this.#faults = new AimedFaults({
       clock: this.#clock,
       random: this.#random.fork("faults"),
-      network: this.#network,
       traffic: this.#traffic,
       disk: this.#disk,
       lives: this.#lives,
