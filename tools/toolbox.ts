@@ -66,30 +66,30 @@ export async function kcat(): Promise<string> {
 export async function nodePackages(directory: string): Promise<string> {
   const files = ["package.json", "package-lock.json"];
   const out = join(cacheDirectory, "npm", stampOf(directory, files));
-  if (existsSync(out)) return out;
-  const work = `${out}.${process.pid}`;
-  mkdirSync(work, { recursive: true });
-  for (const file of files) copyFileSync(join(directory, file), join(work, file));
-  await orFail(`npm could not install ${join(directory, "package-lock.json")}`, async () => {
-    await run("npm", ["ci", "--ignore-scripts", "--no-audit", "--no-fund"], { cwd: work });
-    publish(work, out);
+  return madeOnce(out, () => {
+    const work = `${out}.${process.pid}`;
+    mkdirSync(work, { recursive: true });
+    for (const file of files) copyFileSync(join(directory, file), join(work, file));
+    return orFail(`npm could not install ${join(directory, "package-lock.json")}`, async () => {
+      await run("npm", ["ci", "--ignore-scripts", "--no-audit", "--no-fund"], { cwd: work });
+      publish(work, out);
+    });
   });
-  return out;
 }
 
 /** Installs what a `requirements.txt` names; answers the directory for `PYTHONPATH`. */
 export async function pythonPackages(requirements: string): Promise<string> {
   const out = join(cacheDirectory, "python", digestOf(readFileSync(requirements)));
-  if (existsSync(out)) return out;
-  const python = await debianProgram("python3", "python3");
-  if ((await firstLine(python, ["-m", "pip", "--version"])) === undefined) await aptInstall("python3-pip");
-  const work = `${out}.${process.pid}`;
-  await orFail(`pip could not install ${requirements}`, async () => {
-    const options = ["--quiet", "--disable-pip-version-check", "--only-binary", ":all:", "--target", work];
-    await run(python, ["-m", "pip", "install", ...options, "-r", requirements]);
-    publish(work, out);
+  return madeOnce(out, async () => {
+    const python = await debianProgram("python3", "python3");
+    if ((await firstLine(python, ["-m", "pip", "--version"])) === undefined) await aptInstall("python3-pip");
+    const work = `${out}.${process.pid}`;
+    await orFail(`pip could not install ${requirements}`, async () => {
+      const options = ["--quiet", "--disable-pip-version-check", "--only-binary", ":all:", "--target", work];
+      await run(python, ["-m", "pip", "install", ...options, "-r", requirements]);
+      publish(work, out);
+    });
   });
-  return out;
 }
 
 async function debianProgram(program: string, packageName: string): Promise<string> {
@@ -127,14 +127,18 @@ export async function goProgram(directory: string, program = "."): Promise<strin
   await required("go", ["version"], "Go 1.24 or newer");
   const name = program === "." ? "program" : program;
   const out = join(cacheDirectory, "go", stampOf(directory, [".go", "go.mod", "go.sum"]), name);
-  if (existsSync(out)) return out;
-  await orFail(`The Go program in ${directory} could not be built`, async () => {
-    await run("go", ["build", "-mod=readonly", "-trimpath", "-o", `${out}.${process.pid}`, `./${program}`], {
-      cwd: directory,
-    });
-    renameSync(`${out}.${process.pid}`, out);
-  });
-  return out;
+  return madeOnce(out, () =>
+    orFail(`The Go program in ${directory} could not be built`, async () => {
+      await run(
+        "go",
+        ["build", "-mod=readonly", "-trimpath", "-o", `${out}.${process.pid}`, `./${program}`],
+        {
+          cwd: directory,
+        },
+      );
+      renameSync(`${out}.${process.pid}`, out);
+    }),
+  );
 }
 
 export interface GoTests {
@@ -170,15 +174,15 @@ export async function javaProgram(directory: string, classpath: string): Promise
   await required("javac", ["-version"], "a JDK 17 or newer");
   const name = `${stampOf(directory, [".java"])}-${digestOf(classpath)}`;
   const out = join(cacheDirectory, "java", name);
-  if (!existsSync(out)) {
+  await madeOnce(out, () => {
     const sources = readdirSync(directory)
       .filter((file) => file.endsWith(".java"))
       .map((file) => join(directory, file));
-    await orFail(`The Java program in ${directory} could not be compiled`, async () => {
+    return orFail(`The Java program in ${directory} could not be compiled`, async () => {
       await run("javac", ["-nowarn", "-cp", classpath, "-d", `${out}.${process.pid}`, ...sources]);
       publish(`${out}.${process.pid}`, out);
     });
-  }
+  });
   return `${out}${delimiter}${classpath}`;
 }
 
@@ -210,7 +214,7 @@ async function mavenClasspath(name: string, coordinates: readonly string[]): Pro
   await required("java", ["-version"], "a Java runtime 17 or newer");
   const pom = pomOf(coordinates);
   const directory = join(cacheDirectory, "maven", `${name}-${digestOf(pom)}`);
-  if (!existsSync(directory)) {
+  await madeOnce(directory, async () => {
     await required("mvn", ["-version"], "Apache Maven 3.8 or newer");
     const work = `${directory}.${process.pid}`;
     mkdirSync(work, { recursive: true });
@@ -239,7 +243,7 @@ async function mavenClasspath(name: string, coordinates: readonly string[]): Pro
       rmSync(pomPath, { force: true });
       rmSync(work, { recursive: true, force: true });
     }
-  }
+  });
   return join(directory, "*");
 }
 
@@ -249,6 +253,20 @@ function pomOf(coordinates: readonly string[]): string {
     return `<dependency><groupId>${group}</groupId><artifactId>${artifact}</artifactId><version>${version}</version></dependency>`;
   });
   return `<project xmlns="http://maven.apache.org/POM/4.0.0"><modelVersion>4.0.0</modelVersion><groupId>holdfast</groupId><artifactId>toolbox</artifactId><version>1</version><dependencies>${dependencies.join("")}</dependencies></project>\n`;
+}
+
+const making = new Map<string, Promise<void>>();
+
+/** Makes `out` unless it is there; who asks while it is made waits for that, so that nobody writes over it. */
+async function madeOnce(out: string, make: () => Promise<void>): Promise<string> {
+  if (existsSync(out)) return out;
+  let made = making.get(out);
+  if (made === undefined) {
+    made = make().finally(() => making.delete(out));
+    making.set(out, made);
+  }
+  await made;
+  return out;
 }
 
 /** A directory appears under its name only when it is whole; whoever comes second uses the first one's. */

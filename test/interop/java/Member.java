@@ -17,6 +17,8 @@ import org.apache.kafka.clients.consumer.KafkaConsumer;
 import org.apache.kafka.clients.consumer.OffsetAndMetadata;
 import org.apache.kafka.common.KafkaException;
 import org.apache.kafka.common.TopicPartition;
+import org.apache.kafka.common.errors.StaleMemberEpochException;
+import org.apache.kafka.common.errors.UnknownMemberIdException;
 import org.apache.kafka.common.errors.WakeupException;
 import org.apache.kafka.common.serialization.ByteArrayDeserializer;
 
@@ -64,7 +66,14 @@ public final class Member {
         try {
             consumer.subscribe(java.util.List.of(topic), new Assignments(consumer));
             while (true) {
-                ConsumerRecords<byte[], byte[]> records = consumer.poll(Duration.ofMillis(200));
+                ConsumerRecords<byte[], byte[]> records;
+                try {
+                    records = consumer.poll(Duration.ofMillis(200));
+                } catch (UnknownMemberIdException | StaleMemberEpochException out) {
+                    // It slept for longer than its session, and asked where to go on before it heard of that:
+                    // with KIP-848 the client tells so here, and joins again by itself.
+                    continue;
+                }
                 if (!records.isEmpty()) handle(consumer, records, commitsAsync);
             }
         } catch (WakeupException asked) {
