@@ -59,6 +59,9 @@ export class GroupHistory {
     if (offset < atLeast) {
       this.#violate(`${group}/${partition} was committed at ${atLeast} and is found at ${offset}`);
     }
+    // Also where the answer to the commit was lost: what was told once is durable.
+    const place = `${group}/${partition}`;
+    this.#committed.set(place, Math.max(offset, this.#committed.get(place) ?? -1));
   }
 
   /** `before`: what `committedBefore` told when the commit was sent. */
