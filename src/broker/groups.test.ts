@@ -180,4 +180,20 @@ describe("members", () => {
     );
     assert.deepEqual(await states(), ["Empty"]);
   });
+
+  test("are left to the next process once the log is closed: nothing happens by itself any more", async (t) => {
+    const broker = await aBroker(t, { ...settings, "group.initial.rebalance.delay.ms": "0" });
+    const { memberId } = await broker.ask(JoinGroup, joinRequest("g", ""));
+    await broker.ask(JoinGroup, joinRequest("g", memberId));
+    const { partitions, wal, groups } = broker.broker.services;
+    assert.throws(() => partitions.onFailure(new Error("the disk is gone")), /the disk is gone/);
+    const { appended } = wal;
+    await broker.scheduler.runUntil(
+      new Promise<void>((resolve) => broker.clientPorts().clock.schedule(11_000, resolve)),
+    );
+    groups.close();
+    assert.equal(wal.appended, appended);
+    broker.crash();
+    await broker.boot();
+  });
 });

@@ -208,11 +208,16 @@ export class Groups {
 
   /** Something is due at this time (monotonic), or earlier by what was armed before. */
   #arm(atMs: number): void {
-    if (this.#closed || atMs === Infinity || (this.#timer !== null && this.#timer.atMs <= atMs)) return;
+    if (this.#isOver || atMs === Infinity || (this.#timer !== null && this.#timer.atMs <= atMs)) return;
     this.#timer?.timer.cancel();
     const { clock } = this.#options.env;
     const delayMs = Math.min(Math.max(0, atMs - clock.monotonicMs()), timerMaxMs);
     this.#timer = { atMs, timer: clock.schedule(delayMs, () => this.#onTime()) };
+  }
+
+  /** The broker stops, or its log is closed: what happens by itself waits for the next process. */
+  get #isOver(): boolean {
+    return this.#closed || this.#options.partitions.failure !== null;
   }
 
   #onTime(): void {
@@ -227,10 +232,10 @@ export class Groups {
   }
 
   #armExpiry(): void {
-    if (this.#closed) return;
+    if (this.#isOver) return;
     const { env, config } = this.#options;
     this.#expiryTimer = env.clock.schedule(config.get("offsets.retention.check.interval.ms"), () => {
-      if (this.#isOpen) this.#expire();
+      if (this.#isOpen && !this.#isOver) this.#expire();
       this.#armExpiry();
     });
   }
@@ -261,7 +266,7 @@ export class Groups {
   }
 
   #forgetDeleted(): void {
-    if (!this.#isOpen) return;
+    if (!this.#isOpen || this.#isOver) return;
     const { topics } = this.#options;
     for (const runtime of this.#shards) {
       this.#runAlone(runtime.run((shard, turn) => shard.forgetTopics(turn, (id) => !topics.has(id))));

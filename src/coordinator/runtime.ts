@@ -127,6 +127,10 @@ export class ShardRuntime {
   }
 
   #append(records: readonly GroupRecord[], wallMs: number, admittedBytes: number): void {
+    if (records.length === 0) {
+      if (admittedBytes > 0) this.#partitions.tail.dismiss(admittedBytes);
+      return;
+    }
     const session = this.#partitions.begin(admittedBytes);
     let builder = new BatchBuilder();
     const close = (): void => {
@@ -166,13 +170,14 @@ export class ShardRuntime {
     return this.#serving ? this.shard.nextDeadlineMs : Infinity;
   }
 
-  /** Does what became due. */
+  /** Does what became due. Nothing any more once the log is closed: its state dies with the process. */
   onTime(): void {
+    if (this.#partitions.failure !== null) return;
     this.#turn((turn) => this.shard.onTime(turn), 0);
   }
 
   /** Whoever waits for other members is told to look for its coordinator anew: the broker stops. */
   dismiss(): void {
-    if (this.#serving) this.#turn((turn) => this.shard.dismiss(turn), 0);
+    if (this.#serving && this.#partitions.failure === null) this.#turn((turn) => this.shard.dismiss(turn), 0);
   }
 }
