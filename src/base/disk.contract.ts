@@ -155,6 +155,22 @@ export function describeDisk(name: string, make: () => Promise<Disk>): void {
       assert.deepEqual(await disk.list(""), ["x"]);
     });
 
+    it("removes a directory that is there and empty, and no other", async () => {
+      const disk = await make();
+      await disk.makeDirectory("x/y");
+      const refused = (path: string, errno: string) =>
+        assert.rejects(
+          disk.removeDirectory(path),
+          (error) => error instanceof DiskError && error.errno === errno,
+        );
+      await refused("x", "ENOTEMPTY");
+      await refused("no", "ENOENT");
+      await disk.removeDirectory("x/y");
+      assert.deepEqual(await disk.list("x"), []);
+      await disk.makeDirectory("x/y");
+      assert.deepEqual(await disk.list("x"), ["y"]);
+    });
+
     it("renames over what was there", async () => {
       const disk = await make();
       await create(disk, "a", "one");

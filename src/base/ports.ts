@@ -50,6 +50,8 @@ export interface Disk {
   list(directory: string): Promise<readonly string[]>;
   /** Makes a directory and its parents; existing ones are fine. The name is durable after `syncDirectory(parent)`. */
   makeDirectory(path: string): Promise<void>;
+  /** Removes a directory that is empty; fails with ENOENT when it is absent and with ENOTEMPTY when it is not empty. */
+  removeDirectory(path: string): Promise<void>;
   /** Replaces `to` atomically. */
   rename(from: string, to: string): Promise<void>;
   /** A second name for a file; fails with EEXIST and changes nothing when `to` exists. */

@@ -147,6 +147,11 @@ class DirectoryDisk implements Disk {
     );
   }
 
+  async removeDirectory(relative: string): Promise<void> {
+    const path = this.#path(relative);
+    await this.#onName<void>("rmdir", path, (done) => fs.rmdir(path, done));
+  }
+
   async rename(from: string, to: string): Promise<void> {
     const path = this.#path(from);
     await this.#onName<void>("rename", path, (done) => fs.rename(path, this.#path(to), done));

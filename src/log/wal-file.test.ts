@@ -61,6 +61,23 @@ describeWal("the WAL in files keeps the contract", () => makeWorld());
 
 const epoch = brokerEpoch(1);
 
+test("a log is not put into a directory whose sync failed before", async () => {
+  for (const place of ["", "wal"]) {
+    const world = makeWorld();
+    world.disk.fault = ({ operation, path }) =>
+      operation === "syncDirectory" && path === place ? { kind: "error", errno: "EIO" } : undefined;
+    await assert.rejects(world.run(world.open(epoch)));
+    world.disk.fault = null;
+    world.kill();
+    const next = brokerEpoch(2);
+    const wal = await world.run(world.open(next));
+    await world.run(wal.whenDurable(wal.append([anEntry({ base: 0 })])));
+    world.crash();
+    const { entries } = await world.run(world.recover(next));
+    assert.equal(entries.length, 1, `a failed sync of "${place}"`);
+  }
+});
+
 test("a mark witnesses the newest frame 100 ms after it, and is never followed by another", async () => {
   const world = makeWorld();
   const wal = await world.run(world.open(epoch));

@@ -6,6 +6,7 @@
  * to the caller, who must stop.
  */
 import { assert } from "../base/assert.ts";
+import { makeDirectoryAnew } from "../base/durable-directory.ts";
 import type { BrokerEpoch } from "../base/ids.ts";
 import type { Disk, DiskFile, Logger, Random } from "../base/ports.ts";
 import type { FrameFile } from "./wal-frame.ts";
@@ -78,8 +79,9 @@ export class WalFiles {
   static async open(options: WalFilesOptions): Promise<WalFiles> {
     const { disk, epoch } = options;
     const directory = walDirectory(epoch);
-    await disk.makeDirectory(directory);
+    await makeDirectoryAnew(disk, "wal");
     await disk.syncDirectory("");
+    await makeDirectoryAnew(disk, directory);
     await disk.syncDirectory("wal");
     const names = await disk.list(directory);
     assert(names.length === 0, `the WAL of epoch ${epoch} begins in an empty directory`);

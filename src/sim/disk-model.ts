@@ -84,8 +84,10 @@ export interface NameUnit {
   readonly directory: string;
   readonly names: readonly { readonly path: string; readonly file: number | null }[];
 }
+/** A directory that comes, or goes. */
 export interface DirectoryUnit {
   readonly kind: "directory";
+  readonly gone: boolean;
   readonly sequence: number;
   readonly directory: string;
   readonly path: string;
@@ -161,6 +163,11 @@ export class SimFile {
 export function applyFileUnit(to: Content, unit: FileUnit): void {
   if (unit.kind === "size") to.resize(unit.size);
   else to.write(unit.position, unit.bytes);
+}
+
+export function applyDirectory(to: Set<string>, { path, gone }: DirectoryUnit): void {
+  if (gone) to.delete(path);
+  else to.add(path);
 }
 
 export function parentOf(path: string): string {

@@ -9,6 +9,7 @@ import { DiskError } from "../base/errors.ts";
 import type { Disk, DiskFile, DiskLane } from "../base/ports.ts";
 import { SimDiskFile } from "./disk-file.ts";
 import {
+  applyDirectory,
   applyFileUnit,
   Content,
   type FileUnit,
@@ -27,6 +28,7 @@ export type DiskOperation =
   | "open"
   | "list"
   | "makeDirectory"
+  | "removeDirectory"
   | "rename"
   | "link"
   | "remove"
@@ -121,7 +123,7 @@ export class SimDisk implements Disk {
     for (const [index, unit] of this.pending().entries()) {
       if (!keep(unit, index)) continue;
       if (unit.kind === "names") this.#applyNames(this.#durableNames, unit);
-      else if (unit.kind === "directory") this.#durableDirectories.add(unit.path);
+      else if (unit.kind === "directory") applyDirectory(this.#durableDirectories, unit);
       else applyFileUnit((this.#files.get(unit.file) as SimFile).durable, unit);
     }
     this.#pendingTree = [];
@@ -240,16 +242,31 @@ export class SimDisk implements Disk {
       for (let count = 1; count <= parts.length; count++) {
         const directory = parts.slice(0, count).join("/");
         if (this.#directories.has(directory)) continue;
-        this.#directories.add(directory);
-        const sequence = this.#nextSequence++;
-        this.#pendingTree.push({
-          kind: "directory",
-          sequence,
-          directory: parentOf(directory),
-          path: directory,
-        });
+        this.#changeDirectory(directory, false);
       }
     });
+  }
+
+  async removeDirectory(path: string): Promise<void> {
+    await this.#call("removeDirectory", path, 0, () => {
+      const refuse = (errno: string) => new DiskError({ errno, operation: "removeDirectory", path });
+      if (!this.#directories.has(path)) throw refuse("ENOENT");
+      const all = [...this.#names.keys(), ...this.#directories];
+      if (all.some((each) => parentOf(each) === path)) throw refuse("ENOTEMPTY");
+      this.#changeDirectory(path, true);
+    });
+  }
+
+  #changeDirectory(path: string, gone: boolean): void {
+    const unit = {
+      kind: "directory",
+      gone,
+      sequence: this.#nextSequence++,
+      directory: parentOf(path),
+      path,
+    } as const;
+    applyDirectory(this.#directories, unit);
+    this.#pendingTree.push(unit);
   }
 
   async rename(from: string, to: string): Promise<void> {
@@ -296,7 +313,7 @@ export class SimDisk implements Disk {
       throw new DiskError({ errno: fault.errno, operation: "syncDirectory", path });
     for (const unit of taken) {
       if (unit.kind === "names") this.#applyNames(this.#durableNames, unit);
-      else this.#durableDirectories.add(unit.path);
+      else applyDirectory(this.#durableDirectories, unit);
     }
     this.onStep?.();
     if (fault !== undefined) throw new DiskError({ errno: fault.errno, operation: "syncDirectory", path });

@@ -64,6 +64,24 @@ describe("a directory as an object store", () => {
     );
   });
 
+  it("is not built upon a directory whose sync failed: one that is empty is made anew", async () => {
+    const open = (disk: Disk) => DirectoryStore.open(disk, { directory: "objects", random: aWorld().random });
+    for (const place of ["", "objects"]) {
+      const disk = new SimDisk();
+      disk.fault = ({ operation, path }) =>
+        operation === "syncDirectory" && path === place ? { kind: "error", errno: "EIO" } : undefined;
+      await assert.rejects(
+        open(disk).then((store) => put(store, "seg/1")),
+        StoreFailedError,
+      );
+      disk.fault = null;
+      disk.kill();
+      await put(await open(disk), "seg/2");
+      disk.crash(() => false);
+      assert.deepEqual(await (await open(disk)).get("seg/2"), some, `a failed sync of "${place}"`);
+    }
+  });
+
   it("opens on a full disk, which takes no copy of the newest of a chain", async () => {
     const options = { directory: "objects", random: aWorld().random, chains: ["meta"] };
     const disk = new SimDisk();
@@ -122,6 +140,7 @@ describe("a directory as an object store", () => {
       open: disk.open.bind(disk),
       list: disk.list.bind(disk),
       makeDirectory: disk.makeDirectory.bind(disk),
+      removeDirectory: disk.removeDirectory.bind(disk),
       syncDirectory: disk.syncDirectory.bind(disk),
       remove: disk.remove.bind(disk),
       link: () => Promise.resolve(),

@@ -9,6 +9,7 @@
  * at the next open.
  */
 import { assert } from "../base/assert.ts";
+import { makeDirectoryAnew } from "../base/durable-directory.ts";
 import { DiskError, RefusedError } from "../base/errors.ts";
 import type { Disk, DiskFile, ObjectStore, Random } from "../base/ports.ts";
 import { StoreFailedError } from "./errors.ts";
@@ -251,7 +252,7 @@ export class DirectoryStore implements ObjectStore {
   async #makeDirectory(path: string): Promise<void> {
     const parent = parentOf(path);
     if (parent !== "") await this.#directory(parent);
-    await this.#disk.makeDirectory(path);
+    await (this.#shared ? this.#disk.makeDirectory(path) : makeDirectoryAnew(this.#disk, path));
     await this.#durably(() => this.#disk.syncDirectory(parent));
   }
 

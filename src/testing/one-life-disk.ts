@@ -50,6 +50,9 @@ export class OneLifeDisk implements Disk {
   makeDirectory(path: string): Promise<void> {
     return this.#run(() => this.#inner.makeDirectory(path));
   }
+  removeDirectory(path: string): Promise<void> {
+    return this.#run(() => this.#inner.removeDirectory(path));
+  }
   rename(from: string, to: string): Promise<void> {
     return this.#run(() => this.#inner.rename(from, to));
   }

@@ -87,6 +87,11 @@ export class UndoDisk implements Disk {
     }
   }
 
+  async removeDirectory(path: string): Promise<void> {
+    await this.#inner.removeDirectory(path);
+    this.#remember({ until: parentOf(path), run: () => fs.mkdirSync(this.#at(path)) });
+  }
+
   async rename(from: string, to: string): Promise<void> {
     const replaced = this.#bury(to);
     await this.#inner.rename(from, to);

@@ -80,6 +80,7 @@ function withChanges(disk: SimDisk, changes: Partial<Disk>): Disk {
     open: disk.open.bind(disk),
     list: disk.list.bind(disk),
     makeDirectory: disk.makeDirectory.bind(disk),
+    removeDirectory: disk.removeDirectory.bind(disk),
     rename: disk.rename.bind(disk),
     link: disk.link.bind(disk),
     remove: disk.remove.bind(disk),

@@ -33,6 +33,7 @@ function changedDisk(
     open: async (path, options) => changedFile(await disk.open(path, options), ofFile),
     list: (directory) => disk.list(directory),
     makeDirectory: (path) => disk.makeDirectory(path),
+    removeDirectory: (path) => disk.removeDirectory(path),
     rename: (from, to) => disk.rename(from, to),
     link: (from, to) => disk.link(from, to),
     remove: (path) => disk.remove(path),
