@@ -1,6 +1,9 @@
 /** Every API whose messages are known, by key. Which of them a broker serves is for its dispatch to say. */
 import type { AnyApi } from "./api.ts";
+import { AddOffsetsToTxn } from "./messages/add-offsets-to-txn.ts";
+import { AddPartitionsToTxn } from "./messages/add-partitions-to-txn.ts";
 import { AlterConfigs } from "./messages/alter-configs.ts";
+import { AlterPartitionReassignments } from "./messages/alter-partition-reassignments.ts";
 import { ApiVersions } from "./messages/api-versions.ts";
 import { ConsumerGroupDescribe } from "./messages/consumer-group-describe.ts";
 import { ConsumerGroupHeartbeat } from "./messages/consumer-group-heartbeat.ts";
@@ -13,23 +16,35 @@ import { DescribeCluster } from "./messages/describe-cluster.ts";
 import { DescribeConfigs } from "./messages/describe-configs.ts";
 import { DescribeGroups } from "./messages/describe-groups.ts";
 import { DescribeLogDirs } from "./messages/describe-log-dirs.ts";
+import { DescribeProducers } from "./messages/describe-producers.ts";
 import { DescribeTopicPartitions } from "./messages/describe-topic-partitions.ts";
+import { DescribeTransactions } from "./messages/describe-transactions.ts";
+import { ElectLeaders } from "./messages/elect-leaders.ts";
+import { EndTxn } from "./messages/end-txn.ts";
 import { Fetch } from "./messages/fetch.ts";
 import { FindCoordinator } from "./messages/find-coordinator.ts";
+import { GetTelemetrySubscriptions } from "./messages/get-telemetry-subscriptions.ts";
 import { Heartbeat } from "./messages/heartbeat.ts";
 import { IncrementalAlterConfigs } from "./messages/incremental-alter-configs.ts";
 import { InitProducerId } from "./messages/init-producer-id.ts";
 import { JoinGroup } from "./messages/join-group.ts";
 import { LeaveGroup } from "./messages/leave-group.ts";
+import { ListConfigResources } from "./messages/list-config-resources.ts";
 import { ListGroups } from "./messages/list-groups.ts";
 import { ListOffsets } from "./messages/list-offsets.ts";
+import { ListPartitionReassignments } from "./messages/list-partition-reassignments.ts";
+import { ListTransactions } from "./messages/list-transactions.ts";
 import { Metadata } from "./messages/metadata.ts";
 import { OffsetCommit } from "./messages/offset-commit.ts";
 import { OffsetDelete } from "./messages/offset-delete.ts";
 import { OffsetFetch } from "./messages/offset-fetch.ts";
 import { OffsetForLeaderEpoch } from "./messages/offset-for-leader-epoch.ts";
 import { Produce } from "./messages/produce.ts";
+import { PushTelemetry } from "./messages/push-telemetry.ts";
 import { SyncGroup } from "./messages/sync-group.ts";
+import { TxnOffsetCommit } from "./messages/txn-offset-commit.ts";
+import { UpdateFeatures } from "./messages/update-features.ts";
+import { WriteTxnMarkers } from "./messages/write-txn-markers.ts";
 
 /** In the order of their keys. */
 export const apis: readonly AnyApi[] = [
@@ -52,16 +67,31 @@ export const apis: readonly AnyApi[] = [
   DeleteRecords,
   InitProducerId,
   OffsetForLeaderEpoch,
+  AddPartitionsToTxn,
+  AddOffsetsToTxn,
+  EndTxn,
+  WriteTxnMarkers,
+  TxnOffsetCommit,
   DescribeConfigs,
   AlterConfigs,
   DescribeLogDirs,
   CreatePartitions,
   DeleteGroups,
+  ElectLeaders,
   IncrementalAlterConfigs,
+  AlterPartitionReassignments,
+  ListPartitionReassignments,
   OffsetDelete,
+  UpdateFeatures,
   DescribeCluster,
+  DescribeProducers,
+  DescribeTransactions,
+  ListTransactions,
   ConsumerGroupHeartbeat,
   ConsumerGroupDescribe,
+  GetTelemetrySubscriptions,
+  PushTelemetry,
+  ListConfigResources,
   DescribeTopicPartitions,
 ];
 
