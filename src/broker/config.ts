@@ -403,6 +403,39 @@ export const brokerSettings = {
     text: "Partitions of __consumer_offsets when it is made, on first use. It never changes afterwards.",
   }),
 
+  // Transactions.
+  "transaction.abort.timed.out.transaction.cleanup.interval.ms": int({
+    default: 10_000,
+    min: 1,
+    text: "How often transactions are looked through for those that are open for longer than their producer said, to abort them: readers of committed records wait for so long behind a producer that died.",
+  }),
+  "transaction.max.timeout.ms": int({
+    default: 900_000,
+    min: 1,
+    text: "Longest time that a producer may ask for to keep a transaction open: so long a dead producer may hold up readers of committed records.",
+  }),
+  "transaction.partition.verification.enable": boolean({
+    dynamic,
+    default: true,
+    text: "Whether records of a transaction are taken only after its coordinator said that it is open and holds their partition. Without it records that were under way when their transaction ended may open one that nobody ends.",
+  }),
+  "transaction.remove.expired.transaction.cleanup.interval.ms": int({
+    default: 3_600_000,
+    min: 1,
+    text: "How often transactional ids are looked through for those that nobody uses any more.",
+  }),
+  "transaction.state.log.num.partitions": int({
+    default: 50,
+    min: 1,
+    max: 1_000,
+    text: "Partitions of __transaction_state when it is made, on first use. It never changes afterwards.",
+  }),
+  "transactional.id.expiration.ms": int({
+    default: 604_800_000,
+    min: 1,
+    text: "A transactional id that was not used for so long is forgotten. Its producer, if there still is one, gets INVALID_PRODUCER_ID_MAPPING and has to start anew.",
+  }),
+
   // Memory and disk.
   "holdfast.memory.bytes": long({
     default: 768 * MiB,
@@ -433,6 +466,11 @@ export const brokerSettings = {
     default: -1,
     min: -1,
     text: "What groups with their members and committed offsets may take in memory, about; beyond it new members and new offsets are refused, and what is there goes on. −1: a quarter of holdfast.memory.bytes less 256 MiB.",
+  }),
+  "holdfast.transactions.bytes.max": long({
+    default: -1,
+    min: -1,
+    text: "What transactional ids and their transactions may take in memory, about; beyond it new ids and new partitions of transactions are refused, and what is there goes on to its end. −1: a sixteenth of holdfast.memory.bytes less 256 MiB.",
   }),
   "holdfast.wal.file.bytes": long({ default: 64 * MiB, min: MiB, text: "Size of one WAL file." }),
   "holdfast.disk.direct": boolean({

@@ -42,21 +42,15 @@ interface Group {
 
 const groups: readonly Group[] = [
   {
-    text: "Transactions of Kafka's coordinator. It has no effect here.",
+    text: "Retries, buffers and replicas of Kafka's coordinator of transactions, and transactions whose end an outside coordinator decides (KIP-939): no effect.",
     keys: {
       "add.partitions.to.txn.retry.backoff.max.ms": ["int", "100"],
       "add.partitions.to.txn.retry.backoff.ms": ["int", "20"],
-      "transaction.abort.timed.out.transaction.cleanup.interval.ms": ["int", "10000"],
-      "transaction.max.timeout.ms": ["int", "900000"],
-      "transaction.partition.verification.enable": ["boolean", "true", "dynamic"],
-      "transaction.remove.expired.transaction.cleanup.interval.ms": ["int", "3600000"],
       "transaction.state.log.load.buffer.size": ["int", "5242880"],
       "transaction.state.log.min.isr": ["int", "2"],
-      "transaction.state.log.num.partitions": ["int", "50"],
       "transaction.state.log.replication.factor": ["short", "3"],
       "transaction.state.log.segment.bytes": ["int", "104857600"],
       "transaction.two.phase.commit.enable": ["boolean", "false"],
-      "transactional.id.expiration.ms": ["int", "604800000"],
     },
   },
   {

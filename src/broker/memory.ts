@@ -5,8 +5,8 @@
  * stayed below the whole with a sixth to spare.
  *
  *   unflushed records 1/4 · newest records for readers 1/8 · blocks of segments 1/16 · requests 1/8 · answers 1/8
- *   keys of a pass of compaction, while it runs, 1/8 · groups 1/4, which takes a hundred thousand of them:
- *   then the parts together are a sixteenth more than the whole
+ *   keys of a pass of compaction, while it runs, 1/8 · groups 1/4, which takes a hundred thousand of them ·
+ *   transactions 1/16: then the parts together are an eighth more than the whole
  */
 import type { BrokerConfig } from "./config.ts";
 
@@ -24,6 +24,8 @@ export interface MemoryShares {
   readonly compactionKeyBytesMax: number;
   /** Groups, their members and committed offsets; what is new is refused there. */
   readonly groupBytesMax: number;
+  /** Transactional ids and their transactions; what is new is refused there. */
+  readonly transactionBytesMax: number;
 }
 
 const runtimeBytes = 256 * 1024 * 1024;
@@ -39,5 +41,6 @@ export function memoryShares(config: BrokerConfig): MemoryShares {
     answerBytesMax: Math.floor(whole / 8),
     compactionKeyBytesMax: Math.floor(whole / 8),
     groupBytesMax: part(config.get("holdfast.groups.bytes.max"), 4),
+    transactionBytesMax: part(config.get("holdfast.transactions.bytes.max"), 16),
   };
 }
