@@ -12,7 +12,7 @@ import { ListGroups } from "../protocol/messages/list-groups.ts";
 import { Metadata } from "../protocol/messages/metadata.ts";
 import { OffsetCommit } from "../protocol/messages/offset-commit.ts";
 import { OffsetFetch } from "../protocol/messages/offset-fetch.ts";
-import { shardIndex } from "./groups.ts";
+import { shardIndex } from "./shards.ts";
 
 const settings = { "offsets.topic.num.partitions": "3" };
 

@@ -1,27 +1,29 @@
 /**
- * The groups of this broker: which partition of `__consumer_offsets` a group's state lies in, and who runs
- * it. The topic is made on first use. Every shard is read when the broker starts, and a request for a
- * group waits until its shard is. What happens by itself (sessions that end, offsets that expire, topics
- * that are deleted) is set in motion here and decided in `coordinator/`.
+ * The groups of this broker. Their state lies in `__consumer_offsets` and is decided in `coordinator/`;
+ * what happens by itself (offsets that expire, topics that are deleted) is set in motion here.
  */
-import { assert } from "../base/assert.ts";
 import { partitionIndex } from "../base/ids.ts";
 import type { Counter, Env, Timer } from "../base/ports.ts";
+import { type GroupRecord, groupRecords, type GroupTurn } from "../coordinator/group/records.ts";
 import type { GroupSettings } from "../coordinator/group/settings.ts";
-import { ShardRuntime } from "../coordinator/runtime.ts";
-import { type ExpiredOffset, GroupShard, type Regression } from "../coordinator/shard.ts";
+import { type ExpiredOffset, GroupShard, type Regression } from "../coordinator/group/shard.ts";
 import type { TopicView } from "../coordinator/topic-view.ts";
-import type { Ticket, Turn } from "../coordinator/turn.ts";
+import type { Ticket } from "../coordinator/turn.ts";
 import type { Partitions } from "../log/partitions.ts";
 import type { Wal } from "../log/wal.ts";
 import type { Journal } from "../metadata/journal.ts";
-import type { TopicState } from "../metadata/state.ts";
 import { isInternalTopic } from "./cluster-view.ts";
 import type { BrokerConfig } from "./config.ts";
 import { memoryShares } from "./memory.ts";
+import { Shards } from "./shards.ts";
 import type { Topics } from "./topics.ts";
 
 export const offsetsTopic = "__consumer_offsets";
+const offsetsConfigs = new Map([
+  ["cleanup.policy", "compact"],
+  ["compression.type", "producer"],
+  ["segment.bytes", "104857600"],
+]);
 
 export interface GroupsOptions {
   readonly env: Env;
@@ -34,24 +36,14 @@ export interface GroupsOptions {
   readonly onFailure: (cause: Error) => void;
 }
 
-/** Shards that are read at a time. */
-const loadingMax = 4;
 const minuteMs = 60_000;
-/** Longest delay of a timer: later deadlines are looked at again. */
-const timerMaxMs = 60_000;
 
 export class Groups {
   readonly #options: GroupsOptions;
   readonly #settings: GroupSettings;
   readonly #view: TopicView & { version: number };
-  /** By partition; empty until the topic is there. */
-  #shards: readonly ShardRuntime[] = [];
-  #opened: Promise<void> | null = null;
-  #isOpen = false;
-  #making: Promise<unknown> | null = null;
-  #timer: { readonly atMs: number; readonly timer: Timer } | null = null;
+  readonly #shards: Shards<GroupShard, GroupRecord>;
   #expiryTimer: Timer | null = null;
-  #closed = false;
   readonly #expired: Counter;
   readonly #backward: Counter;
 
@@ -61,7 +53,24 @@ export class Groups {
     const mayGrow = (bytes: number): boolean => this.bytes + bytes <= groupBytesMax;
     this.#settings = { ...groupSettings(options.config), mayGrow };
     this.#view = viewOf(options.topics);
-    const { meter } = options.env;
+    const { env, topics, partitions, wal, config, onFailure } = options;
+    this.#shards = new Shards({
+      env,
+      topics,
+      partitions,
+      wal,
+      topic: {
+        name: offsetsTopic,
+        partitionCount: () => config.get("offsets.topic.num.partitions"),
+        configs: offsetsConfigs,
+      },
+      codec: groupRecords,
+      makeShard: () => new GroupShard(this.#settings, this.#view),
+      // What was deleted between the last record and the end of the former process.
+      onOpen: () => this.#forgetDeleted(),
+      onFailure,
+    });
+    const { meter } = env;
     this.#expired = meter.counter(
       "holdfast_groups_offsets_expired_total",
       "Committed offsets that expired because nobody used them for offsets.retention.minutes.",
@@ -76,10 +85,8 @@ export class Groups {
 
   /** Begins to read what is there, and follows the journal. */
   start(): void {
-    const { topics, journal } = this.#options;
-    const topic = topics.byName(offsetsTopic);
-    if (topic !== undefined) this.#open(topic);
-    journal.onApplied((event) => {
+    this.#shards.start();
+    this.#options.journal.onApplied((event) => {
       if (event.kind === "reloaded") return;
       for (const { command, outcome } of event.commands) {
         if (outcome.kind === "void") continue;
@@ -100,11 +107,11 @@ export class Groups {
   /** About what they take in memory. */
   get bytes(): number {
     let bytes = 0;
-    for (const { shard } of this.#shards) bytes += shard.bytes;
+    for (const { shard } of this.#shards.all) bytes += shard.bytes;
     return bytes;
   }
   get count(): number {
-    return this.#shards.reduce((sum, { shard }) => sum + shard.groupCount, 0);
+    return this.#shards.all.reduce((sum, { shard }) => sum + shard.groupCount, 0);
   }
 
   /**
@@ -113,129 +120,40 @@ export class Groups {
    * the decision. Rejects as `Journal.append` does.
    */
   enter(bytes = 0): Promise<void> | undefined {
-    const { tail } = this.#options.partitions;
-    if (this.#isOpen) return tail.admit(bytes);
-    return this.#whenOpen().then(() => tail.admit(bytes));
+    return this.#shards.enter(bytes);
   }
 
   /** Resolves when every group is read, without making the topic. */
   whenRead(): Promise<void> | undefined {
-    return this.#isOpen || this.#opened === null ? undefined : this.#opened;
+    return this.#shards.whenRead();
   }
 
   /** Decides about one group, after `enter`; resolves when what was decided, and all it relies on, is durable. */
-  run<T>(groupId: string, decide: (shard: GroupShard, turn: Turn) => T, admittedBytes = 0): Promise<T> {
-    const shard = this.#shardOf(groupId);
-    const result = shard.run(decide, admittedBytes);
-    this.#arm(shard.nextDeadlineMs);
-    return result;
+  run<T>(groupId: string, decide: (shard: GroupShard, turn: GroupTurn) => T, admittedBytes = 0): Promise<T> {
+    return this.#shards.run(groupId, decide, admittedBytes);
   }
 
   /** As `run`, for a request that may have to wait for other members. */
   ask<Res>(
     groupId: string,
-    decide: (shard: GroupShard, turn: Turn, ticket: Ticket<Res>) => void,
+    decide: (shard: GroupShard, turn: GroupTurn, ticket: Ticket<Res>) => void,
     admittedBytes = 0,
   ): Promise<Res> {
-    const shard = this.#shardOf(groupId);
-    const answer = shard.ask(decide, admittedBytes);
-    this.#arm(shard.nextDeadlineMs);
-    return answer;
+    return this.#shards.ask(groupId, decide, admittedBytes);
   }
 
   /** Looks at every group, where the topic is made; resolves when all that it saw is durable. */
-  async runAll<T>(decide: (shard: GroupShard, turn: Turn) => T): Promise<readonly T[]> {
-    return Promise.all(this.#shards.map((shard) => shard.run(decide)));
-  }
-
-  #shardOf(groupId: string): ShardRuntime {
-    const shard = this.#shards[shardIndex(groupId, this.#shards.length)];
-    assert(shard !== undefined && this.#isOpen, "a request about groups enters before it decides");
-    return shard;
-  }
-
-  async #whenOpen(): Promise<void> {
-    if (this.#opened === null) {
-      this.#making ??= this.#make().finally(() => {
-        this.#making = null;
-      });
-      await this.#making;
-      const topic = this.#options.topics.byName(offsetsTopic);
-      assert(topic !== undefined, "the topic of groups stays once it is made");
-      if (this.#opened === null) this.#open(topic);
-    }
-    await this.#opened;
-  }
-
-  async #make(): Promise<void> {
-    const { topics, config } = this.#options;
-    if (topics.byName(offsetsTopic) !== undefined) return;
-    const partitionCount = config.get("offsets.topic.num.partitions");
-    const configs = new Map([
-      ["cleanup.policy", "compact"],
-      ["compression.type", "producer"],
-      ["segment.bytes", "104857600"],
-    ]);
-    await topics.create({ name: offsetsTopic, partitionCount, configs });
-  }
-
-  #open(topic: TopicState): void {
-    const { env, partitions, wal, onFailure } = this.#options;
-    this.#shards = topic.partitions.map(({ index }) => {
-      const partition = partitions.get(topic.id, index);
-      assert(partition !== undefined, "one broker owns every partition of the groups' topic");
-      const shard = new GroupShard(this.#settings, this.#view);
-      return new ShardRuntime({ shard, partition, partitions, wal, clock: env.clock, log: env.log });
-    });
-    this.#opened = this.#loadAll().then(() => {
-      this.#isOpen = true;
-      // What was deleted between the last record and the end of the former process.
-      this.#forgetDeleted();
-      this.#armAll();
-    });
-    this.#opened.catch((cause: unknown) => onFailure(cause as Error));
-  }
-
-  async #loadAll(): Promise<void> {
-    let next = 0;
-    const loadSome = async (): Promise<void> => {
-      for (let one = this.#shards[next++]; one !== undefined; one = this.#shards[next++]) await one.load();
-    };
-    await Promise.all(Array.from({ length: loadingMax }, loadSome));
+  async runAll<T>(decide: (shard: GroupShard, turn: GroupTurn) => T): Promise<readonly T[]> {
+    return this.#shards.runAll(decide);
   }
 
   // ── What happens by itself ──
 
-  /** Something is due at this time (monotonic), or earlier by what was armed before. */
-  #arm(atMs: number): void {
-    if (this.#isOver || atMs === Infinity || (this.#timer !== null && this.#timer.atMs <= atMs)) return;
-    this.#timer?.timer.cancel();
-    const { clock } = this.#options.env;
-    const delayMs = Math.min(Math.max(0, atMs - clock.monotonicMs()), timerMaxMs);
-    this.#timer = { atMs, timer: clock.schedule(delayMs, () => this.#onTime()) };
-  }
-
-  /** The broker stops, or its log is closed: what happens by itself waits for the next process. */
-  get #isOver(): boolean {
-    return this.#closed || this.#options.partitions.failure !== null;
-  }
-
-  #onTime(): void {
-    this.#timer = null;
-    const nowMs = this.#options.env.clock.monotonicMs();
-    for (const shard of this.#shards) if (shard.nextDeadlineMs <= nowMs) shard.onTime();
-    this.#armAll();
-  }
-
-  #armAll(): void {
-    for (const shard of this.#shards) this.#arm(shard.nextDeadlineMs);
-  }
-
   #armExpiry(): void {
-    if (this.#isOver) return;
+    if (this.#shards.isOver) return;
     const { env, config } = this.#options;
     this.#expiryTimer = env.clock.schedule(config.get("offsets.retention.check.interval.ms"), () => {
-      if (this.#isOpen && !this.#isOver) this.#expire();
+      if (this.#shards.isOpen && !this.#shards.isOver) this.#expire();
       this.#armExpiry();
     });
   }
@@ -250,32 +168,21 @@ export class Groups {
         return log !== undefined && log.logStart < log.logEnd;
       },
     };
-    for (const runtime of this.#shards) {
-      let gone: readonly ExpiredOffset[] = [];
-      this.#runAlone(runtime.run((shard, turn) => (gone = shard.expire(turn, data))));
-      for (const { group, topic, partition, committed } of gone) {
-        this.#expired.add(1);
-        this.#options.env.log.info("group.offset-expired", {
-          group,
-          topic,
-          partition,
-          offset: committed.offset,
-        });
-      }
+    this.#shards.runAlone((shard, turn) => this.#noteExpired(shard.expire(turn, data)));
+  }
+
+  #noteExpired(gone: readonly ExpiredOffset[]): void {
+    for (const { group, topic, partition, committed } of gone) {
+      this.#expired.add(1);
+      const { offset } = committed;
+      this.#options.env.log.info("group.offset-expired", { group, topic, partition, offset });
     }
   }
 
   #forgetDeleted(): void {
-    if (!this.#isOpen || this.#isOver) return;
+    if (!this.#shards.isOpen || this.#shards.isOver) return;
     const { topics } = this.#options;
-    for (const runtime of this.#shards) {
-      this.#runAlone(runtime.run((shard, turn) => shard.forgetTopics(turn, (id) => !topics.has(id))));
-    }
-  }
-
-  /** Nobody waits for it; if the log closes meanwhile, the broker ends, and the next start does it again. */
-  #runAlone(done: Promise<unknown>): void {
-    done.catch(() => undefined);
+    this.#shards.runAlone((shard, turn) => shard.forgetTopics(turn, (id) => !topics.has(id)));
   }
 
   /** Tells of commits that moved a group back: legal, and worth to be seen. */
@@ -288,10 +195,8 @@ export class Groups {
 
   /** The broker stops: whoever waits for other members is answered. */
   close(): void {
-    this.#closed = true;
-    this.#timer?.timer.cancel();
     this.#expiryTimer?.cancel();
-    for (const shard of this.#shards) shard.dismiss();
+    this.#shards.close();
   }
 }
 
@@ -324,11 +229,4 @@ function groupSettings(config: BrokerConfig): Omit<GroupSettings, "mayGrow"> {
     metadataBytesMax: config.get("offset.metadata.max.bytes"),
     offsetsRetentionMs: config.get("offsets.retention.minutes") * minuteMs,
   };
-}
-
-/** As Kafka places groups: Java's hash of the id, made positive, by the number of partitions. */
-export function shardIndex(groupId: string, shardCount: number): number {
-  let hash = 0;
-  for (let at = 0; at < groupId.length; at++) hash = (Math.imul(31, hash) + groupId.charCodeAt(at)) | 0;
-  return hash === -2_147_483_648 ? 0 : Math.abs(hash) % shardCount;
 }

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { leaderEpoch, NO_TOPIC_ID, offset, partitionIndex } from "../base/ids.ts";
-import { decodeGroupRecord, encodeGroupRecord, type GroupRecord } from "./records.ts";
+import { type GroupRecord, groupRecords } from "./group/records.ts";
 
 const group: GroupRecord = {
   kind: "classic",
@@ -45,10 +45,10 @@ test("records are written in the versions in which Kafka writes them, and say th
     [group, 2, 3],
     [committed, 1, 4],
   ] as const) {
-    const { key, value } = encodeGroupRecord(record);
+    const { key, value } = groupRecords.encode(record);
     assert.equal(Buffer.from(key).readInt16BE(), keyVersion);
     assert.equal(Buffer.from(value ?? []).readInt16BE(), valueVersion);
-    assert.deepEqual(decodeGroupRecord({ key, value }), record);
+    assert.deepEqual(groupRecords.decode({ key, value }), record);
   }
 });
 
@@ -56,7 +56,7 @@ test("a group that a newer Kafka wrote in version 4 is read", () => {
   const key = Buffer.concat([Buffer.from([0, 2, 0, 1]), Buffer.from("g")]);
   // Version, protocol type, generation, no protocol, no leader, no time, no members, no tags.
   const hex = "000409636f6e73756d6572000000020000ffffffffffffffff0100";
-  assert.deepEqual(decodeGroupRecord({ key, value: Buffer.from(hex, "hex") }), {
+  assert.deepEqual(groupRecords.decode({ key, value: Buffer.from(hex, "hex") }), {
     kind: "classic",
     key: { group: "g" },
     value: {

@@ -1,5 +1,5 @@
 /**
- * Runs one shard on its partition of `__consumer_offsets`: reads the log once, then for each decision
+ * Runs one shard on its partition of a coordinator's topic: reads the log once, then for each decision
  * appends what it wrote as one frame and lets its answers go when everything that the shard had applied at
  * that moment is durable (I1): a refusal, too, reveals state. Deciding and appending is one synchronous
  * step, so the order of decisions is the order of the log. If the log closes, the state dies with the
@@ -14,12 +14,14 @@ import type { Wal } from "../log/wal.ts";
 import { BatchView, batchesIn } from "../record/batch.ts";
 import { BatchBuilder } from "../record/builder.ts";
 import { recordsIn } from "../record/record.ts";
-import { decodeGroupRecord, encodeGroupRecord, type GroupRecord } from "./records.ts";
-import type { GroupShard } from "./shard.ts";
+import type { RecordCodec, Shard } from "./shard.ts";
 import { type Reply, type Ticket, Turn } from "./turn.ts";
 
-export interface RuntimeOptions {
-  readonly shard: GroupShard;
+export interface RuntimeOptions<S extends Shard<R>, R> {
+  readonly shard: S;
+  readonly codec: RecordCodec<R>;
+  /** Its name, for the log. */
+  readonly topic: string;
   readonly partition: Partition;
   readonly partitions: Partitions;
   readonly wal: Pick<Wal, "durable" | "whenDurable">;
@@ -34,19 +36,23 @@ const inflatedBytesMax = 64 * 1024 * 1024;
 /** A decision of more bytes than this becomes several batches, all in one frame. */
 const batchBytes = 1024 * 1024;
 
-export class ShardRuntime {
-  readonly shard: GroupShard;
+export class ShardRuntime<S extends Shard<R>, R> {
+  readonly shard: S;
+  readonly #codec: RecordCodec<R>;
+  readonly #topic: string;
   readonly #partition: Partition;
   readonly #partitions: Partitions;
-  readonly #wal: RuntimeOptions["wal"];
+  readonly #wal: RuntimeOptions<S, R>["wal"];
   readonly #clock: Clock;
   readonly #log: Logger;
   #serving = false;
   #tickets = 0;
   readonly #waiting = new Map<number, (response: unknown) => void>();
 
-  constructor(options: RuntimeOptions) {
+  constructor(options: RuntimeOptions<S, R>) {
     this.shard = options.shard;
+    this.#codec = options.codec;
+    this.#topic = options.topic;
     this.#partition = options.partition;
     this.#partitions = options.partitions;
     this.#wal = options.wal;
@@ -65,8 +71,9 @@ export class ShardRuntime {
           next = found.logStart;
           break;
         case "damaged":
-          // Named, never passed over in silence: commits may be missing, and their groups read again what they did.
-          this.#log.error("group-state.damaged", {
+          // Named, never passed over in silence: what is missing may be done again.
+          this.#log.error("coordinator-state.damaged", {
+            topic: this.#topic,
             partition: partition.partition,
             from: next,
             to: found.resumeAt,
@@ -93,22 +100,19 @@ export class ShardRuntime {
     if (batch.isControl) return;
     for (const { key, value } of recordsIn(batch, inflatedBytesMax)) {
       if (key === null) continue;
-      const record = decodeGroupRecord({ key, value });
+      const record = this.#codec.decode({ key, value });
       if (record !== null) this.shard.load(record);
     }
   }
 
   /** Decides, appends and applies at once; resolves when that, and everything before it, is durable. */
-  run<T>(decide: (shard: GroupShard, turn: Turn) => T, admittedBytes = 0): Promise<T> {
+  run<T>(decide: (shard: S, turn: Turn<R>) => T, admittedBytes = 0): Promise<T> {
     const result = this.#turn((turn) => decide(this.shard, turn), admittedBytes);
     return this.#durable().then(() => result);
   }
 
   /** As `run`, for a request that may have to wait for other members: resolves with what its ticket is answered. */
-  ask<Res>(
-    decide: (shard: GroupShard, turn: Turn, ticket: Ticket<Res>) => void,
-    admittedBytes = 0,
-  ): Promise<Res> {
+  ask<Res>(decide: (shard: S, turn: Turn<R>, ticket: Ticket<Res>) => void, admittedBytes = 0): Promise<Res> {
     const ticket: Ticket<Res> = { id: ++this.#tickets };
     return new Promise((resolve) => {
       this.#waiting.set(ticket.id, resolve as (response: unknown) => void);
@@ -116,17 +120,17 @@ export class ShardRuntime {
     });
   }
 
-  #turn<T>(decide: (turn: Turn) => T, admittedBytes: number): T {
+  #turn<T>(decide: (turn: Turn<R>) => T, admittedBytes: number): T {
     assert(this.#serving, "a shard is loaded before it decides");
     const now = { monotonicMs: this.#clock.monotonicMs(), wallMs: this.#clock.wallMs() };
-    const turn = new Turn(now, (record) => this.shard.apply(record));
+    const turn = new Turn<R>(now, (record) => this.shard.apply(record));
     const result = decide(turn);
     this.#append(turn.records, now.wallMs, admittedBytes);
     if (turn.replies.length > 0) this.#answer(turn.replies);
     return result;
   }
 
-  #append(records: readonly GroupRecord[], wallMs: number, admittedBytes: number): void {
+  #append(records: readonly R[], wallMs: number, admittedBytes: number): void {
     if (records.length === 0) {
       if (admittedBytes > 0) this.#partitions.tail.dismiss(admittedBytes);
       return;
@@ -139,7 +143,7 @@ export class ShardRuntime {
       builder = new BatchBuilder();
     };
     for (const record of records) {
-      builder.append({ ...encodeGroupRecord(record), timestamp: wallMs });
+      builder.append({ ...this.#codec.encode(record), timestamp: wallMs });
       if (builder.bytes >= batchBytes) close();
     }
     if (builder.recordCount > 0) close();

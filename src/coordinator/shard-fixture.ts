@@ -13,8 +13,8 @@ import type { SyncGroupResponse } from "../protocol/messages/sync-group.ts";
 import type { Claim, Identity, Join } from "./group/classic-request.ts";
 import type { ConsumerHeartbeat, HeartbeatAnswer } from "./group/consumer-request.ts";
 import type { GroupSettings } from "./group/settings.ts";
-import { decodeGroupRecord, encodeGroupRecord, type GroupRecord } from "./records.ts";
-import { GroupShard } from "./shard.ts";
+import { type GroupRecord, groupRecords, type GroupTurn } from "./group/records.ts";
+import { GroupShard } from "./group/shard.ts";
 import type { TopicFacts, TopicView } from "./topic-view.ts";
 import { type Ticket, Turn } from "./turn.ts";
 
@@ -89,9 +89,11 @@ export class ShardFixture {
     this.shard.loaded(this.nowMs);
   }
 
-  turn<T>(decide: (shard: GroupShard, turn: Turn) => T): T {
+  turn<T>(decide: (shard: GroupShard, turn: GroupTurn) => T): T {
     const wallMs = 1_700_000_000_000 + this.nowMs;
-    const turn = new Turn({ monotonicMs: this.nowMs, wallMs }, (record) => this.shard.apply(record));
+    const turn = new Turn<GroupRecord>({ monotonicMs: this.nowMs, wallMs }, (record) =>
+      this.shard.apply(record),
+    );
     const result = decide(this.shard, turn);
     // Through the bytes, so that what is kept is what a restart would read.
     this.records.push(...turn.records.map(throughBytes));
@@ -104,7 +106,7 @@ export class ShardFixture {
     return result;
   }
 
-  #ask<Res>(decide: (turn: Turn, ticket: Ticket<Res>) => void): Pending<Res> {
+  #ask<Res>(decide: (turn: GroupTurn, ticket: Ticket<Res>) => void): Pending<Res> {
     const ticket: Ticket<Res> = { id: ++this.#tickets };
     const pending = new Pending<Res>();
     this.#pending.set(ticket.id, pending as Pending<unknown>);
@@ -242,7 +244,7 @@ export class ShardFixture {
 }
 
 function throughBytes(record: GroupRecord): GroupRecord {
-  const decoded = decodeGroupRecord(encodeGroupRecord(record));
+  const decoded = groupRecords.decode(groupRecords.encode(record));
   if (decoded === null) throw new Error(`a record of kind ${record.kind} is not read again`);
   return decoded;
 }

@@ -6,7 +6,7 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { cacheDirectory } from "../../tools/toolbox.ts";
-import { shardIndex } from "../../src/broker/groups.ts";
+import { shardIndex } from "../../src/broker/shards.ts";
 import type { MemberOptions, Said, ToolShell } from "./tool-shell.ts";
 
 /** What a tool was asked, and what it answered. */

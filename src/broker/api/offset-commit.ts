@@ -1,6 +1,6 @@
 /** OffsetCommit: stores how far a group has got, and answers when that is durable. */
 import { NO_TOPIC_ID, type PartitionIndex, type TopicId } from "../../base/ids.ts";
-import type { OffsetToCommit } from "../../coordinator/shard.ts";
+import type { OffsetToCommit } from "../../coordinator/group/shard.ts";
 import { ErrorCode } from "../../protocol/errors.ts";
 import {
   OffsetCommit,

@@ -7,8 +7,8 @@ import { ErrorCode } from "../../protocol/errors.ts";
 import { consumerProtocolType } from "../../protocol/consumer-protocol.ts";
 import type { JoinGroupResponse } from "../../protocol/messages/join-group.ts";
 import type { SyncGroupResponse } from "../../protocol/messages/sync-group.ts";
+import type { GroupTurn } from "./records.ts";
 import type { TopicView } from "../topic-view.ts";
-import type { Turn } from "../turn.ts";
 import {
   type Claim,
   type Identity,
@@ -30,7 +30,7 @@ export class ClassicDoor {
     this.#topics = topics;
   }
 
-  join(turn: Turn, join: Join): JoinGroupResponse {
+  join(turn: GroupTurn, join: Join): JoinGroupResponse {
     const { instanceId, protocols } = join;
     const subscription = join.protocolType === consumerProtocolType ? subscriptionOf(protocols) : null;
     if (subscription === null) return refusedJoin(ErrorCode.INCONSISTENT_GROUP_PROTOCOL, join.memberId);
@@ -67,7 +67,10 @@ export class ClassicDoor {
     };
   }
 
-  sync(turn: Turn, { memberId, instanceId, generation, protocolType, protocol }: Sync): SyncGroupResponse {
+  sync(
+    turn: GroupTurn,
+    { memberId, instanceId, generation, protocolType, protocol }: Sync,
+  ): SyncGroupResponse {
     const refused = this.#current({ memberId, instanceId, generation });
     if (refused !== ErrorCode.NONE) return refusedSync(refused);
     const offered = this.#group.member(memberId)?.about.classicMemberMetadata?.supportedProtocols ?? [];
@@ -86,14 +89,14 @@ export class ClassicDoor {
     };
   }
 
-  heartbeat(turn: Turn, claim: Claim): ErrorCode {
+  heartbeat(turn: GroupTurn, claim: Claim): ErrorCode {
     const refused = this.#current(claim);
     if (refused !== ErrorCode.NONE) return refused;
     this.#group.hear(turn, claim.memberId);
     return this.#group.hasNews(claim.memberId) ? ErrorCode.REBALANCE_IN_PROGRESS : ErrorCode.NONE;
   }
 
-  leave(turn: Turn, { memberId, instanceId }: Identity): ErrorCode {
+  leave(turn: GroupTurn, { memberId, instanceId }: Identity): ErrorCode {
     const byInstance = instanceId === null ? undefined : this.#group.byInstance(instanceId);
     if (instanceId !== null && byInstance === undefined) return ErrorCode.UNKNOWN_MEMBER_ID;
     if (byInstance !== undefined && memberId !== "" && memberId !== byInstance.id)

@@ -1,7 +1,7 @@
 /** One member of a group of the classic protocol, and how members together choose the protocol they all speak. */
 import type { JoinGroupResponse } from "../../protocol/messages/join-group.ts";
 import type { SyncGroupResponse } from "../../protocol/messages/sync-group.ts";
-import type { GroupMetadataValue } from "../records.ts";
+import type { GroupMetadataValue } from "./records.ts";
 import type { Ticket } from "../turn.ts";
 import type { Join } from "./classic-request.ts";
 

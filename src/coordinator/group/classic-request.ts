@@ -2,7 +2,7 @@
 import type { ErrorCode } from "../../protocol/errors.ts";
 import type { JoinGroupResponse } from "../../protocol/messages/join-group.ts";
 import type { SyncGroupResponse } from "../../protocol/messages/sync-group.ts";
-import type { Turn } from "../turn.ts";
+import type { GroupTurn } from "./records.ts";
 import { type ClassicMember, noBytes, type OfferedProtocol } from "./classic-member.ts";
 
 export interface Join {
@@ -64,7 +64,7 @@ export function refusedSync(errorCode: ErrorCode): SyncGroupResponse {
 }
 
 /** Ends what a member waits for. */
-export function refuseWaiting(turn: Turn, member: ClassicMember, errorCode: ErrorCode): void {
+export function refuseWaiting(turn: GroupTurn, member: ClassicMember, errorCode: ErrorCode): void {
   if (member.joining !== null) turn.reply(member.joining, refusedJoin(errorCode, member.id));
   if (member.syncing !== null) turn.reply(member.syncing, refusedSync(errorCode));
   member.joining = null;

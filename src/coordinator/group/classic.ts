@@ -9,8 +9,8 @@ import { consumerProtocolType } from "../../protocol/consumer-protocol.ts";
 import { ErrorCode } from "../../protocol/errors.ts";
 import type { JoinGroupResponse } from "../../protocol/messages/join-group.ts";
 import type { SyncGroupResponse } from "../../protocol/messages/sync-group.ts";
-import type { GroupMetadataValue } from "../records.ts";
-import type { Ticket, Turn } from "../turn.ts";
+import type { GroupMetadataValue, GroupTurn } from "./records.ts";
+import type { Ticket } from "../turn.ts";
 import {
   candidate,
   type ClassicMember,
@@ -94,7 +94,7 @@ export class ClassicGroup {
 
   // ── Joining ──
 
-  join(turn: Turn, join: Join, ticket: Ticket<JoinGroupResponse>): void {
+  join(turn: GroupTurn, join: Join, ticket: Ticket<JoinGroupResponse>): void {
     const { sessionTimeoutMinMs, sessionTimeoutMaxMs, membersMax } = this.#settings;
     const refuse = (errorCode: ErrorCode) => turn.reply(ticket, refusedJoin(errorCode, join.memberId));
     if (join.sessionTimeoutMs < sessionTimeoutMinMs || join.sessionTimeoutMs > sessionTimeoutMaxMs) {
@@ -115,7 +115,7 @@ export class ClassicGroup {
     this.#rejoin(turn, member, join, ticket);
   }
 
-  #joinUnknown(turn: Turn, join: Join, ticket: Ticket<JoinGroupResponse>): void {
+  #joinUnknown(turn: GroupTurn, join: Join, ticket: Ticket<JoinGroupResponse>): void {
     const { instanceId } = join;
     const id = `${instanceId ?? join.clientId}-${join.freshId}`;
     const former = instanceId === null ? undefined : this.#members.byInstance(instanceId);
@@ -136,14 +136,14 @@ export class ClassicGroup {
     );
   }
 
-  #add(turn: Turn, id: string, join: Join, ticket: Ticket<JoinGroupResponse>): void {
+  #add(turn: GroupTurn, id: string, join: Join, ticket: Ticket<JoinGroupResponse>): void {
     if (this.isEmpty) this.#protocolType = join.protocolType;
     this.#members.add(memberOf(id, join, ticket));
     if (this.#initial !== null) this.#initial.somebodyCame = true;
     this.#rebalance(turn);
   }
 
-  #rejoin(turn: Turn, member: ClassicMember, join: Join, ticket: Ticket<JoinGroupResponse>): void {
+  #rejoin(turn: GroupTurn, member: ClassicMember, join: Join, ticket: Ticket<JoinGroupResponse>): void {
     const changed = !offersSame(member.protocols, join.protocols);
     switch (this.#phase) {
       case "CompletingRebalance":
@@ -163,7 +163,7 @@ export class ClassicGroup {
     this.#rebalance(turn);
   }
 
-  #await(turn: Turn, member: ClassicMember, join: Join, ticket: Ticket<JoinGroupResponse>): void {
+  #await(turn: GroupTurn, member: ClassicMember, join: Join, ticket: Ticket<JoinGroupResponse>): void {
     refuseWaiting(turn, member, ErrorCode.REBALANCE_IN_PROGRESS);
     member.protocols = join.protocols;
     member.sessionTimeoutMs = join.sessionTimeoutMs;
@@ -174,7 +174,7 @@ export class ClassicGroup {
 
   /** A static member came back under a new id: whoever still uses the former one is fenced (KIP-345). */
   #replaceStatic(
-    turn: Turn,
+    turn: GroupTurn,
     formerId: string,
     id: string,
     join: Join,
@@ -211,7 +211,7 @@ export class ClassicGroup {
   // ── The rebalance: everybody joins, then a generation begins ──
 
   /** Begins one, or goes on with the one that has begun. */
-  #rebalance(turn: Turn): void {
+  #rebalance(turn: GroupTurn): void {
     if (this.#phase !== "PreparingRebalance") {
       for (const member of this.#members) this.#endSync(turn, member, ErrorCode.REBALANCE_IN_PROGRESS);
       this.#unsynced.clear();
@@ -226,14 +226,14 @@ export class ClassicGroup {
     this.#beginIfAllJoined(turn);
   }
 
-  #beginIfAllJoined(turn: Turn): void {
+  #beginIfAllJoined(turn: GroupTurn): void {
     if (this.#phase !== "PreparingRebalance") return;
     if (this.#initial !== null && !this.isEmpty) return;
     if (this.#members.invitedCount > 0 && !this.isEmpty) return;
     if (this.#members.allJoining) this.#beginGeneration(turn);
   }
 
-  #joinTimeIsUp(turn: Turn): void {
+  #joinTimeIsUp(turn: GroupTurn): void {
     if (this.#initial !== null) {
       const { somebodyCame, remainingMs } = this.#initial;
       if (somebodyCame && remainingMs > 0) {
@@ -254,7 +254,7 @@ export class ClassicGroup {
     this.#beginGeneration(turn);
   }
 
-  #beginGeneration(turn: Turn): void {
+  #beginGeneration(turn: GroupTurn): void {
     this.#initial = null;
     this.#joinDeadlineMs = Infinity;
     this.#generation++;
@@ -301,7 +301,7 @@ export class ClassicGroup {
 
   // ── Hearing the part of one's own ──
 
-  sync(turn: Turn, sync: Sync, ticket: Ticket<SyncGroupResponse>): void {
+  sync(turn: GroupTurn, sync: Sync, ticket: Ticket<SyncGroupResponse>): void {
     const claimed = this.#members.verify(sync);
     const member = this.#members.get(sync.memberId);
     if (claimed !== ErrorCode.NONE || member === undefined) return turn.reply(ticket, refusedSync(claimed));
@@ -332,7 +332,7 @@ export class ClassicGroup {
     }
   }
 
-  #divide(turn: Turn, assignments: Sync["assignments"]): void {
+  #divide(turn: GroupTurn, assignments: Sync["assignments"]): void {
     for (const { memberId, assignment } of assignments) {
       const member = this.#members.get(memberId);
       if (member !== undefined) member.assignment = Uint8Array.from(assignment);
@@ -352,7 +352,7 @@ export class ClassicGroup {
     return { throttleTimeMs: 0, errorCode: ErrorCode.NONE, ...part };
   }
 
-  #endSync(turn: Turn, member: ClassicMember, errorCode: ErrorCode): void {
+  #endSync(turn: GroupTurn, member: ClassicMember, errorCode: ErrorCode): void {
     if (member.syncing === null) return;
     turn.reply(member.syncing, refusedSync(errorCode));
     member.syncing = null;
@@ -361,7 +361,7 @@ export class ClassicGroup {
 
   // ── Staying and leaving ──
 
-  heartbeat(turn: Turn, claim: Claim): ErrorCode {
+  heartbeat(turn: GroupTurn, claim: Claim): ErrorCode {
     const claimed = this.#members.verify(claim);
     const member = this.#members.get(claim.memberId);
     if (claimed !== ErrorCode.NONE || member === undefined) return claimed;
@@ -370,12 +370,12 @@ export class ClassicGroup {
     return this.#phase === "PreparingRebalance" ? ErrorCode.REBALANCE_IN_PROGRESS : ErrorCode.NONE;
   }
 
-  #heard(turn: Turn, member: ClassicMember): void {
+  #heard(turn: GroupTurn, member: ClassicMember): void {
     if (member.deadlineMs !== Infinity) member.deadlineMs = turn.monotonicMs + member.sessionTimeoutMs;
   }
 
   /** By member id, or by instance id alone, as an admin names static members. Call `left` when all have. */
-  leave(turn: Turn, { memberId, instanceId }: Identity): ErrorCode {
+  leave(turn: GroupTurn, { memberId, instanceId }: Identity): ErrorCode {
     const byInstance = instanceId === null ? undefined : this.#members.byInstance(instanceId);
     if (instanceId !== null && byInstance === undefined) return ErrorCode.UNKNOWN_MEMBER_ID;
     if (byInstance !== undefined && memberId !== "" && memberId !== byInstance)
@@ -390,20 +390,20 @@ export class ClassicGroup {
   }
 
   /** After the last `leave` of a request. */
-  left(turn: Turn): void {
+  left(turn: GroupTurn): void {
     if (this.#hasLeft) this.#rebalance(turn);
     else this.#beginIfAllJoined(turn);
     this.#hasLeft = false;
   }
 
-  #drop(turn: Turn, member: ClassicMember): void {
+  #drop(turn: GroupTurn, member: ClassicMember): void {
     refuseWaiting(turn, member, ErrorCode.UNKNOWN_MEMBER_ID);
     this.#members.remove(member);
     this.#unsynced.delete(member.id);
   }
 
   /** Ends what ran out by now. */
-  onTime(turn: Turn): void {
+  onTime(turn: GroupTurn): void {
     const now = turn.monotonicMs;
     const ranOut = this.#members.uninviteLate(now);
     const late = this.#syncDeadlineMs <= now;
@@ -425,7 +425,7 @@ export class ClassicGroup {
   // ── What else members may do ──
 
   /** Whether these offsets may be committed by who claims to be `claim`. */
-  mayCommit(turn: Turn, claim: Claim): ErrorCode {
+  mayCommit(turn: GroupTurn, claim: Claim): ErrorCode {
     if (claim.generation < 0 && this.isEmpty) return ErrorCode.NONE;
     if (claim.generation >= 0 || claim.memberId !== "" || claim.instanceId !== null) {
       const claimed = this.#members.verify(claim);
@@ -441,13 +441,13 @@ export class ClassicGroup {
   }
 
   /** The broker stops, or the group is deleted: whoever waits looks for its coordinator anew. */
-  dismiss(turn: Turn, errorCode: ErrorCode): void {
+  dismiss(turn: GroupTurn, errorCode: ErrorCode): void {
     for (const member of this.#members) refuseWaiting(turn, member, errorCode);
   }
 
   // ── Records ──
 
-  #write(turn: Turn): void {
+  #write(turn: GroupTurn): void {
     this.#stateTimestampMs = turn.wallMs;
     const value: GroupMetadataValue = {
       protocolType: this.#protocolType ?? "",
@@ -465,7 +465,7 @@ export class ClassicGroup {
   }
 
   /** Goes on behind the epochs of a group of KIP-848, and lets the members that are left join anew. */
-  adopt(turn: Turn, members: readonly ClassicMember[], generation: number): void {
+  adopt(turn: GroupTurn, members: readonly ClassicMember[], generation: number): void {
     this.#generation = generation;
     if (members.length === 0) return;
     for (const member of members) this.#members.add(member);

@@ -1,5 +1,5 @@
 /** One member of a group of KIP-848 as its three records have it, and as they are written. */
-import type { ConsumerMemberValue, CurrentValue } from "../records.ts";
+import type { ConsumerMemberValue, CurrentValue } from "./records.ts";
 import { contains, noPartitions, type PartitionSet, partitionSet, topicPartitions } from "./partition-set.ts";
 import { type Held, MemberState } from "./reconcile.ts";
 

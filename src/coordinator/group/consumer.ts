@@ -6,9 +6,8 @@
  */
 import type { PartitionIndex, TopicId } from "../../base/ids.ts";
 import { ErrorCode } from "../../protocol/errors.ts";
-import type { ConsumerMemberValue, ConsumerRecord } from "../records.ts";
+import type { ConsumerMemberValue, ConsumerRecord, GroupTurn } from "./records.ts";
 import { hashTopics, type TopicFacts, type TopicView } from "../topic-view.ts";
-import type { Turn } from "../turn.ts";
 import type { Assignor } from "./assign/assignor.ts";
 import { assignRanges } from "./assign/range.ts";
 import { assignUniformly } from "./assign/uniform.ts";
@@ -106,7 +105,7 @@ export class ConsumerGroup {
 
   /** `classic`: who speaks through classic-door.ts is this. */
   heartbeat(
-    turn: Turn,
+    turn: GroupTurn,
     beat: ConsumerHeartbeat,
     classic: ConsumerMemberValue | null = null,
   ): HeartbeatAnswer {
@@ -177,7 +176,7 @@ export class ConsumerGroup {
   }
 
   /** Writes who the member is, if that is new. Returns whether it is new to the group or wants something else than before. */
-  #admit(turn: Turn, beat: ConsumerHeartbeat, classic: ConsumerMemberValue | null): boolean {
+  #admit(turn: GroupTurn, beat: ConsumerHeartbeat, classic: ConsumerMemberValue | null): boolean {
     const away = beat.instanceId === null ? undefined : this.byInstance(beat.instanceId);
     if (away !== undefined && away.id !== beat.memberId) this.#replace(turn, away, beat.memberId);
     const about = this.#members.get(beat.memberId)?.about ?? aboutNobody;
@@ -207,7 +206,7 @@ export class ConsumerGroup {
   }
 
   /** A static member came back under another id: it takes over what its former self had (KIP-345). */
-  #replace(turn: Turn, former: ConsumerMember, id: string): void {
+  #replace(turn: GroupTurn, former: ConsumerMember, id: string): void {
     const { about, target, held } = former;
     this.#forget(turn, former.id);
     turn.write({ kind: "member", key: this.#key(id), value: about });
@@ -220,7 +219,7 @@ export class ConsumerGroup {
     turn.write({ kind: "current", key: this.#key(id), value: toCurrent(back) });
   }
 
-  #leave(turn: Turn, { memberId, memberEpoch }: ConsumerHeartbeat): HeartbeatAnswer {
+  #leave(turn: GroupTurn, { memberId, memberEpoch }: ConsumerHeartbeat): HeartbeatAnswer {
     const member = this.#members.get(memberId) as ConsumerMember;
     if (memberEpoch === MemberEpoch.leaveForNow && member.about.instanceId !== null) {
       // Its partitions wait for it until its session ends.
@@ -233,12 +232,12 @@ export class ConsumerGroup {
     return { errorCode: ErrorCode.NONE, errorMessage: null, memberId, memberEpoch, assignment: null };
   }
 
-  drop(turn: Turn, memberId: string): void {
+  drop(turn: GroupTurn, memberId: string): void {
     this.#forget(turn, memberId);
     this.#writeEpoch(turn, this.#hash());
   }
 
-  #forget(turn: Turn, memberId: string): void {
+  #forget(turn: GroupTurn, memberId: string): void {
     for (const kind of ["current", "target", "member"] as const) {
       turn.write({ kind, key: this.#key(memberId), value: null });
     }
@@ -249,14 +248,14 @@ export class ConsumerGroup {
   // ── Epoch, target, steps ──
 
   /** Members, what they want, or the topics are others than before. */
-  #beginEpoch(turn: Turn, isOther: boolean): void {
+  #beginEpoch(turn: GroupTurn, isOther: boolean): void {
     if (!isOther && this.#seenVersion === this.#topics.version) return;
     this.#seenVersion = this.#topics.version;
     const hash = this.#hash();
     if (isOther || hash !== this.#metadataHash) this.#writeEpoch(turn, hash);
   }
 
-  #writeEpoch(turn: Turn, metadataHash: number): void {
+  #writeEpoch(turn: GroupTurn, metadataHash: number): void {
     const value = { epoch: this.#epoch + 1, metadataHash };
     turn.write({ kind: "consumer", key: { group: this.id }, value });
   }
@@ -283,7 +282,7 @@ export class ConsumerGroup {
     return hashTopics(this.wantedTopics().values());
   }
 
-  #aim(turn: Turn): void {
+  #aim(turn: GroupTurn): void {
     const members = [...this.#members.values()];
     const counts = new Map(
       Array.from(this.wantedTopics(), ([id, { partitionCount }]) => [id, partitionCount]),
@@ -308,7 +307,7 @@ export class ConsumerGroup {
     turn.write({ kind: "targetEpoch", key: { group: this.id }, value });
   }
 
-  #move(turn: Turn, member: ConsumerMember, owned: PartitionSet | null): void {
+  #move(turn: GroupTurn, member: ConsumerMember, owned: PartitionSet | null): void {
     const next = nextStep(member.held, {
       epoch: this.#targetEpoch,
       target: member.target,
@@ -348,7 +347,7 @@ export class ConsumerGroup {
   }
 
   /** A sign of life that says nothing else. */
-  hear(turn: Turn, id: string): void {
+  hear(turn: GroupTurn, id: string): void {
     this.#beginEpoch(turn, false);
     const member = this.#members.get(id);
     if (member !== undefined) this.#watch(turn, member);
@@ -368,7 +367,7 @@ export class ConsumerGroup {
   }
 
   /** Takes over members with what they have, at the generation that they know as their epoch. */
-  adopt(turn: Turn, migrants: readonly Migrant[], generation: number): void {
+  adopt(turn: GroupTurn, migrants: readonly Migrant[], generation: number): void {
     const epoch = Math.max(1, generation);
     for (const { id, about, assigned } of migrants) {
       turn.write({ kind: "member", key: this.#key(id), value: about });
@@ -392,7 +391,7 @@ export class ConsumerGroup {
 
   // ── Time ──
 
-  #watch(turn: Turn, { id, about, held }: ConsumerMember): void {
+  #watch(turn: GroupTurn, { id, about, held }: ConsumerMember): void {
     this.#sessionEnds.set(id, turn.monotonicMs + this.#sessionMs(about));
     if (held.state !== MemberState.unrevoked) this.#revocationEnds.delete(id);
     else if (!this.#revocationEnds.has(id)) {
@@ -401,7 +400,7 @@ export class ConsumerGroup {
   }
 
   /** Ends what ran out by now: a member that is not heard of, or that does not give up what others wait for. */
-  onTime(turn: Turn): void {
+  onTime(turn: GroupTurn): void {
     const late = new Set<string>();
     for (const ends of [this.#sessionEnds, this.#revocationEnds]) {
       for (const [id, atMs] of ends) if (atMs <= turn.monotonicMs) late.add(id);
@@ -453,7 +452,7 @@ export class ConsumerGroup {
   }
 
   /** Everything of it goes. */
-  remove(turn: Turn): void {
+  remove(turn: GroupTurn): void {
     for (const id of this.#members.keys()) this.#forget(turn, id);
     for (const kind of ["targetEpoch", "consumer"] as const) {
       turn.write({ kind, key: { group: this.id }, value: null });

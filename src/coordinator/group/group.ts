@@ -3,7 +3,7 @@
  * that only ever had offsets committed (a tool, a client that assigns partitions by itself) has no members.
  */
 import { consumerProtocolType } from "../../protocol/consumer-protocol.ts";
-import type { ConsumerRecord } from "../records.ts";
+import type { ConsumerRecord } from "./records.ts";
 import type { TopicView } from "../topic-view.ts";
 import { classicBytes, consumerBytes } from "./member-bytes.ts";
 import { sizeOf } from "./partition-set.ts";

@@ -11,7 +11,7 @@ import {
   decodeSubscription,
   encodeAssignment,
 } from "../../protocol/consumer-protocol.ts";
-import type { ConsumerMemberValue } from "../records.ts";
+import type { ConsumerMemberValue } from "./records.ts";
 import type { TopicView } from "../topic-view.ts";
 import type { ClassicGroup } from "./classic.ts";
 import { type ClassicMember, noBytes, type OfferedProtocol } from "./classic-member.ts";

@@ -1,6 +1,6 @@
 /** How far one group has got: per topic and partition the committed offset. Holds what the records say, and decides nothing. */
 import type { LeaderEpoch, Offset, PartitionIndex, TopicId } from "../../base/ids.ts";
-import type { OffsetCommitKey, OffsetCommitValue } from "../records.ts";
+import type { OffsetCommitKey, OffsetCommitValue } from "./records.ts";
 
 export interface CommittedOffset {
   readonly offset: Offset;

@@ -1,15 +1,10 @@
 /**
  * The records of `__consumer_offsets` in Kafka's own formats, so that Kafka's tools read them here and a
- * partition of Kafka's could be read by us. A key is an int16 that names the kind of record, then its
- * fields; a value is an int16 with the version of its layout, then its fields. A null value is a
- * tombstone: what the key names is gone. Kinds of groups that are not served are skipped, not refused:
- * they cannot have been written here.
+ * partition of Kafka's could be read by us.
  */
-import { Reader, Writer } from "../base/bytes.ts";
-import { MalformedError } from "../base/errors.ts";
-import { NO_TOPIC_ID, type Offset, type PartitionIndex } from "../base/ids.ts";
-import { unknownLeaderEpoch } from "../protocol/fields.ts";
-import { type Codec, compile } from "../schema/compile.ts";
+import { NO_TOPIC_ID, type Offset, type PartitionIndex } from "../../base/ids.ts";
+import { unknownLeaderEpoch } from "../../protocol/fields.ts";
+import type { Codec } from "../../schema/compile.ts";
 import {
   array,
   between,
@@ -28,7 +23,10 @@ import {
   tagged,
   type Type,
   uuid,
-} from "../schema/types.ts";
+} from "../../schema/types.ts";
+import { keyOf, recordCodec, type RecordKind } from "../record-format.ts";
+import type { RecordCodec } from "../shard.ts";
+import type { Turn } from "../turn.ts";
 
 const partition = branded<PartitionIndex>(int32);
 
@@ -149,20 +147,6 @@ export type ConsumerRecord =
   | { readonly kind: "target"; readonly key: ConsumerMemberKey; readonly value: TargetValue | null }
   | { readonly kind: "current"; readonly key: ConsumerMemberKey; readonly value: CurrentValue | null };
 
-interface RecordKind {
-  /** Both numbers stand on disk for the same layout of the key; we write the second. */
-  readonly keyVersions: readonly number[];
-  readonly key: Codec<unknown>;
-  readonly value: Type<unknown>;
-  /** Oldest and newest that Kafka 4.4 knows. */
-  readonly valueVersions: readonly [first: number, last: number];
-  /** The one that Kafka writes, so that what its tools print is the same; not always the newest. */
-  readonly writtenVersion: number;
-  readonly flexibleFrom: number;
-}
-
-const keyOf = (type: Type<unknown>): Codec<unknown> => compile(type, 0, { flexible: false });
-
 const ofGroup = keyOf(ConsumerGroupKey);
 const ofMember = keyOf(ConsumerMemberKey);
 /** Kinds of KIP-848 have one version each, which is flexible. */
@@ -175,7 +159,7 @@ const sole = (number: number, key: Codec<unknown>, value: Type<unknown>): Record
   flexibleFrom: 0,
 });
 
-const kinds: { readonly [kind in GroupRecord["kind"]]: RecordKind } = {
+export const groupRecords: RecordCodec<GroupRecord> = recordCodec({
   offset: {
     keyVersions: [0, 1],
     key: keyOf(OffsetCommitKey),
@@ -197,60 +181,7 @@ const kinds: { readonly [kind in GroupRecord["kind"]]: RecordKind } = {
   targetEpoch: sole(6, ofGroup, TargetEpochValue),
   target: sole(7, ofMember, TargetValue),
   current: sole(8, ofMember, CurrentValue),
-};
+});
 
-const valueCodecs = new Map<string, Codec<unknown>>();
-
-function valueCodec(kind: GroupRecord["kind"], version: number): Codec<unknown> {
-  const { value, valueVersions, flexibleFrom } = kinds[kind];
-  if (version < valueVersions[0] || version > valueVersions[1]) {
-    throw new MalformedError(`a value of kind ${kind} in version ${version}, which is not known here`);
-  }
-  const name = `${kind}/${version}`;
-  let codec = valueCodecs.get(name);
-  if (codec === undefined) {
-    codec = compile(value, version, { flexible: version >= flexibleFrom });
-    valueCodecs.set(name, codec);
-  }
-  return codec;
-}
-
-/** Key and value as they lie in a record batch. */
-export interface RawRecord {
-  readonly key: Uint8Array;
-  readonly value: Uint8Array | null;
-}
-
-export function encodeGroupRecord({ kind, key, value }: GroupRecord): RawRecord {
-  const facts = kinds[kind];
-  const version = facts.writtenVersion;
-  return {
-    key: prefixed(facts.keyVersions[facts.keyVersions.length - 1] as number, facts.key, key),
-    value: value === null ? null : prefixed(version, valueCodec(kind, version), value),
-  };
-}
-
-function prefixed(version: number, codec: Codec<unknown>, fields: unknown): Uint8Array {
-  const writer = new Writer(64);
-  writer.int16(version);
-  codec.write(writer, fields);
-  return writer.finishFlat();
-}
-
-/** Null: a kind that is not served here. Throws `MalformedError`. What it returns shares no bytes with `raw`. */
-export function decodeGroupRecord(raw: RawRecord): GroupRecord | null {
-  const from = new Reader(raw.key);
-  const number = from.int16();
-  for (const [kind, facts] of Object.entries(kinds) as [GroupRecord["kind"], RecordKind][]) {
-    if (!facts.keyVersions.includes(number)) continue;
-    return { kind, key: facts.key.read(from), value: decodeValue(kind, raw.value) } as GroupRecord;
-  }
-  return null;
-}
-
-function decodeValue(kind: GroupRecord["kind"], raw: Uint8Array | null): unknown {
-  if (raw === null) return null;
-  // A copy: a group may live for months, and a view would keep the whole block alive.
-  const reader = new Reader(Uint8Array.from(raw));
-  return valueCodec(kind, reader.int16()).read(reader);
-}
+/** A decision about groups. */
+export type GroupTurn = Turn<GroupRecord>;
