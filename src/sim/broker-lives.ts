@@ -25,8 +25,6 @@ export interface BrokerLivesOptions {
   readonly port: number;
   readonly settings: ReadonlyMap<string, string>;
   readonly bounds: BrokerBounds;
-  /** Whether a start may meet a fault of the disk; else one that fails is a bug. */
-  readonly mayFail: boolean;
 }
 
 interface Life {
@@ -58,9 +56,9 @@ export class BrokerLives {
     return this.#life?.broker ?? null;
   }
 
-  /** Resolves when it serves, after as many starts as that takes. */
+  /** Resolves when it serves, after as many starts as that takes. Rejects where one failed that met no fault. */
   async boot(): Promise<void> {
-    const { scheduler, trace, disk, network, port, settings, bounds, mayFail } = this.#options;
+    const { scheduler, trace, disk, network, port, settings, bounds } = this.#options;
     for (;;) {
       const clock = new SimClock(scheduler);
       const number = ++this.starts;
@@ -68,6 +66,7 @@ export class BrokerLives {
       this.#life = life;
       const died = this.whenDead().then(() => null);
       const random = this.#options.random.fork(`broker-${number}`);
+      const faultsBefore = disk.faults;
       const starting = Broker.start({
         env: simEnv({ clock, random, trace }),
         disk,
@@ -84,9 +83,10 @@ export class BrokerLives {
           this.kill("process");
         },
       }).catch((cause: unknown) => {
-        // A start that met a disk fault exits; the next one tries again.
         trace.record(`broker ${number} did not start: ${String(cause)}`);
-        if (!mayFail) throw cause;
+        // A start that met a disk fault exits; the next one tries again. Whatever else the disk kept, it must do.
+        if (this.#life === life && disk.faults === faultsBefore)
+          throw new Error(`start ${number} of the broker failed, and met no fault`, { cause });
         return null;
       });
       const broker = await Promise.race([starting, died]);

@@ -84,6 +84,8 @@ export class SimDisk implements Disk {
   /** Rises when the process that uses the disk dies: its handles and calls are dead from then on. */
   #life = 0;
   #calls = 0;
+  /** Calls that failed because they were asked to. */
+  faults = 0;
   /** Asked at each call whether it shall fail. */
   fault: ((call: DiskCall) => DiskFault | undefined) | null = null;
   /** Asked at each read: true lets it fail with EIO (a bad sector, for as long as it says so). */
@@ -325,6 +327,13 @@ export class SimDisk implements Disk {
 
   // For the files.
 
+  #fault(operation: DiskOperation, path: string): DiskFault | undefined {
+    const fault = this.fault?.({ number: this.#calls, operation, path });
+    this.#calls++;
+    if (fault !== undefined) this.faults++;
+    return fault;
+  }
+
   /**
    * One call: asks for its fault, does `change` at once (what is pending is visible from the start), lets
    * time pass. A fault of kind "error" before a change prevents it. Syncs get their fault back instead.
@@ -335,8 +344,7 @@ export class SimDisk implements Disk {
     bytes: number,
     change?: () => void,
   ): Promise<DiskFault | undefined> {
-    const fault = this.fault?.({ number: this.#calls, operation, path });
-    this.#calls++;
+    const fault = this.#fault(operation, path);
     const life = this.#life;
     const isSync = operation === "syncDirectory" || operation === "sync";
     let refusal: unknown;
@@ -394,8 +402,7 @@ export class SimDisk implements Disk {
     synced: boolean,
   ): Promise<void> {
     const operation = synced ? "writeSynced" : "write";
-    const fault = this.fault?.({ number: this.#calls, operation, path });
-    this.#calls++;
+    const fault = this.#fault(operation, path);
     const life = this.#life;
     const whole = Buffer.concat(chunks);
     const written = fault?.kind === "error" ? whole.subarray(0, fault.written ?? 0) : whole;

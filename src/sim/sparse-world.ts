@@ -157,7 +157,6 @@ export class SparseWorld {
         ["group.initial.rebalance.delay.ms", draw.pick(["0", "3000"])],
         ["group.consumer.session.timeout.ms", String(sparse.sessionMs)],
       ]),
-      mayFail: true,
     });
     this.#faults = new AimedFaults({
       clock: this.#clock,

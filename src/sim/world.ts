@@ -111,7 +111,6 @@ export class World {
       port,
       settings,
       bounds,
-      mayFail: this.#faults.disk > 0,
     });
   }
 
