@@ -6,9 +6,10 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { createClient } from "../../src/entry/client.ts";
 import { type Broker, type BrokerKind, startBroker } from "../../tools/brokers.ts";
-import { type Running, start } from "../../tools/processes.ts";
+import { Cast } from "./cast.ts";
 import { type GroupCounts, GroupJudge } from "./group-judge.ts";
 import type { GroupEvent, GroupStory } from "./group-story.ts";
+import { writing } from "./input.ts";
 import type { GroupProtocol, Member } from "./members.ts";
 
 export interface GroupPlay {
@@ -35,15 +36,9 @@ const topic = "records";
 const group = "workers";
 /** So often the broker is asked, and so long lines may take from a member's pipe to here. */
 const askMs = 400;
-const tickMs = 50;
-/** A member that is asked to end does so within this, also when the broker is being started again. */
-const leaveMs = 45_000;
-const startMs = 4_000;
 const moreMs = 3_000;
 /** A broker that is killed is there again within this. */
 const sendMs = 60_000;
-/** A Java process ends with 128 + SIGTERM when it is asked to end. */
-const javaTerminated = 143;
 
 export async function playGroup(play: GroupPlay): Promise<GroupOutcome> {
   const begun = performance.now();
@@ -53,7 +48,7 @@ export async function playGroup(play: GroupPlay): Promise<GroupOutcome> {
   });
   const judge = new GroupJudge(partitionCount, play.member.aheadMax);
   const faults: string[] = [];
-  const cast = new Cast(play, broker.address, judge, faults);
+  const cast = castOf(play, broker.address, judge, faults);
   try {
     await perform(play, broker, cast, judge, faults);
   } finally {
@@ -78,7 +73,8 @@ async function perform(
   const admin = client.admin();
   await admin.createTopic({ topic, partitions: partitionCount });
   const watch = watching(judge, () => admin.listGroupOffsets(group));
-  const load = loading(client.producer({ lingerMs: 5, deliveryTimeoutMs: sendMs }), play.recordsPerSecond);
+  const producer = client.producer({ lingerMs: 5, deliveryTimeoutMs: sendMs });
+  const load = writing(producer, topic, partitionCount, play.recordsPerSecond);
   try {
     for (const { afterMs, event } of play.story) {
       await sleep(afterMs);
@@ -138,6 +134,25 @@ async function happen(
   else cast.pause(event.member);
 }
 
+function castOf(play: GroupPlay, address: string, judge: GroupJudge, faults: string[]): Cast {
+  const { member: of, protocol, sessionMs, pauseMs } = play;
+  return new Cast({
+    command: (member) =>
+      of.command({
+        address,
+        topic,
+        group,
+        protocol,
+        commits: member % 2 === 0 ? "sync" : "async",
+        sessionMs,
+      }),
+    hear: (member, line) => judge.line(member, line),
+    fault: (fault) => faults.push(fault),
+    tellsLeaving: of.tellsLeaving,
+    pauseMs,
+  });
+}
+
 /** Short sessions, so that a dead member is missed soon; the members of KIP-848 are told theirs by the broker. */
 function brokerSettings({ target, sessionMs }: GroupPlay): string[] {
   const settings = {
@@ -156,174 +171,6 @@ function brokerSettings({ target, sessionMs }: GroupPlay): string[] {
   return Object.entries(settings).flatMap(([name, value]) =>
     target === "holdfast" ? ["--set", `${name}=${value}`] : [`${name}=${value}`],
   );
-}
-
-interface Actor {
-  readonly running: Running;
-  /** Its last whole line. */
-  readonly last: () => string;
-}
-
-/** The members that joined. */
-class Cast {
-  readonly #play: GroupPlay;
-  readonly #address: string;
-  readonly #judge: GroupJudge;
-  readonly #faults: string[];
-  readonly #running = new Map<number, Actor>();
-  readonly #leaving: Promise<void>[] = [];
-  readonly #resuming: Promise<void>[] = [];
-
-  constructor(play: GroupPlay, address: string, judge: GroupJudge, faults: string[]) {
-    this.#play = play;
-    this.#address = address;
-    this.#judge = judge;
-    this.#faults = faults;
-  }
-
-  get isWorking(): boolean {
-    return this.#running.size > 0;
-  }
-
-  /** Waits until the member says something, so that the story is about members that work. */
-  async join(member: number): Promise<void> {
-    const { member: of, protocol, sessionMs } = this.#play;
-    const { command, env } = await of.command({
-      address: this.#address,
-      topic,
-      group,
-      protocol,
-      commits: member % 2 === 0 ? "sync" : "async",
-      sessionMs,
-    });
-    const [program, ...args] = command;
-    let rest = "";
-    let last = "";
-    let hear = (): void => undefined;
-    const heard = new Promise<void>((resolve) => {
-      hear = resolve;
-    });
-    const running = start(program, args, {
-      ...(env === undefined ? {} : { env }),
-      onBytes: (bytes) => {
-        hear();
-        const lines = (rest + bytes.toString()).split("\n");
-        // Who is killed may leave half a line.
-        rest = lines.pop() ?? "";
-        for (const line of lines) this.#judge.line(member, line);
-        last = lines.at(-1) ?? last;
-      },
-    });
-    this.#running.set(member, { running, last: () => last });
-    void running.ended.then(
-      ({ code, signal, stderr }) => {
-        // Whoever left or was killed is not among them any more.
-        if (!this.#running.delete(member)) return;
-        const said = `${last} ${stderr.slice(-1500)}`;
-        this.#faults.push(`member ${member} ended by itself with ${code ?? signal}: ${said}`);
-      },
-      (cause: unknown) => this.#faults.push(`member ${member} did not start: ${String(cause)}`),
-    );
-    await Promise.race([heard, running.ended, sleep(startMs)]);
-  }
-
-  leave(member: number): void {
-    const actor = this.#part(member);
-    if (actor === undefined) return;
-    const { running, last } = actor;
-    running.signal("SIGTERM");
-    const late = setTimeout(() => running.signal("SIGKILL"), leaveMs);
-    const left = running.ended.then(({ code, signal, stderr }) => {
-      clearTimeout(late);
-      // It was asked before it could listen to that.
-      if ((signal === "SIGTERM" || code === javaTerminated) && last() === "") return;
-      const isWell = code === 0 || code === javaTerminated;
-      if (isWell && (!this.#play.member.tellsLeaving || last() === "left")) return;
-      this.#faults.push(
-        `member ${member} was asked to leave and ended with ${code ?? signal}: ${stderr.slice(-1500)}`,
-      );
-    });
-    this.#leaving.push(left);
-  }
-
-  kill(member: number): void {
-    this.#part(member)?.running.signal("SIGKILL");
-  }
-
-  pause(member: number): void {
-    const running = this.#running.get(member)?.running;
-    if (running === undefined) return;
-    running.signal("SIGSTOP");
-    this.#resuming.push(sleep(this.#play.pauseMs).then(() => running.signal("SIGCONT")));
-  }
-
-  /** All that were stopped run again. */
-  async resumed(): Promise<void> {
-    await Promise.all(this.#resuming);
-  }
-
-  /** Asks all to leave and waits for those that did before, too. */
-  async end(): Promise<void> {
-    for (const member of this.#running.keys()) this.leave(member);
-    await Promise.all(this.#leaving);
-  }
-
-  /** Nobody outlives a play that failed. */
-  dismiss(): void {
-    for (const member of this.#running.keys()) this.#part(member)?.running.signal("SIGKILL");
-  }
-
-  #part(member: number): Actor | undefined {
-    const actor = this.#running.get(member);
-    this.#running.delete(member);
-    return actor;
-  }
-}
-
-interface Sender {
-  send(record: { topic: string; partition: number; value: string }): Promise<{ readonly offset: number }>;
-}
-
-/** Writes numbered records to all partitions until `end`, which answers where each partition ends. */
-function loading(
-  producer: Sender,
-  recordsPerSecond: number,
-): { stop(): void; end(): Promise<number[]>; more(): Promise<void> } {
-  const ends = Array.from({ length: partitionCount }, () => 0);
-  const sent: Promise<void>[] = [];
-  let isEnding = false;
-  const perTick = Math.max(1, Math.round((recordsPerSecond * tickMs) / 1000));
-  const send = async (partition: number): Promise<void> => {
-    const due = ends[partition] ?? 0;
-    ends[partition] = due + 1;
-    const { offset } = await producer.send({ topic, partition, value: GroupJudge.value(partition, due) });
-    if (offset !== due) throw new Error(`Record ${due} of partition ${partition} is at ${offset}`);
-  };
-  const work = (async () => {
-    for (let place = 0; !isEnding; place += perTick) {
-      for (let index = 0; index < perTick; index += 1) {
-        sent.push(send((place + index) % partitionCount));
-        // Awaited at the end.
-        sent.at(-1)?.catch(() => undefined);
-      }
-      await sleep(tickMs);
-    }
-  })();
-  return {
-    stop: () => {
-      isEnding = true;
-    },
-    end: async () => {
-      isEnding = true;
-      await work;
-      await Promise.all(sent);
-      return ends;
-    },
-    // `ends` of the end grows with it.
-    more: async () => {
-      await Promise.all(ends.map((_, partition) => send(partition)));
-    },
-  };
 }
 
 /** Asks for what is committed again and again, and lets it be judged when the lines from before have arrived. */
