@@ -1,7 +1,8 @@
 /**
  * `docs/compatibility.md`: which APIs are served in which versions, read from the handlers themselves, and
- * what other people's clients did against this broker, read from the results of `test/interop` that are
- * committed beside the page. Nothing in it is written by hand but the sentences around the tables.
+ * what other people's clients did against this broker, read from the results of `test/interop` and
+ * `test/conformance` that are committed beside the page. Nothing in it is written by hand but the sentences
+ * around the tables.
  */
 import { readFileSync } from "node:fs";
 import { handlers } from "../src/broker/handlers.ts";
@@ -38,7 +39,7 @@ function apiTable(): string {
   return ["| key | API | versions | tagged fields from |", "|---|---|---|---|", ...rows].join("\n");
 }
 
-const elsewhere: readonly InteropResult["kind"][] = ["groups", "suite", "same"];
+const elsewhere: readonly InteropResult["kind"][] = ["groups", "suite", "same", "framework"];
 
 function clientTables({ scale, results: all }: InteropResults): string {
   const results = all.filter(({ kind }) => !elsewhere.includes(kind));
@@ -58,6 +59,7 @@ function clientTables({ scale, results: all }: InteropResults): string {
     ...remarks.map((remark) => `- ${remark}`),
     ...(kafkas.length === 0 ? [] : ["### Against Apache Kafka 4.3.0", exchangeTable(kafkas)]),
     ...groupsSection(all.filter(({ kind, target }) => kind === "groups" && target === "holdfast")),
+    ...frameworkSection(all.filter(({ kind, target }) => kind === "framework" && target === "holdfast")),
     "### Kafka's own tools",
     adminTable(results.filter(({ kind }) => kind === "admin")),
     ...sameSection(all.filter(({ kind, target }) => kind === "same" && target === "holdfast")),
@@ -123,6 +125,23 @@ function groupsSection(results: readonly InteropResult[]): string[] {
       `|---|---|${protocols.map(() => "---|").join("")}`,
       ...rows,
     ].join("\n"),
+    ...(notes.length === 0 ? [] : [notes.join("\n")]),
+  ];
+}
+
+function frameworkSection(results: readonly InteropResult[]): string[] {
+  if (results.length === 0) return [];
+  const rows = results.map(({ client, version, what, passed, recordCount = 0 }) => {
+    const outcome = passed ? "passed" : "**failed**";
+    return `| ${client} | ${version} | ${what} | ${recordCount.toLocaleString("en-US")} | ${outcome} |`;
+  });
+  const notes = results.flatMap((result) =>
+    result.failure === undefined ? [] : [`- ${nameOf(result)}, ${result.what}: ${firstLine(result.failure)}`],
+  );
+  return [
+    "### Kafka's frameworks",
+    `Programs that Apache Kafka brings along, from their published jars, while they and the broker are killed (\`kill -9\`); [test/conformance](../test/conformance/README.md) says how (${runsOf(results)}).`,
+    ["| framework | version | what it did | records | result |", "|---|---|---|---|---|", ...rows].join("\n"),
     ...(notes.length === 0 ? [] : [notes.join("\n")]),
   ];
 }

@@ -1,6 +1,7 @@
 /**
  * What other people's clients, tools and test suites did against this broker: the shape of
- * `docs/compatibility-results.json`, and where a run of `test/interop` leaves the newest results.
+ * `docs/compatibility-results.json`, and where runs of `test/interop` and `test/conformance` leave the newest
+ * results.
  */
 import { execFileSync } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
@@ -22,9 +23,10 @@ export interface InteropResult {
   readonly target: string;
   /**
    * An exchange of the data set, a newcomer's first steps, what an operator does with Kafka's own tools, what
-   * these tools say here and of Apache Kafka, or a case of the client's own test suite.
+   * these tools say here and of Apache Kafka, a case of the client's own test suite, or what one of Kafka's
+   * frameworks did (test/conformance).
    */
-  readonly kind: "write" | "read" | "tour" | "admin" | "groups" | "same" | "suite";
+  readonly kind: "write" | "read" | "tour" | "admin" | "groups" | "same" | "suite" | "framework";
   /** Of an exchange, the client that wrote; else what was done. */
   readonly what: string;
   /** The broker got `kill -9` half-way and was started again. */

@@ -54,6 +54,15 @@ export async function kafkaClientsClasspath(version: KafkaClientVersion): Promis
   ]);
 }
 
+/** The class path of Kafka's frameworks 4.3.0: Streams, Connect with its file connectors, MirrorMaker. */
+export async function kafkaFrameworksClasspath(): Promise<string> {
+  const frameworks = ["kafka-streams", "connect-runtime", "connect-file", "connect-mirror", "kafka-tools"];
+  return mavenClasspath("frameworks-4.3.0", [
+    ...frameworks.map((name) => `org.apache.kafka:${name}:4.3.0`),
+    "org.slf4j:slf4j-simple:1.7.36",
+  ]);
+}
+
 /** The path of kcat, installed by `apt-get` when this user may do so. */
 export async function kcat(): Promise<string> {
   return debianProgram("kcat", "kcat");
