@@ -4,6 +4,15 @@ import type { GroupNumber, GroupProtocol, OperationKind, PartitionNumber } from 
 import type { Actor } from "./actor.ts";
 import { recordName } from "./history.ts";
 
+/** Generations or epochs in one life of a group are fewer. */
+const epochsMax = 1 << 20;
+
+interface Numbered {
+  readonly epoch: number;
+  /** Of the group, which is forgotten now and then. */
+  readonly life: number;
+}
+
 export class GroupAccount {
   readonly #actor: Actor;
   readonly #topic: string;
@@ -22,8 +31,8 @@ export class GroupAccount {
     this.#name = name;
   }
 
-  joined(partitions: readonly number[], epoch: number): void {
-    const join = this.#begin("join", epoch);
+  joined(partitions: readonly number[], as: Numbered): void {
+    const join = this.#begin("join", as);
     for (const partition of partitions) join.owns(this.#place(partition));
     join.ok(this.#actor.nowMs);
   }
@@ -48,11 +57,11 @@ export class GroupAccount {
   /** To be called before it is sent; `answered` then tells what became of one partition. Never called: unknown. */
   committing(
     progress: readonly (readonly [partition: number, next: number])[],
-    epoch: number,
+    as: Numbered,
   ): { answered(partition: number, isTaken: boolean): void } {
     const commits = new Map(
       progress.map(([partition, next]) => {
-        const commit = this.#begin("commit", epoch);
+        const commit = this.#begin("commit", as);
         commit.commits(this.#place(partition), next);
         return [partition, commit];
       }),
@@ -62,9 +71,18 @@ export class GroupAccount {
     };
   }
 
-  #begin(kind: OperationKind, epoch = -1): Operation {
+  /** What was committed in a partition without records has expired. */
+  expired(partition: number): void {
+    const reset = this.#begin("reset");
+    reset.resets(this.#place(partition), 0);
+    reset.ok(this.#actor.nowMs);
+  }
+
+  #begin(kind: OperationKind, as?: Numbered): Operation {
     const { audit } = this.#actor.history;
-    return audit.client(this.#name).begin(kind, this.#actor.nowMs).inGroup(this.#group, epoch);
+    // A group that was forgotten counts anew, and the checker must see that as more.
+    const generation = as === undefined ? -1 : as.life * epochsMax + as.epoch;
+    return audit.client(this.#name).begin(kind, this.#actor.nowMs).inGroup(this.#group, generation);
   }
 
   #place(partition: number): PartitionNumber {

@@ -10,6 +10,14 @@ export interface Owner {
   readonly leaseEndMs: number;
 }
 
+/** Of a group that is forgotten when it has neither members nor commits, and then counts from 1 again. */
+export interface GroupLife {
+  readonly life: number;
+  /** Generation or epoch: the highest that a member was told in this life. */
+  readonly newest: number;
+  readonly hasCommits: boolean;
+}
+
 export class GroupHistory {
   readonly #violate: (sentence: string) => void;
   readonly #nowMs: () => number;
@@ -17,15 +25,52 @@ export class GroupHistory {
   /** Greatest commit that was acknowledged, by group and partition. */
   readonly #committed = new Map<string, number>();
   readonly #processed = new Map<string, Set<number>>();
+  readonly #lives = new Map<string, { life: number; newest: number }>();
+  /** Groups that have committed something. */
+  readonly #committers = new Set<string>();
+  readonly isHeld: boolean;
   /** Where each partition ends, once nothing more is written. */
   #ends: ReadonlyMap<number, number> | null = null;
   commits = 0;
   processedCount = 0;
   generations = 0;
 
-  constructor(nowMs: () => number, violate: (sentence: string) => void) {
+  /** `isHeld`: the log that they read is never empty once it was written to, so no commit of theirs may expire. */
+  constructor(nowMs: () => number, violate: (sentence: string) => void, isHeld = true) {
     this.#nowMs = nowMs;
     this.#violate = violate;
+    this.isHeld = isHeld;
+  }
+
+  /** To be asked before a join is sent. */
+  lifeBefore(group: string): GroupLife {
+    const { life, newest } = this.#lives.get(group) ?? { life: 0, newest: 0 };
+    return { life, newest, hasCommits: this.#committers.has(group) };
+  }
+
+  /**
+   * In which life of its group a member is, who is told this generation or epoch; null: the group was forgotten
+   * while he asked, and it cannot be said. `isNew`: nobody knew him, so his joining made the generation.
+   */
+  lifeOf(group: string, before: GroupLife, epoch: number, isNew: boolean): number | null {
+    const now = this.lifeBefore(group);
+    if (now.life !== before.life) return null;
+    this.generations = Math.max(this.generations, epoch);
+    if (epoch > before.newest || (epoch === before.newest && !isNew)) {
+      this.#lives.set(group, { life: now.life, newest: Math.max(epoch, now.newest) });
+      return now.life;
+    }
+    if (before.hasCommits && this.isHeld)
+      this.#violate(`${group} was at ${before.newest} and has commits, and begins again at ${epoch}`);
+    this.#lives.set(group, { life: now.life + 1, newest: epoch });
+    return now.life + 1;
+  }
+
+  /** A member who was told a newer epoch is in the life in which he joined. */
+  stays(group: string, life: number, epoch: number): number {
+    const now = this.lifeBefore(group);
+    if (now.life === life) this.#lives.set(group, { life, newest: Math.max(epoch, now.newest) });
+    return life;
   }
 
   owns(group: string, partition: number, owner: Owner): void {
@@ -56,6 +101,8 @@ export class GroupHistory {
   }
 
   found(group: string, partition: number, offset: number, atLeast: number): void {
+    if (offset >= 0) this.#committers.add(group);
+    if (offset < 0 && !this.isHeld) return void this.#committed.delete(`${group}/${partition}`);
     if (offset < atLeast) {
       this.#violate(`${group}/${partition} was committed at ${atLeast} and is found at ${offset}`);
     }
@@ -68,6 +115,7 @@ export class GroupHistory {
   committed(group: string, partition: number, offset: number, before: number): void {
     const place = `${group}/${partition}`;
     this.commits++;
+    this.#committers.add(group);
     if (offset < before)
       this.#violate(`${place} was committed at ${before}, and later at ${offset} by somebody else`);
     this.#committed.set(place, Math.max(offset, this.#committed.get(place) ?? -1));

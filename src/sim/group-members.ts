@@ -40,6 +40,8 @@ abstract class Member {
   protected readonly options: MemberOptions;
   protected reader: GroupReader;
   #lives = 0;
+  /** Under which id it asked last. */
+  #asked = "";
 
   constructor(actor: Actor, options: MemberOptions) {
     this.actor = actor;
@@ -78,6 +80,13 @@ abstract class Member {
     this.reader = this.#born();
   }
 
+  /** Whether it has never asked to be a member under this id. */
+  protected isNew(memberId: string): boolean {
+    const isNew = memberId !== this.#asked;
+    this.#asked = memberId;
+    return isNew;
+  }
+
   /** One connection. */
   protected abstract session(client: SimClient, isOver: () => boolean): Promise<void>;
 }
@@ -102,6 +111,8 @@ export class ClassicMember extends Member {
     // Eager: whoever joins has nothing.
     this.reader.drop();
     const joinedMs = this.actor.clock.monotonicMs();
+    const before = history.lifeBefore(group);
+    const isNew = this.isNew(this.#memberId);
     const joined = await client.call(JoinGroup, joinVersion, {
       groupId: group,
       sessionTimeoutMs: sessionMs,
@@ -117,19 +128,22 @@ export class ClassicMember extends Member {
       return;
     }
     if (joined.errorCode !== ErrorCode.NONE) return this.#refused(joined.errorCode);
-    history.generations = Math.max(history.generations, joined.generationId);
-    const as = { memberId: joined.memberId, epoch: joined.generationId };
+    const told = { memberId: joined.memberId, epoch: joined.generationId };
     const synced = await client.call(SyncGroup, syncVersion, {
       groupId: group,
-      generationId: as.epoch,
-      memberId: as.memberId,
+      generationId: told.epoch,
+      memberId: told.memberId,
       groupInstanceId: null,
       protocolType: "consumer",
       protocolName: "range",
       assignments:
-        joined.leader === as.memberId ? this.#divide(joined.members.map((each) => each.memberId)) : [],
+        joined.leader === told.memberId ? this.#divide(joined.members.map((each) => each.memberId)) : [],
     });
     if (synced.errorCode !== ErrorCode.NONE) return this.#refused(synced.errorCode);
+    // What it was told by the join alone, a crash may still take back.
+    const life = history.lifeOf(group, before, told.epoch, isNew);
+    if (life === null) return;
+    const as = { ...told, life };
     // Its session began when the broker answered the join, which was after it was sent.
     this.reader.renew(joinedMs);
     const assigned =
@@ -191,6 +205,8 @@ export class ConsumerMember extends Member {
   #topicId: TopicId | null = null;
   #memberId = "";
   #epoch = 0;
+  /** Of the group. */
+  #life = 0;
 
   protected override die(): void {
     super.die();
@@ -210,6 +226,8 @@ export class ConsumerMember extends Member {
       if (isJoining) this.reader.drop();
       const sentMs = this.actor.clock.monotonicMs();
       const owned = this.reader.partitions;
+      const before = history.lifeBefore(group);
+      const isNew = isJoining && this.isNew(this.#memberId);
       const answer = await client.call(ConsumerGroupHeartbeat, consumerVersion, {
         groupId: group,
         memberId: this.#memberId,
@@ -231,11 +249,15 @@ export class ConsumerMember extends Member {
         this.#epoch = 0;
         return this.actor.pause(20);
       }
+      const life = isJoining
+        ? history.lifeOf(group, before, answer.memberEpoch, isNew)
+        : history.stays(group, this.#life, answer.memberEpoch);
+      if (life === null) continue;
+      this.#life = life;
       this.#epoch = answer.memberEpoch;
-      history.generations = Math.max(history.generations, answer.memberEpoch);
       this.reader.renew(sentMs);
       if (this.reader.isLate) continue;
-      const as = { memberId: this.#memberId, epoch: this.#epoch };
+      const as = { memberId: this.#memberId, epoch: this.#epoch, life };
       if (answer.assignment !== null) {
         const partitions: number[] = answer.assignment.topicPartitions.flatMap((each) => [
           ...each.partitions,

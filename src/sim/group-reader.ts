@@ -28,6 +28,8 @@ export interface Membership {
   readonly memberId: string;
   /** Generation, or epoch. */
   readonly epoch: number;
+  /** Of the group. */
+  readonly life: number;
 }
 
 export class GroupReader {
@@ -62,7 +64,7 @@ export class GroupReader {
     const { group, topic, history } = this.#options;
     const added = partitions.filter((partition) => !this.#positions.has(partition));
     for (const partition of added) history.owns(group, partition, this.#owner);
-    this.#account.joined(partitions, as.epoch);
+    this.#account.joined(partitions, as);
     if (added.length === 0) return true;
     for (const partition of added) this.#positions.set(partition, -1);
     const atLeast = new Map(added.map((each) => [each, history.committedBefore(group, each)]));
@@ -82,6 +84,9 @@ export class GroupReader {
     const answer = groups[0];
     if (answer?.errorCode !== ErrorCode.NONE) return false;
     const found = answer.topics[0]?.partitions ?? [];
+    for (const { partitionIndex: partition, committedOffset } of found) {
+      if (committedOffset < 0 && !history.isHeld) this.#account.expired(partition);
+    }
     fetching.found(found.map(({ partitionIndex: at, committedOffset }) => [at, committedOffset]));
     for (const { partitionIndex: partition, committedOffset } of found) {
       history.found(group, partition, committedOffset, atLeast.get(partition) ?? -1);
@@ -136,7 +141,7 @@ export class GroupReader {
     const before = new Map(
       progress.map(([partition]) => [partition, history.committedBefore(group, partition)]),
     );
-    const committing = this.#account.committing(progress, as.epoch);
+    const committing = this.#account.committing(progress, as);
     const answer = await client.call(OffsetCommit, version, {
       groupId: group,
       generationIdOrMemberEpoch: as.epoch,

@@ -59,6 +59,12 @@ export class SimProducer {
     }
   }
 
+  /** One batch, until it is acknowledged. */
+  writeOnce(): Promise<void> {
+    this.#make();
+    return this.run(() => true);
+  }
+
   /** Another process takes its place; what it had in flight stays unknown. */
   #forget(): void {
     this.#id = -1;

@@ -61,12 +61,17 @@ export interface SparseReport {
   readonly cells: FaultCells;
 }
 
+/** One rule that the broker is made to break, for the judgement to notice. */
+export type SparseVariant = "offsets expire under live data";
+
 const port = 9092;
 const hourMs = 3_600_000;
 /** Mean time from one fault to the aim of the next. */
 const gapMs = 17_000;
 /** How long the broker is away after it died; the last is longer than a session. */
 const downtimesMs = [10, 500, 3_000, 3_000, 10_000, 60_000];
+/** Of the producers that write one batch into each partition before all else; the others count from 0. */
+const firstNumber = 100;
 /** Of a judge whose connection was cut. */
 const retryMs = 1_000;
 const tombstonesMs = 600_000;
@@ -104,7 +109,7 @@ export class SparseWorld {
   #isOver = false;
   #tableLeft = 0;
 
-  constructor(seed: number) {
+  constructor(seed: number, variant: SparseVariant | null = null) {
     this.#seed = seed;
     this.#random = new SimRandom(seed).fork("sparse");
     this.#scheduler = new Scheduler(this.#random);
@@ -151,9 +156,9 @@ export class SparseWorld {
         ["log.cleaner.backoff.ms", draw.pick(["5000", "30000"])],
         ["log.retention.bytes", retentionBytes],
         ["offsets.topic.num.partitions", "2"],
-        // Longer than a world: it forgets a group that is empty and never committed, and the next begins at
-        // generation 1 again, as Kafka's do; the checker could not tell.
-        ["offsets.retention.check.interval.ms", "86400000"],
+        ["offsets.retention.check.interval.ms", "30000"],
+        ["offsets.retention.minutes", "1"],
+        ["offsets.retention.hold", String(variant !== "offsets expire under live data")],
         ["group.initial.rebalance.delay.ms", draw.pick(["0", "3000"])],
         ["group.consumer.session.timeout.ms", String(sparse.sessionMs)],
       ]),
@@ -210,6 +215,12 @@ export class SparseWorld {
     const places = [...plain, trimmed].flatMap(({ name, partitions }) =>
       Array.from({ length: partitions }, (_, partition) => ({ topic: name, partition })),
     );
+    // What a group commits is held while there are records.
+    const firsts = places.map((place, at) => {
+      const actor = this.#actor(`first-${place.topic}-${place.partition}`);
+      return new SimProducer(actor, { number: firstNumber + at, ...place }).writeOnce();
+    });
+    await Promise.all(firsts);
     const isOver = (): boolean => this.#isOver;
     const producers = [draw.pick(places), draw.pick(places), { topic: trimmed.name, partition: 0 }].map(
       (place, number) => {
@@ -222,11 +233,8 @@ export class SparseWorld {
     const consumer = new SimConsumer(this.#actor("consumer"), followed.topic, followed.partition).run(isOver);
     const written = Promise.all(producers);
     const groups = [draw.pick([0, 0.5]), draw.pick([0.5, 1])].map((consumerShare, at) => {
-      const group = {
-        name: `group${at}`,
-        topic: draw.pick([...plain, trimmed]),
-        history: this.#groupHistory(),
-      };
+      const topic = draw.pick([...plain, trimmed]);
+      const group = { name: `group${at}`, topic, history: this.#groupHistory(topic !== trimmed) };
       return { ...group, done: this.#startGroup(draw, { ...group, consumerShare, written }) };
     });
     const writer = new TableWriter(this.#actor("table-writer"), table.name, this.#table).run(isOver);
@@ -285,10 +293,11 @@ export class SparseWorld {
     return { clock, random, dialer: this.#network, log, software: { name: "simulation", version: "1" } };
   }
 
-  #groupHistory(): GroupHistory {
+  #groupHistory(isHeld: boolean): GroupHistory {
     const history = new GroupHistory(
       () => this.#scheduler.nowMs,
       (sentence) => void this.#history.violations.push(sentence),
+      isHeld,
     );
     this.#groups.push(history);
     return history;
