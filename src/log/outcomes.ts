@@ -3,7 +3,8 @@
  * `walNumber`: the answer, a refusal too, may leave once this WAL entry is durable, because it reveals
  * what that entry changed (I1). It is 0 when everything it reveals is durable.
  */
-import type { LeaderEpoch, Offset, ProducerEpoch } from "../base/ids.ts";
+import type { LeaderEpoch, Offset, ProducerEpoch, ProducerId } from "../base/ids.ts";
+import type { TransactionEnd } from "./producer-state.ts";
 
 export type AppendOutcome =
   | {
@@ -34,7 +35,32 @@ export type AppendRefusal = { readonly walNumber: number; readonly logStart: Off
   | { readonly kind: "stale-producer-epoch"; readonly current: ProducerEpoch }
   /** A retry that certainly was appended, but its offset is no longer remembered. */
   | { readonly kind: "duplicate-sequence" }
+  /** Not part of a transaction, while the producer has one open here. */
+  | { readonly kind: "invalid-transaction-state" }
 );
+
+/** What ends a producer's transaction in a partition. */
+export interface MarkerWish {
+  readonly producerId: ProducerId;
+  readonly producerEpoch: ProducerEpoch;
+  readonly coordinatorEpoch: number;
+  readonly outcome: TransactionEnd;
+  /**
+   * 2: each transaction has an epoch of its own, and its marker has a higher one; a marker with the epoch of
+   * the open transaction is then a late one of the transaction before (KIP-1228). Default 0.
+   */
+  readonly transactionVersion?: number;
+}
+
+export type MarkOutcome =
+  | { readonly kind: "marked"; readonly offset: Offset; readonly walNumber: number }
+  | {
+      readonly kind: "stale-producer-epoch";
+      readonly current: ProducerEpoch;
+      readonly walNumber: number;
+    }
+  /** A later coordinator has ended a transaction of this producer here. */
+  | { readonly kind: "coordinator-fenced"; readonly walNumber: number };
 
 export type TrimOutcome =
   | { readonly kind: "trimmed"; readonly logStart: Offset; readonly walNumber: number }
@@ -47,7 +73,7 @@ export interface ReadOptions {
   readonly orOneBatch: boolean;
   /** Nothing is read from segments: what lies there is left to a later read. Default false. */
   readonly memoryOnly?: boolean;
-  /** "committed": only what lies below the last stable offset. */
+  /** "committed": only what lies below the last stable offset, and what of it was aborted is named. */
   readonly isolation?: "uncommitted" | "committed";
 }
 
@@ -60,6 +86,11 @@ export type ReadOutcome =
       readonly highWatermark: Offset;
       readonly lastStable: Offset;
       readonly logStart: Offset;
+      /**
+       * With isolation "committed": all aborted transactions with records in `chunks`, by first offset. Each
+       * counts from its first offset to its producer's next abort marker.
+       */
+      readonly aborted: readonly AbortedRange[];
     }
   | { readonly kind: "out-of-range"; readonly logStart: Offset; readonly highWatermark: Offset }
   /** The range was damaged and is quarantined (I10); reading goes on at `resumeAt`. */
@@ -69,6 +100,11 @@ export type ReadOutcome =
       readonly highWatermark: Offset;
       readonly logStart: Offset;
     };
+
+export interface AbortedRange {
+  readonly producerId: ProducerId;
+  readonly firstOffset: Offset;
+}
 
 export interface TimestampAndOffset {
   /** −1: none found. */

@@ -20,6 +20,7 @@ import { BatchView } from "../record/batch.ts";
 import { buildBatch } from "../record/builder.ts";
 import type { ColdReader } from "./cold-reader.ts";
 import { type LogConfig, logConfigDefaults } from "./log-config.ts";
+import type { MarkerWish } from "./outcomes.ts";
 import type { Partition } from "./partition.ts";
 import type { PartitionOptions } from "./partition-options.ts";
 import { Partitions } from "./partitions.ts";
@@ -205,6 +206,13 @@ export class PartitionWorld {
     return outcome;
   }
 
+  mark(wish: MarkerWish, nowMs = 1000) {
+    const session = this.partitions.begin();
+    const outcome = this.partition.mark(session, wish, nowMs);
+    session.commit();
+    return outcome;
+  }
+
   trim(start: number, nowMs = 1000) {
     const session = this.partitions.begin();
     const outcome = this.partition.trim(session, offset(start), nowMs);
@@ -313,6 +321,7 @@ export interface BatchWish {
   /** Of the first record; each next one is a millisecond later. */
   readonly timestamp?: number;
   readonly value?: string;
+  readonly isTransactional?: boolean;
 }
 
 /** One record without a producer, unless said otherwise. */
@@ -325,6 +334,7 @@ export function aBatch(wish: BatchWish = {}): Uint8Array {
     producerId: producerId(wish.producer ?? -1),
     producerEpoch: producerEpoch(wish.epoch ?? (wish.producer === undefined ? -1 : 0)),
     baseSequence: wish.sequence ?? (wish.producer === undefined ? -1 : 0),
+    isTransactional: wish.isTransactional ?? false,
   });
 }
 

@@ -12,6 +12,7 @@ import type { ProducerState } from "./producer-state.ts";
 import type { FlushRow } from "./segment-ref.ts";
 import type { TailEntry } from "./tail-entry.ts";
 import type { TailIndex } from "./tail-index.ts";
+import type { Transactions } from "./transactions.ts";
 
 /** A partition as it stands now. */
 export interface FlushView {
@@ -19,6 +20,7 @@ export interface FlushView {
   readonly logStart: Offset;
   readonly durableEnd: Offset;
   readonly epochs: LeaderEpochs;
+  readonly transactions: Pick<Transactions, "abortedBetween">;
 }
 
 export class FlushProgress {
@@ -82,7 +84,8 @@ export class FlushProgress {
       state: {
         recordedMs: producers.recordedMs,
         producers: producers.snapshot(),
-        aborted: [],
+        // A marker that goes with what was deleted ends nothing that stays.
+        aborted: view.transactions.abortedBetween(offset(Math.max(this.#flushedEnd, view.logStart)), to),
         leaderEpochs: view.epochs.asOf(to),
       },
     };

@@ -10,8 +10,9 @@
  */
 import { assert } from "../base/assert.ts";
 import { advance, type LeaderEpoch, offset, type Offset, type PartitionIndex } from "../base/ids.ts";
-import type { TopicId, WalPosition } from "../base/ids.ts";
+import type { ProducerId, TopicId, WalPosition } from "../base/ids.ts";
 import { BatchView } from "../record/batch.ts";
+import { buildMarker } from "../record/control.ts";
 import { DamagedRanges } from "./damaged-ranges.ts";
 import type { ColdReader } from "./cold-reader.ts";
 import type { FlushSource, Unflushed } from "./flush-source.ts";
@@ -22,20 +23,25 @@ import { FlushProgress } from "./partition-flush.ts";
 import type { PartitionOptions } from "./partition-options.ts";
 import type { AppendSession } from "./memory-tail.ts";
 import type {
+  AbortedRange,
   AppendOutcome,
   AppendRefusal,
+  MarkerWish,
+  MarkOutcome,
   ReadOptions,
   ReadOutcome,
   TimestampAndOffset,
   TrimOutcome,
 } from "./outcomes.ts";
-import { ProducerState, type SequenceVerdict } from "./producer-state.ts";
+import { type ActiveProducer, ProducerState, type SequenceVerdict } from "./producer-state.ts";
+import type { AbortedTransaction } from "./segment-format.ts";
 import type { SegmentSource } from "./segment-index.ts";
 import type { PartitionSegments } from "./segment-list.ts";
 import type { FlushRow } from "./segment-ref.ts";
 import { TailEntry } from "./tail-entry.ts";
 import { TailIndex } from "./tail-index.ts";
 import { latestRecord, recordAtOrAfter } from "./time-lookup.ts";
+import { type OpenTransaction, Transactions } from "./transactions.ts";
 import { EntryKind, type WalEntry } from "./wal.ts";
 
 export class Partition implements FlushSource, SegmentSource {
@@ -54,6 +60,7 @@ export class Partition implements FlushSource, SegmentSource {
   readonly #tail = new TailIndex();
   readonly #epochs: LeaderEpochs;
   readonly #producers: ProducerState;
+  readonly #transactions: Transactions;
   readonly #flush: FlushProgress;
   #lastNumber = 0;
   #appendedBytes = 0;
@@ -73,6 +80,7 @@ export class Partition implements FlushSource, SegmentSource {
     const state = options.state ?? { recordedMs: 0, producers: [], aborted: [], leaderEpochs: [] };
     this.#epochs = new LeaderEpochs(state.leaderEpochs);
     this.#producers = ProducerState.restore(state, options.producerBounds);
+    this.#transactions = new Transactions(state.producers);
     this.#flush = new FlushProgress({
       tail: this.#tail,
       flushedEnd: options.flushedEnd,
@@ -88,9 +96,11 @@ export class Partition implements FlushSource, SegmentSource {
   get logStart(): Offset {
     return this.#logStart;
   }
-  /** Below it every transaction is decided. */
+  /** Below it every transaction is decided, by markers that are durable. */
   get lastStable(): Offset {
-    return this.#durableEnd;
+    const unstable = this.#transactions.firstUnstable;
+    if (unstable === null || unstable >= this.#durableEnd) return this.#durableEnd;
+    return unstable > this.#logStart ? unstable : this.#logStart;
   }
   get highWatermark(): Offset {
     return this.#durableEnd;
@@ -113,6 +123,18 @@ export class Partition implements FlushSource, SegmentSource {
   }
   get producerCount(): number {
     return this.#producers.size;
+  }
+  /** For DescribeProducers. */
+  activeProducers(): Iterable<ActiveProducer> {
+    return this.#producers.active();
+  }
+  /** What keeps the last stable offset below the durable end, by first offset. */
+  openTransactions(): Iterable<OpenTransaction> {
+    return this.#transactions.undecided();
+  }
+  /** Whether the producer's next transactional batch continues a transaction here (KIP-890: what begins one is verified). */
+  hasOpenTransaction(producerId: ProducerId): boolean {
+    return this.#producers.openFrom(producerId) >= 0;
   }
   /** Number of the newest WAL entry: once it is durable, everything this partition can tell is. */
   get lastNumber(): number {
@@ -139,9 +161,35 @@ export class Partition implements FlushSource, SegmentSource {
         batch.baseSequence,
         batch.lastOffsetDelta + 1,
         nowMs,
+        batch.isTransactional,
       );
       if (verdict.kind !== "next") return this.#answer(verdict, batch.baseSequence);
     }
+    const { baseOffset, logAppendTimeMs, walNumber } = this.#store(session, batch, nowMs);
+    return { kind: "appended", baseOffset, logAppendTimeMs, logStart: this.#logStart, walNumber };
+  }
+
+  /**
+   * Ends a producer's transaction with Kafka's control batch; for a producer without one it does no harm.
+   * `commit` follows as after `append`.
+   */
+  mark(session: AppendSession, wish: MarkerWish, nowMs: number): MarkOutcome {
+    assert(this.#state === "serving", "only a partition that serves takes markers");
+    const { producerId, producerEpoch, coordinatorEpoch, outcome, transactionVersion } = wish;
+    const verdict = this.#producers.checkMarker(
+      producerId,
+      producerEpoch,
+      coordinatorEpoch,
+      transactionVersion,
+    );
+    if (verdict.kind !== "next") return { ...verdict, walNumber: this.#lastNumber };
+    const marker = { kind: outcome, producerId, producerEpoch, coordinatorEpoch, timestampMs: nowMs };
+    const { baseOffset, walNumber } = this.#store(session, BatchView.at(buildMarker(marker)), nowMs);
+    return { kind: "marked", offset: baseOffset, walNumber };
+  }
+
+  /** The next offsets are given to the batch. */
+  #store(session: AppendSession, batch: BatchView, nowMs: number): TailEntry {
     const baseOffset = this.#logEnd;
     if (this.#config.timestampType === "log-append") batch.stampLogAppendTime(nowMs);
     batch.stampOffsets(baseOffset, this.leaderEpoch);
@@ -157,13 +205,7 @@ export class Partition implements FlushSource, SegmentSource {
     entry.payloadChecksum = batch.checksumIfIntact();
     session.add(entry);
     this.#take(entry);
-    return {
-      kind: "appended",
-      baseOffset,
-      logAppendTimeMs: entry.logAppendTimeMs,
-      logStart: this.#logStart,
-      walNumber,
-    };
+    return entry;
   }
 
   /**
@@ -210,12 +252,13 @@ export class Partition implements FlushSource, SegmentSource {
     }
   }
 
-  /** One step for offset, producer state, epochs and memory: they never part (I4). */
+  /** One step for offset, producer state, transactions, epochs and memory: they never part (I4). */
   #take(entry: TailEntry): void {
     this.#logEnd = entry.end;
     this.#appendedBytes += entry.payload.byteLength;
     this.#lastNumber = entry.walNumber;
-    this.#producers.apply(entry);
+    const change = this.#producers.apply(entry);
+    if (change !== null) this.#transactions.apply(change, entry);
     this.#epochs.assign(entry.leaderEpoch, entry.baseOffset);
     this.#tail.push(entry);
   }
@@ -230,6 +273,7 @@ export class Partition implements FlushSource, SegmentSource {
     } else {
       assertDense(this.#durableEnd, entry.baseOffset);
       this.#durableEnd = entry.end;
+      this.#transactions.settle(entry.end);
     }
     assertOrdered(this.#logStart, this.lastStable, this.#durableEnd, this.#logEnd);
     return this.#watchers.size > 0;
@@ -270,17 +314,18 @@ export class Partition implements FlushSource, SegmentSource {
     if (from < this.#logStart || from > this.#durableEnd) {
       return { kind: "out-of-range", logStart: this.#logStart, highWatermark: this.#durableEnd };
     }
-    if (from >= end) return this.#served([], 0);
+    if (from >= end) return this.#served(nothing);
     const damaged = this.#damaged.next(from);
     if (damaged !== undefined && damaged.from <= from) return this.#unreadable(damaged.to);
     const below = damaged === undefined || damaged.from > end ? end : damaged.from;
     const memoryBegin = this.#memoryBegin;
     if (from < memoryBegin) {
       const fits = options.orOneBatch || (options.bytesMax > 0 && options.memoryOnly !== true);
-      return fits ? this.#readCold(options, offset(Math.min(below, memoryBegin))) : this.#served([], 0);
+      return fits ? this.#readCold(options, offset(Math.min(below, memoryBegin))) : this.#served(nothing);
     }
-    const { chunks, bytes } = this.#tail.collect(from, below, options.bytesMax, options.orOneBatch);
-    return this.#served(chunks, bytes);
+    const found = this.#tail.collect(from, below, options.bytesMax, options.orOneBatch);
+    const isCommitted = options.isolation === "committed";
+    return this.#served(found, isCommitted ? this.#transactions.abortedIn(from, found.next) : []);
   }
 
   async #readCold(options: ReadOptions, limit: Offset): Promise<ReadOutcome> {
@@ -294,18 +339,21 @@ export class Partition implements FlushSource, SegmentSource {
       case "absent":
         return this.#unreadable(limit);
       case "batches":
-        if (found.bytes > options.bytesMax && !options.orOneBatch) return this.#served([], 0);
+        if (found.bytes > options.bytesMax && !options.orOneBatch) return this.#served(nothing);
         if (found.bytes === 0 && found.next > options.offset) {
           // Compaction left nothing here; the reader goes on behind it, perhaps in memory.
           return this.read({ ...options, offset: found.next });
         }
-        return this.#served(found.chunks, found.bytes);
+        return this.#served(found);
       default:
         return found satisfies never;
     }
   }
 
-  #served(chunks: readonly Uint8Array[], bytes: number): ReadOutcome {
+  #served(
+    { chunks, bytes }: { readonly chunks: readonly Uint8Array[]; readonly bytes: number },
+    aborted: readonly AbortedTransaction[] = [],
+  ): ReadOutcome {
     return {
       kind: "read",
       chunks,
@@ -313,6 +361,7 @@ export class Partition implements FlushSource, SegmentSource {
       highWatermark: this.#durableEnd,
       lastStable: this.lastStable,
       logStart: this.#logStart,
+      aborted: byFirstOffset(aborted),
     };
   }
 
@@ -375,6 +424,7 @@ export class Partition implements FlushSource, SegmentSource {
       logStart: this.#logStart,
       durableEnd: this.#durableEnd,
       epochs: this.#epochs,
+      transactions: this.#transactions,
     };
     return this.#flush.unflushed(view, below);
   }
@@ -389,6 +439,7 @@ export class Partition implements FlushSource, SegmentSource {
     if (entry.kind !== EntryKind.batch || this.#state === "closed") return;
     assert(entry.end <= this.flushedEnd, "only what is in segments leaves the memory");
     this.#tail.drop(entry);
+    if (entry.marker !== null) this.#transactions.forgetBelow(entry.end);
   }
 
   // ── Loading and the end ──
@@ -421,6 +472,7 @@ export class Partition implements FlushSource, SegmentSource {
     assertDense(advance(entry.baseOffset, entry.count), loaded.end);
     this.#take(loaded);
     this.#durableEnd = this.#logEnd;
+    this.#transactions.settle(this.#logEnd);
     return loaded;
   }
 
@@ -459,4 +511,11 @@ export class Partition implements FlushSource, SegmentSource {
     this.wake();
     this.#watchers.clear();
   }
+}
+
+const nothing = { chunks: [], bytes: 0 };
+
+function byFirstOffset(aborted: readonly AbortedTransaction[]): readonly AbortedRange[] {
+  if (aborted.length < 2) return aborted;
+  return [...aborted].sort((a, b) => a.firstOffset - b.firstOffset);
 }

@@ -7,13 +7,18 @@ import { batchesRemembered, ProducerState, type SequencedEntry } from "./produce
 const LAST_SEQUENCE = 2 ** 31 - 1;
 
 /** An appended batch; 3 records of producer 7 in epoch 0 at sequence 0 and offset 0, unless said otherwise. */
-function anEntry(fields: Partial<{ [K in keyof SequencedEntry]: number }> = {}): SequencedEntry {
+function anEntry(
+  fields: Partial<{ [K in Exclude<keyof SequencedEntry, "isTransactional" | "marker">]: number }> &
+    Partial<Pick<SequencedEntry, "isTransactional" | "marker">> = {},
+): SequencedEntry {
   return {
     baseOffset: offset(fields.baseOffset ?? 0),
     count: fields.count ?? 3,
     producerId: producerId(fields.producerId ?? 7),
     producerEpoch: producerEpoch(fields.producerEpoch ?? 0),
     sequence: fields.sequence ?? 0,
+    isTransactional: fields.isTransactional ?? false,
+    marker: fields.marker ?? null,
     appendedMs: fields.appendedMs ?? 1000,
     logAppendTimeMs: fields.logAppendTimeMs ?? -1,
     walNumber: fields.walNumber ?? 1,
@@ -21,7 +26,8 @@ function anEntry(fields: Partial<{ [K in keyof SequencedEntry]: number }> = {}):
 }
 
 function judge(state: ProducerState, entry: SequencedEntry) {
-  return state.check(entry.producerId, entry.producerEpoch, entry.sequence, entry.count, entry.appendedMs);
+  const { producerId: id, producerEpoch: epoch, sequence, count, appendedMs, isTransactional } = entry;
+  return state.check(id, epoch, sequence, count, appendedMs, isTransactional);
 }
 
 /** `count` batches of one record each, from sequence `first` on, at offsets 100, 101, … */
@@ -266,3 +272,80 @@ class Model {
 function sequencesOf(entry: SequencedEntry): number[] {
   return Array.from({ length: entry.count }, (_, index) => (entry.sequence + index) % 2 ** 31);
 }
+
+/** A batch of one record in a transaction of producer 7. */
+const transactional = (fields: Parameters<typeof anEntry>[0] = {}) =>
+  anEntry({ count: 1, isTransactional: true, ...fields });
+
+const marker = (fields: Parameters<typeof anEntry>[0] = {}) =>
+  transactional({ sequence: -1, marker: { outcome: "abort", coordinatorEpoch: 0 }, ...fields });
+
+describe("transactions of producers", () => {
+  it("a transaction is open from its first batch to its marker", () => {
+    const state = new ProducerState();
+    assert.deepEqual(state.apply(transactional({ baseOffset: 10 })), { kind: "opened" });
+    assert.equal(state.apply(transactional({ baseOffset: 12, sequence: 1 })), null);
+    assert.equal(state.openFrom(producerId(7)), 10);
+    assert.deepEqual(state.apply(marker({ baseOffset: 13 })), { kind: "ended", from: 10, outcome: "abort" });
+    assert.equal(state.openFrom(producerId(7)), -1);
+  });
+
+  it("a marker without an open transaction ends nothing and moves the epoch", () => {
+    const state = new ProducerState();
+    state.apply(transactional());
+    state.apply(marker());
+    assert.equal(state.apply(marker({ producerEpoch: 3 })), null);
+    assert.equal([...state.active()][0]?.producerEpoch, 3);
+    assert.equal(judge(state, transactional({ producerEpoch: 3, sequence: 0 })).kind, "next");
+    assert.equal(
+      judge(state, transactional({ producerEpoch: 3, sequence: 1 })).kind,
+      "out-of-order-sequence",
+    );
+    assert.equal(judge(state, transactional({ producerEpoch: 2, sequence: 1 })).kind, "stale-producer-epoch");
+  });
+
+  it("sequence numbers go on behind a marker of the same epoch", () => {
+    const state = new ProducerState();
+    state.apply(transactional());
+    state.apply(marker());
+    assert.equal(judge(state, transactional({ sequence: 1 })).kind, "next");
+  });
+
+  it("a batch outside of the producer's open transaction is refused, a retry of one before it is not", () => {
+    const state = new ProducerState();
+    state.apply(anEntry({ count: 1 }));
+    state.apply(transactional({ sequence: 1, baseOffset: 1 }));
+    assert.equal(judge(state, anEntry({ sequence: 2, count: 1 })).kind, "invalid-transaction-state");
+    assert.equal(judge(state, anEntry({ sequence: -1, count: 1 })).kind, "invalid-transaction-state");
+    assert.equal(judge(state, anEntry({ sequence: 0, count: 1 })).kind, "duplicate");
+  });
+
+  it("a marker of an older epoch, or of an older coordinator, is refused", () => {
+    const state = new ProducerState();
+    state.apply(transactional({ producerEpoch: 4 }));
+    const kind = (epoch: number, coordinator: number, version?: number) =>
+      state.checkMarker(producerId(7), producerEpoch(epoch), coordinator, version).kind;
+    assert.equal(kind(3, 5), "stale-producer-epoch");
+    assert.equal(kind(4, 5), "next");
+    assert.equal(kind(4, 5, 2), "stale-producer-epoch");
+    assert.equal(kind(5, 5, 2), "next");
+    state.apply(marker({ producerEpoch: 5, marker: { outcome: "commit", coordinatorEpoch: 5 } }));
+    assert.equal(kind(5, 4, 2), "coordinator-fenced");
+    assert.equal(kind(5, 5, 2), "next");
+  });
+
+  it("a producer with an open transaction is neither expired nor evicted, and its snapshot has the transaction", () => {
+    const state = new ProducerState({ producersMax: 2, expirationMs: 1000 });
+    state.apply(transactional({ baseOffset: 3, producerEpoch: 2, appendedMs: 0 }));
+    for (let id = 20; id < 30; id++) {
+      state.apply(anEntry({ producerId: id, count: 1, appendedMs: 1000 * id }));
+    }
+    const restored = ProducerState.restore({ recordedMs: state.recordedMs, producers: state.snapshot() });
+    for (const each of [state, state.clone(), restored]) {
+      assert.equal(each.openFrom(producerId(7)), 3);
+      assert.equal(judge(each, transactional({ sequence: 1, producerEpoch: 2 })).kind, "next");
+      const late = transactional({ sequence: 1, producerEpoch: 2, appendedMs: 10 ** 9 });
+      assert.equal(judge(each, late).kind, "next");
+    }
+  });
+});

@@ -2,7 +2,9 @@
  * What one partition remembers of its idempotent producers (KIP-98, KIP-360): enough to answer a retry
  * with its first offset, to refuse a gap, and to fence an older epoch. `check` judges and changes
  * nothing; `apply` takes an appended entry and never refuses, so that replaying the log gives exactly the
- * state that the live broker had. It never knows the clock: producers expire by recorded append times.
+ * state that the live broker had. A producer's transaction is open from its first transactional batch to
+ * its marker, and who has one open is never forgotten. It never knows the clock: producers expire by
+ * recorded append times.
  * State and batch travel in one WAL entry (I4); a state that ran ahead of its batch would answer a retry
  * of a lost batch as a duplicate, and that is a lost message.
  */
@@ -22,6 +24,16 @@ const sequenceSpace = 0x8000_0000;
 /** Further back than this a sequence number could as well lie ahead, so nothing is claimed about it. */
 const provableDistanceMax = 2 ** 30;
 
+/** How a transaction ends. */
+export type TransactionEnd = "commit" | "abort";
+
+/** What a control batch that ends a transaction says. */
+export interface Marker {
+  readonly outcome: TransactionEnd;
+  /** Of the coordinator that decided; a later one fences it. */
+  readonly coordinatorEpoch: number;
+}
+
 /** The part of an appended entry that matters here. */
 export interface SequencedEntry {
   readonly baseOffset: Offset;
@@ -30,6 +42,9 @@ export interface SequencedEntry {
   readonly producerEpoch: ProducerEpoch;
   /** −1: without sequence numbers (a marker, or no producer at all). */
   readonly sequence: number;
+  readonly isTransactional: boolean;
+  /** Null: data. */
+  readonly marker: Marker | null;
   readonly appendedMs: number;
   /** −1 with CreateTime. */
   readonly logAppendTimeMs: number;
@@ -53,11 +68,44 @@ export type SequenceVerdict =
   | { readonly kind: "duplicate-sequence" }
   | { readonly kind: "out-of-order-sequence"; readonly expected: number }
   | { readonly kind: "unknown-producer" }
-  | { readonly kind: "stale-producer-epoch"; readonly current: ProducerEpoch };
+  | { readonly kind: "stale-producer-epoch"; readonly current: ProducerEpoch }
+  /** Not part of a transaction, while the producer has one open. */
+  | { readonly kind: "invalid-transaction-state" };
 
-const NEXT: SequenceVerdict = { kind: "next" };
+export type MarkerVerdict =
+  | { readonly kind: "next" }
+  | { readonly kind: "stale-producer-epoch"; readonly current: ProducerEpoch }
+  /** A later coordinator has written a marker of this producer. */
+  | { readonly kind: "coordinator-fenced" };
+
+/** What `apply` did to a transaction. */
+export type TransactionChange =
+  | { readonly kind: "opened" }
+  /** `from`: first offset of the transaction that ended. */
+  | { readonly kind: "ended"; readonly from: Offset; readonly outcome: TransactionEnd };
+
+/** A producer as DescribeProducers shows it (KIP-664). */
+export interface ActiveProducer {
+  readonly producerId: ProducerId;
+  readonly producerEpoch: ProducerEpoch;
+  /** −1: none is remembered. */
+  readonly lastSequence: number;
+  /** When its newest batch was appended, ms since 1970. */
+  readonly lastTimestampMs: number;
+  /** Of the coordinator that wrote its last marker; −1: none did. */
+  readonly coordinatorEpoch: number;
+  /** First offset of its open transaction; −1: none is open. */
+  readonly openFrom: Offset;
+}
+
+const NEXT = { kind: "next" } as const;
 const UNKNOWN: SequenceVerdict = { kind: "unknown-producer" };
 const OLD_DUPLICATE: SequenceVerdict = { kind: "duplicate-sequence" };
+const OPEN_TRANSACTION: SequenceVerdict = { kind: "invalid-transaction-state" };
+const FENCED: MarkerVerdict = { kind: "coordinator-fenced" };
+const OPENED: TransactionChange = { kind: "opened" };
+
+const NO_OFFSET = offset(-1);
 
 type MutableBatch = { -readonly [K in keyof RememberedBatch]: RememberedBatch[K] };
 
@@ -130,36 +178,61 @@ export class ProducerState {
     sequence: number,
     count: number,
     nowMs: number,
+    isTransactional = false,
   ): SequenceVerdict {
     const producer = this.#producers.get(id);
     if (producer === undefined || this.#isExpired(producer, nowMs)) {
       return sequence <= 0 ? NEXT : UNKNOWN;
     }
-    if (epoch < producer.epoch) return { kind: "stale-producer-epoch", current: producer.epoch };
-    if (sequence < 0) return NEXT;
-    if (epoch > producer.epoch) return expect(0, sequence);
-    const newest = producer.batches.at(-1);
-    if (newest === undefined) return expect(0, sequence);
-    const expected = advanceSequence(newest.lastSequence, 1);
-    if (sequence === expected) return NEXT;
-    const lastSequence = advanceSequence(sequence, count - 1);
-    for (const batch of producer.batches) {
-      if (batch.firstSequence === sequence && batch.lastSequence === lastSequence) {
-        return { kind: "duplicate", batch };
-      }
-    }
-    const remembered = distanceBack(expected, (producer.batches[0] as MutableBatch).firstSequence);
-    const back = distanceBack(expected, sequence);
-    const wasTaken = back <= Math.min(producer.sequenceCount, provableDistanceMax);
-    if (wasTaken && back - count >= remembered) return OLD_DUPLICATE;
-    return { kind: "out-of-order-sequence", expected };
+    const verdict = checkSequence(producer, epoch, sequence, count);
+    const isOutside = producer.openFrom >= 0 && !isTransactional;
+    return isOutside && verdict.kind === "next" ? OPEN_TRANSACTION : verdict;
   }
 
-  /** Takes an entry that is in the log, in log order. Entries without a producer count as well: they move the time. */
-  apply(entry: SequencedEntry): void {
+  /**
+   * Whether a marker may be appended. One for a producer without an open transaction may: a coordinator that
+   * does not know whether its marker arrived writes it again.
+   */
+  checkMarker(
+    id: ProducerId,
+    epoch: ProducerEpoch,
+    coordinatorEpoch: number,
+    transactionVersion = 0,
+  ): MarkerVerdict {
+    const producer = this.#producers.get(id);
+    if (producer === undefined) return NEXT;
+    const isLate = transactionVersion >= 2 && epoch === producer.epoch && producer.openFrom >= 0;
+    if (epoch < producer.epoch || isLate) return { kind: "stale-producer-epoch", current: producer.epoch };
+    return coordinatorEpoch < producer.coordinatorEpoch ? FENCED : NEXT;
+  }
+
+  /** First offset of the producer's open transaction; −1: none is open. */
+  openFrom(id: ProducerId): Offset {
+    return this.#producers.get(id)?.openFrom ?? NO_OFFSET;
+  }
+
+  /** All that is remembered, in the order of the newest batches. */
+  *active(): Generator<ActiveProducer, void, void> {
+    for (let next = this.#oldest; next !== null; next = next.newer) {
+      yield {
+        producerId: next.id,
+        producerEpoch: next.epoch,
+        lastSequence: next.batches.at(-1)?.lastSequence ?? -1,
+        lastTimestampMs: next.lastMs,
+        coordinatorEpoch: next.coordinatorEpoch,
+        openFrom: next.openFrom,
+      };
+    }
+  }
+
+  /**
+   * Takes an entry that is in the log, in log order. Entries without a producer count as well: they move the
+   * time. Returns what it did to a transaction, null: nothing.
+   */
+  apply(entry: SequencedEntry): TransactionChange | null {
     if (entry.appendedMs > this.#recordedMs) this.#recordedMs = entry.appendedMs;
     this.#expire();
-    if (entry.producerId < 0) return;
+    if (entry.producerId < 0) return null;
     const producer = this.#touch(entry.producerId);
     if (producer.epoch !== entry.producerEpoch) {
       producer.epoch = entry.producerEpoch;
@@ -167,6 +240,7 @@ export class ProducerState {
       producer.sequenceCount = 0;
     }
     if (entry.sequence >= 0) remember(producer, entry);
+    return entry.isTransactional ? advanceTransaction(producer, entry) : null;
   }
 
   #isExpired(producer: Producer, nowMs: number): boolean {
@@ -192,7 +266,7 @@ export class ProducerState {
         coordinatorEpoch: -1,
         lastMs: this.#recordedMs,
         sequenceCount: 0,
-        openFrom: offset(-1),
+        openFrom: NO_OFFSET,
         batches: [],
         older: null,
         newer: null,
@@ -264,6 +338,44 @@ export class ProducerState {
     }
     return copy;
   }
+}
+
+function checkSequence(
+  producer: Producer,
+  epoch: ProducerEpoch,
+  sequence: number,
+  count: number,
+): SequenceVerdict {
+  if (epoch < producer.epoch) return { kind: "stale-producer-epoch", current: producer.epoch };
+  if (sequence < 0) return NEXT;
+  if (epoch > producer.epoch) return expect(0, sequence);
+  const newest = producer.batches.at(-1);
+  if (newest === undefined) return expect(0, sequence);
+  const expected = advanceSequence(newest.lastSequence, 1);
+  if (sequence === expected) return NEXT;
+  const lastSequence = advanceSequence(sequence, count - 1);
+  for (const batch of producer.batches) {
+    if (batch.firstSequence === sequence && batch.lastSequence === lastSequence) {
+      return { kind: "duplicate", batch };
+    }
+  }
+  const remembered = distanceBack(expected, (producer.batches[0] as MutableBatch).firstSequence);
+  const back = distanceBack(expected, sequence);
+  const wasTaken = back <= Math.min(producer.sequenceCount, provableDistanceMax);
+  if (wasTaken && back - count >= remembered) return OLD_DUPLICATE;
+  return { kind: "out-of-order-sequence", expected };
+}
+
+function advanceTransaction(producer: Producer, entry: SequencedEntry): TransactionChange | null {
+  const from = producer.openFrom;
+  if (entry.marker === null) {
+    if (from >= 0) return null;
+    producer.openFrom = entry.baseOffset;
+    return OPENED;
+  }
+  producer.coordinatorEpoch = entry.marker.coordinatorEpoch;
+  producer.openFrom = NO_OFFSET;
+  return from < 0 ? null : { kind: "ended", from, outcome: entry.marker.outcome };
 }
 
 function expect(expected: number, sequence: number): SequenceVerdict {

@@ -14,7 +14,9 @@ import type {
 } from "../base/ids.ts";
 import { NO_PRODUCER, NO_PRODUCER_EPOCH, walPosition } from "../base/ids.ts";
 import type { BatchView } from "../record/batch.ts";
+import { readControl } from "../record/control.ts";
 import type { Partition } from "./partition.ts";
+import type { Marker } from "./producer-state.ts";
 import { EntryKind, type WalEntry } from "./wal.ts";
 
 /**
@@ -44,6 +46,9 @@ export class TailEntry implements WalEntry {
   readonly producerId: ProducerId;
   readonly producerEpoch: ProducerEpoch;
   readonly sequence: number;
+  readonly isTransactional: boolean;
+  /** Null: data. */
+  readonly marker: Marker | null;
   readonly appendedMs: number;
   /** Of the batch's records; −1: none. */
   readonly maxTimestamp: number;
@@ -73,6 +78,8 @@ export class TailEntry implements WalEntry {
       this.producerId = NO_PRODUCER;
       this.producerEpoch = NO_PRODUCER_EPOCH;
       this.sequence = -1;
+      this.isTransactional = false;
+      this.marker = null;
       this.maxTimestamp = -1;
       this.logAppendTimeMs = -1;
       this.payload = NOTHING;
@@ -81,13 +88,15 @@ export class TailEntry implements WalEntry {
       this.producerId = batch.producerId;
       this.producerEpoch = batch.producerEpoch;
       this.sequence = batch.baseSequence;
+      this.isTransactional = batch.isTransactional;
+      this.marker = batch.isControl ? markerOf(batch) : null;
       this.maxTimestamp = batch.maxTimestamp;
       this.logAppendTimeMs = batch.isLogAppendTime ? this.maxTimestamp : -1;
       this.payload = batch.bytes;
     }
   }
 
-  /** The batch as it is stamped now. */
+  /** The batch as it is stamped now. Throws `MalformedError` for a control batch that cannot be read. */
   static batch(owner: Partition, batch: BatchView, place: EntryPlace): TailEntry {
     return new TailEntry(EntryKind.batch, owner, place, batch);
   }
@@ -107,4 +116,10 @@ export class TailEntry implements WalEntry {
   get end(): Offset {
     return (this.baseOffset + this.count) as Offset;
   }
+}
+
+function markerOf(batch: BatchView): Marker | null {
+  const control = readControl(batch);
+  if (control.kind === "other") return null;
+  return { outcome: control.kind, coordinatorEpoch: control.coordinatorEpoch };
 }

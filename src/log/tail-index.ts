@@ -57,16 +57,17 @@ export class TailIndex {
 
   /**
    * Whole batches like `range`, at most `bytesMax` bytes of them, but the first one in any case when
-   * `orOneBatch`. Batches that lie side by side in memory come as one chunk.
+   * `orOneBatch`. Batches that lie side by side in memory come as one chunk. `next`: the end of the last.
    */
   collect(
     from: Offset,
     below: Offset,
     bytesMax: number,
     orOneBatch: boolean,
-  ): { readonly chunks: Uint8Array[]; readonly bytes: number } {
+  ): { readonly chunks: Uint8Array[]; readonly bytes: number; readonly next: Offset } {
     const chunks: Uint8Array[] = [];
     let bytes = 0;
+    let next = from;
     let pending: Uint8Array | undefined;
     let pendingEnd = 0;
     for (let at = this.#find(from); at < this.#entries.length; at++) {
@@ -75,6 +76,7 @@ export class TailIndex {
       if (entry.baseOffset >= below) break;
       if (bytes + payload.byteLength > bytesMax && !(orOneBatch && bytes === 0)) break;
       bytes += payload.byteLength;
+      next = entry.end;
       if (pending !== undefined && pending.buffer === payload.buffer && pendingEnd === payload.byteOffset) {
         pendingEnd += payload.byteLength;
         continue;
@@ -84,7 +86,7 @@ export class TailIndex {
       pendingEnd = payload.byteOffset + payload.byteLength;
     }
     if (pending !== undefined) chunks.push(extend(pending, pendingEnd));
-    return { chunks, bytes };
+    return { chunks, bytes, next };
   }
 
   /** Payload bytes of `range(from, below)`, where `below` is an end of a batch; two look-ups, whatever lies between. */

@@ -261,6 +261,13 @@ function toResponse(wanted: PartitionRequest, outcome: AppendOutcome): Appended 
         ErrorCode.INVALID_PRODUCER_EPOCH,
         `the epoch is ${outcome.current}`,
       );
+    case "invalid-transaction-state":
+      return refuseAppend(
+        wanted,
+        outcome,
+        ErrorCode.INVALID_TXN_STATE,
+        "the producer has a transaction open here, and this batch is not part of it",
+      );
     case "duplicate-sequence":
       return refuseAppend(wanted, outcome, ErrorCode.DUPLICATE_SEQUENCE_NUMBER, null);
     default:
