@@ -7,6 +7,7 @@
  */
 import { DiskError } from "../base/errors.ts";
 import type { Disk, DiskFile, DiskLane } from "../base/ports.ts";
+import type { DiskCall, DiskFault, DiskOperation } from "./disk-fault.ts";
 import { SimDiskFile } from "./disk-file.ts";
 import {
   applyDirectory,
@@ -22,41 +23,8 @@ import {
 import type { SimRandom } from "./random.ts";
 import type { Scheduler } from "./scheduler.ts";
 
+export type { DiskCall, DiskFault, DiskOperation } from "./disk-fault.ts";
 export type { PendingUnit } from "./disk-model.ts";
-
-export type DiskOperation =
-  | "open"
-  | "list"
-  | "makeDirectory"
-  | "removeDirectory"
-  | "rename"
-  | "link"
-  | "remove"
-  | "syncDirectory"
-  | "size"
-  | "read"
-  | "write"
-  | "writeSynced"
-  | "sync"
-  | "truncate";
-
-export interface DiskCall {
-  /** Counts from 0 over the life of the disk. */
-  readonly number: number;
-  readonly operation: DiskOperation;
-  readonly path: string;
-}
-
-export type DiskFault =
-  /**
-   * The call rejects. Of a write the first `written` bytes (default 0) are there and pending. A failed
-   * sync drops what it should have written: still visible, never to become durable.
-   */
-  | { readonly kind: "error"; readonly errno: string; readonly written?: number }
-  /** The call did everything and rejects all the same. */
-  | { readonly kind: "error-after"; readonly errno: string }
-  /** A sync that answers well and does nothing. */
-  | { readonly kind: "lie" };
 
 export interface SimDiskOptions {
   /** Lets time pass; `holdfast/testing` gives one over real time. */
