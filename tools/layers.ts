@@ -31,7 +31,7 @@ export const layers: { readonly [folder: string]: Layer } = {
   metadata: { imports: ["base", "schema", "store", "log"], node: {}, ambient: false },
   coordinator: {
     imports: ["base", "schema", "protocol", "record", "log"],
-    node: { "group/topic-regex.ts": ["node:module"] },
+    node: { "group/topic-regex.ts": ["node:module"], "transaction/listing.ts": ["node:module"] },
     ambient: false,
   },
   broker: {

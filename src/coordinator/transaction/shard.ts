@@ -6,10 +6,19 @@
  * later: a transaction that is to be committed is not aborted, and an epoch never comes back.
  */
 import { assert } from "../../base/assert.ts";
-import { NO_PRODUCER, NO_PRODUCER_EPOCH, type ProducerEpoch, type ProducerId } from "../../base/ids.ts";
+import {
+  NO_PRODUCER,
+  NO_PRODUCER_EPOCH,
+  producerEpoch,
+  type ProducerEpoch,
+  producerId,
+  type ProducerId,
+} from "../../base/ids.ts";
 import { ErrorCode } from "../../protocol/errors.ts";
+import type { DescribeTransactionsResponse } from "../../protocol/messages/describe-transactions.ts";
 import { Deadlines } from "../deadlines.ts";
 import type { Shard } from "../shard.ts";
+import type { Listed, ListFilter } from "./listing.ts";
 import { judgeEnd, judgeEndOfEpoch } from "./ending.ts";
 import type { TransactionLogValue, TransactionRecord, TransactionTurn } from "./records.ts";
 import type { TransactionSettings } from "./settings.ts";
@@ -60,6 +69,9 @@ export interface PreparedTransaction {
   /** One that is not there any more needs no marker. */
   readonly topics: NonNullable<TransactionLogValue["partitions"]>;
 }
+
+/** What DescribeTransactions tells of one id. */
+export type Description = DescribeTransactionsResponse["transactionStates"][number];
 
 /** So many ids are forgotten in one turn. */
 const expiredMax = 1_000;
@@ -322,6 +334,42 @@ export class TransactionShard implements Shard<TransactionRecord> {
     this.#write(turn, known.id, completed(known.value, turn.wallMs));
   }
 
+  // ── What is told of it ──
+
+  describe(transactionalId: string): Description {
+    if (transactionalId === "") return unknown(transactionalId, ErrorCode.INVALID_REQUEST);
+    const known = this.#transactions.get(transactionalId);
+    if (known === undefined) return unknown(transactionalId, ErrorCode.TRANSACTIONAL_ID_NOT_FOUND);
+    const { producerId, producerEpoch, timeoutMs, startedMs, partitions } = known.value;
+    return {
+      errorCode: ErrorCode.NONE,
+      transactionalId,
+      transactionState: known.state,
+      transactionTimeoutMs: timeoutMs,
+      transactionStartTimeMs: startedMs,
+      producerId,
+      producerEpoch,
+      topics: (partitions ?? []).map(({ topic, partitionIds }) => ({ topic, partitions: partitionIds })),
+    };
+  }
+
+  /** Of all ids together: what a pattern has to look at. */
+  get idCharacters(): number {
+    let count = 0;
+    for (const id of this.#transactions.keys()) count += id.length;
+    return count;
+  }
+
+  list(filter: ListFilter, wallMs: number): readonly Listed[] {
+    const listed: Listed[] = [];
+    for (const each of this.#transactions.values()) {
+      if (!filter.accepts(each, wallMs)) continue;
+      const { id: transactionalId, state: transactionState } = each;
+      listed.push({ transactionalId, producerId: each.value.producerId, transactionState });
+    }
+    return listed;
+  }
+
   // ── Time ──
 
   /** Monotonic ms; `Infinity`: nothing will happen by itself. */
@@ -362,6 +410,19 @@ function inheritedMs({ startedMs, timeoutMs }: TransactionLogValue, wallMs: numb
 
 function told({ producerId, producerEpoch }: TransactionLogValue, tookFreshId: boolean): Told {
   return { errorCode: ErrorCode.NONE, producerId, producerEpoch, tookFreshId };
+}
+
+function unknown(transactionalId: string, errorCode: ErrorCode): Description {
+  return {
+    errorCode,
+    transactionalId,
+    transactionState: "",
+    transactionTimeoutMs: 0,
+    transactionStartTimeMs: 0,
+    producerId: producerId(0),
+    producerEpoch: producerEpoch(0),
+    topics: [],
+  };
 }
 
 function refusal(errorCode: ErrorCode): Told {
