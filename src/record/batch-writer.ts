@@ -5,7 +5,7 @@
  */
 import { assert } from "../base/assert.ts";
 import type { ProducerEpoch, ProducerId } from "../base/ids.ts";
-import { BATCH_HEADER_BYTES, BATCH_LENGTH_END, BatchView, Codec } from "./batch.ts";
+import { BATCH_HEADER_BYTES, BATCH_LENGTH_END, BatchFlag, BatchView, Codec } from "./batch.ts";
 import { compress } from "./compression.ts";
 
 export type RecordBytes = Uint8Array | string | null;
@@ -108,9 +108,10 @@ export class BatchWriter {
 
   /**
    * The batch as bytes, without producer and CRC: `stampProducer` completes it. Nothing may be added
-   * afterwards. Compressed bytes are fresh; others are the ones that were filled.
+   * afterwards. Compressed bytes are fresh; others are the ones that were filled. `isTransactional`: the
+   * batch is part of its producer's transaction.
    */
-  finish(codec: Codec, level?: number): Uint8Array {
+  finish(codec: Codec, level?: number, isTransactional = false): Uint8Array {
     let bytes: Buffer = this.#bytes.subarray(0, this.#end);
     if (codec !== Codec.none) {
       const packed = compress(codec, bytes.subarray(BATCH_HEADER_BYTES), level);
@@ -122,7 +123,7 @@ export class BatchWriter {
     view.setInt32(8, bytes.byteLength - BATCH_LENGTH_END);
     view.setInt32(12, -1);
     view.setInt8(16, 2);
-    view.setInt16(21, codec);
+    view.setInt16(21, isTransactional ? codec | BatchFlag.transactional : codec);
     view.setInt32(23, this.#count - 1);
     view.setBigInt64(27, BigInt(this.#baseTimestamp));
     view.setBigInt64(35, BigInt(this.#maxTimestamp));
