@@ -169,7 +169,12 @@ export class Accumulator {
   close(): void {
     this.#linger?.cancel();
     this.#sweep?.cancel();
-    this.#expire(true);
+    this.abandon(new ClosedError("The producer was closed."));
+  }
+
+  /** Refuses what waits in lines now. */
+  abandon(cause: Error): void {
+    this.#refuseUnless(() => false, cause);
   }
 
   /** The topic is not there any more: who sends to it next asks for it again. */
@@ -181,21 +186,23 @@ export class Accumulator {
     const everyMs = Math.max(1, Math.min(sweepMsMax, this.#settings.deliveryTimeoutMs / 10));
     this.#sweep ??= this.#cluster.settings.clock.schedule(everyMs, () => {
       this.#sweep = null;
-      this.#expire(false);
+      this.#expire();
       if (this.isWaiting) this.#armSweep();
     });
   }
 
-  /** Gives up what has waited longer than its deadline, or everything. */
-  #expire(closed: boolean): void {
+  /** Gives up what has waited longer than its deadline. */
+  #expire(): void {
     const nowMs = this.#nowMs;
+    const cause = new DeadlineError(
+      `it found no room in the buffer within ${this.#settings.deliveryTimeoutMs} ms (deliveryTimeoutMs), since the broker takes no records at the moment`,
+    );
+    this.#refuseUnless(({ deadlineMs }) => deadlineMs > nowMs, cause);
+  }
+
+  #refuseUnless(stays: (each: Waiting) => boolean, cause: Error): void {
     const keep = (each: Waiting): boolean => {
-      if (!closed && each.deadlineMs > nowMs) return true;
-      const cause = closed
-        ? new ClosedError("The producer was closed.")
-        : new DeadlineError(
-            `it found no room in the buffer within ${this.#settings.deliveryTimeoutMs} ms (deliveryTimeoutMs), since the broker takes no records at the moment`,
-          );
+      if (stays(each)) return true;
       this.#refuse(each, cause);
       return false;
     };

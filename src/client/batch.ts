@@ -5,11 +5,12 @@
  */
 import { assert } from "../base/assert.ts";
 import type { ProducerEpoch, ProducerId } from "../base/ids.ts";
-import { BatchView, type Codec } from "../record/batch.ts";
+import { BatchView } from "../record/batch.ts";
 import { BatchWriter, byteLengthOf, stampProducer } from "../record/batch-writer.ts";
 import { recordsIn } from "../record/record.ts";
 import { DeliveryError, type Fate } from "./errors.ts";
 import type { Lane } from "./lane.ts";
+import type { ProducerSettings } from "./producer-settings.ts";
 import type { Acknowledgement, RecordMetadata } from "./records.ts";
 
 export type Outcome =
@@ -18,6 +19,8 @@ export type Outcome =
   | { readonly kind: "failed"; readonly fate: Fate; readonly cause: Error }
   /** The batch was too large and went as two, of which the first has `count` records. */
   | { readonly kind: "split"; readonly count: number; readonly first: Outcome; readonly second: Outcome };
+
+type SealSettings = Pick<ProducerSettings, "codec" | "compressionLevel" | "transactionalId">;
 
 /** Of what a producer wrote itself; a bound that only a bug could reach. */
 const inflatedBytesMax = 2 ** 31 - 1;
@@ -66,10 +69,10 @@ export class Batch {
   }
 
   /** Ends the filling; compresses. Returns by how much the memory that it takes has changed. */
-  seal(codec: Codec, level: number | undefined): number {
+  seal({ codec, compressionLevel, transactionalId }: SealSettings): number {
     if (this.#bytes !== null) return 0;
     this.closed = true;
-    this.#bytes = this.writer.finish(codec, level);
+    this.#bytes = this.writer.finish(codec, compressionLevel, transactionalId !== null);
     const change = this.#bytes.buffer.byteLength - this.chargedBytes;
     this.chargedBytes += change;
     return change;

@@ -9,6 +9,7 @@
  * - the epoch is raised, and sequences begin again at 0, only with batches that are known not to be written.
  *   What is in doubt then is given up as "unknown". The new epoch fences what old attempts may still bring.
  */
+import { assert } from "../base/assert.ts";
 import {
   NO_PRODUCER,
   NO_PRODUCER_EPOCH,
@@ -141,6 +142,18 @@ export class Lane {
     const head = this.waiting[0];
     if (head !== undefined && isEarlier(head)) return true;
     return this.inFlight.some((other) => !other.settled && isEarlier(other));
+  }
+
+  /** Begins at sequence 0 under the identity that comes next; nothing may wait or be on its way. */
+  restart(): void {
+    assert(this.waiting.length === 0 && this.inFlight.length === 0, "a lane restarts when it is empty");
+    this.#identity = null;
+    this.#nextSequence = 0;
+    this.#rewinding = false;
+    this.#breaks = false;
+    this.#staleId = null;
+    this.failures = 0;
+    this.pausedUntilMs = 0;
   }
 
   /** The broker does not go on from this sequence. `stale`: nor from any epoch of this producer id. */

@@ -61,3 +61,13 @@ export interface ProducerOptions {
   /** Says that acknowledged records may be lost, or not acknowledged at all. */
   readonly allowLoss?: boolean | undefined;
 }
+
+export interface TransactionalProducerOptions extends ProducerOptions {
+  /**
+   * A name that this producer has after a restart, too, and that no other has at the same time: whoever comes
+   * with it puts its predecessor out and ends what that left open.
+   */
+  readonly transactionalId: string;
+  /** The broker aborts a transaction that has been open for so long; default 60,000 ms. */
+  readonly transactionTimeoutMs?: number | undefined;
+}

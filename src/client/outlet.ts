@@ -16,6 +16,8 @@ export type PartitionAnswer = ProduceResponse["responses"][number]["partitionRes
 
 /** Who decides. All of it is called synchronously. */
 export interface OutletEvents {
+  /** Newer versions of Produce would mean something else. */
+  readonly produceVersionMax: number;
   /** The next batch of the lane, on its way now; null: nothing can go, and the lane sees to it that it is queued again. */
   take(lane: Lane, node: NodeId, bytesLeft: number): Batch | null;
   answered(batch: Batch, answer: PartitionAnswer): void;
@@ -25,6 +27,8 @@ export interface OutletEvents {
   unsent(batch: Batch, cause: Error): void;
   /** Acks 0: it left, and there will be no answer. */
   posted(batch: Batch): void;
+  /** No request is on its way there. */
+  idle(): void;
   /** The broker cannot be reached; tried again after a pause. */
   unreachable(lanes: readonly Lane[], cause: Error): void;
 }
@@ -60,6 +64,11 @@ export class Outlet {
     this.#links = parts.links;
     this.#settings = parts.settings;
     this.#events = parts.events;
+  }
+
+  /** Requests that are on their way. */
+  get inFlight(): number {
+    return this.#inFlight;
   }
 
   push(lane: Lane): void {
@@ -148,9 +157,11 @@ export class Outlet {
       topic.batches.set(partition, batch);
     }
     const topicData = [...topics.values()];
-    const versionMax = topicData.every(({ topicId }) => topicId !== NO_TOPIC_ID)
-      ? Produce.versions[1]
-      : topicIdVersion - 1;
+    const hasIds = topicData.every(({ topicId }) => topicId !== NO_TOPIC_ID);
+    const versionMax = Math.min(
+      hasIds ? Produce.versions[1] : topicIdVersion - 1,
+      this.#events.produceVersionMax,
+    );
     try {
       version = connection.versionOf(Produce, versionMax);
     } catch (cause) {
@@ -159,7 +170,7 @@ export class Outlet {
     }
     const timeoutMs = this.#cluster.settings.requestTimeoutMs;
     const request: ProduceRequest = {
-      transactionalId: null,
+      transactionalId: this.#settings.transactionalId,
       acks: this.#settings.acks,
       timeoutMs,
       topicData,
@@ -170,6 +181,7 @@ export class Outlet {
       this.#inFlight--;
       settle();
       this.pump();
+      if (this.#inFlight === 0) this.#events.idle();
     };
     const failed = (cause: unknown): void =>
       done(() => {

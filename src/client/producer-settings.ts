@@ -1,7 +1,7 @@
 /** A producer's options with their defaults, checked. */
 import { Codec } from "../record/batch.ts";
 import { OptionError } from "./errors.ts";
-import type { Partitioner, ProducerOptions } from "./options.ts";
+import type { Partitioner, ProducerOptions, TransactionalProducerOptions } from "./options.ts";
 import { atLeast } from "./settings.ts";
 
 export interface ProducerSettings {
@@ -18,6 +18,15 @@ export interface ProducerSettings {
   readonly createTopics: boolean;
   /** As on the wire; −1: all. */
   readonly acks: -1 | 0 | 1;
+  /** Null: batches are no part of a transaction. */
+  readonly transactionalId: string | null;
+}
+
+export interface TransactionSettings {
+  readonly transactionalId: string;
+  readonly transactionTimeoutMs: number;
+  /** How long a request about the transaction is repeated. */
+  readonly persistMs: number;
 }
 
 /** A broker remembers so many batches of a producer; with more under way a retry could not be told from a gap. */
@@ -69,5 +78,32 @@ export function producerSettings(options: ProducerOptions): ProducerSettings {
     partitioner,
     createTopics,
     acks: acks === "all" ? -1 : acks,
+    transactionalId: null,
+  };
+}
+
+/**
+ * A record is given up when its transaction cannot be open any more. Throws `OptionError`.
+ */
+export function transactionalSettings(
+  options: TransactionalProducerOptions,
+): ProducerSettings & TransactionSettings {
+  const { transactionalId, transactionTimeoutMs = 60_000 } = options;
+  if (typeof transactionalId !== "string" || transactionalId === "") {
+    throw new OptionError(
+      "transactionalId is a name that this producer has after a restart, too, and no other has.",
+    );
+  }
+  const settings = producerSettings(options);
+  if (settings.acks !== -1) {
+    throw new OptionError(`acks ${settings.acks} is not for transactions; leave acks at "all".`);
+  }
+  atLeast("transactionTimeoutMs", transactionTimeoutMs, 1);
+  return {
+    ...settings,
+    deliveryTimeoutMs: Math.min(settings.deliveryTimeoutMs, transactionTimeoutMs),
+    persistMs: settings.deliveryTimeoutMs,
+    transactionalId,
+    transactionTimeoutMs,
   };
 }

@@ -4,92 +4,26 @@
  * to look at that promise for a failure to be seen: it is a rejection, and one that is not handled ends
  * the process unless the program decides otherwise.
  */
-import { Accumulator, type Place, refused } from "./accumulator.ts";
-import type { Batch } from "./batch.ts";
 import type { Cluster } from "./cluster.ts";
-import { ClosedError, DeliveryError } from "./errors.ts";
+import { Delivery, type ProducerStats } from "./delivery.ts";
 import type { ProducerOptions } from "./options.ts";
 import { producerSettings } from "./producer-settings.ts";
 import type { Acknowledgement, OutgoingRecord, RecordMetadata } from "./records.ts";
-import { Sender } from "./sender.ts";
 
-export interface ProducerStats {
-  /** Records by what became of them; those that are neither are on their way or wait. */
-  readonly acknowledged: number;
-  readonly failed: number;
-  /** Batches that were sent again, and times that a partition's sequence was begun anew. */
-  readonly retries: number;
-  readonly epochs: number;
-  /** Memory of batches that are not settled, and bytes of records that wait for room. */
-  readonly bufferedBytes: number;
-  readonly waitingBytes: number;
-}
-
-/**
- * Some records of a `sendMany` were not delivered: `errors` says which, `acknowledged` has the others. Both may
- * be long, so that they are read from it and not printed with it.
- */
-export class PartialDeliveryError extends AggregateError {
-  override readonly name = "PartialDeliveryError";
-  readonly code = "PARTIAL_DELIVERY";
-  declare readonly errors: DeliveryError[];
-  readonly #acknowledged: readonly Acknowledgement[];
-  constructor(errors: readonly Error[], acknowledged: readonly Acknowledgement[]) {
-    super([], sentenceOn(errors, acknowledged), { cause: errors[0] });
-    this.#acknowledged = acknowledged;
-    // Node prints every element of an own array of this name, each with its stack; a getter it only names.
-    Object.defineProperty(this, "errors", { get: () => errors, enumerable: false });
-  }
-
-  get acknowledged(): readonly Acknowledgement[] {
-    return this.#acknowledged;
-  }
-}
-
-function sentenceOn(errors: readonly Error[], acknowledged: readonly Acknowledgement[]): string {
-  const sum = (counts: readonly number[]): number => counts.reduce((total, count) => total + count, 0);
-  const lost = sum(errors.map((error) => (error instanceof DeliveryError ? error.recordCount : 1)));
-  const all = lost + sum(acknowledged.map(({ recordCount }) => recordCount));
-  const failures = errors.length === 1 ? "" : `, in ${errors.length} failures (see errors); the first`;
-  return `${lost} of ${all} records were not acknowledged${failures}: ${errors[0]?.message ?? ""}`;
-}
-
-interface Run {
-  readonly batch: Batch;
-  readonly from: number;
-  count: number;
-}
+export { PartialDeliveryError, type ProducerStats } from "./delivery.ts";
 
 export class Producer implements AsyncDisposable {
-  readonly #cluster: Cluster;
-  readonly #sender: Sender;
-  readonly #accumulator: Accumulator;
-  readonly #counts = { acknowledged: 0, failed: 0, retries: 0, epochs: 0 };
-  readonly #stopWatching: () => void;
+  readonly #delivery: Delivery;
   readonly #deliveryTimeoutMs: number;
   readonly #onClosed: () => void;
-  /** One for each record that waits; resolves when it has a place or was refused. */
-  readonly #lines = new Set<Promise<void>>();
   #closing: Promise<void> | null = null;
 
   /** Throws `OptionError`. */
   constructor(cluster: Cluster, options: ProducerOptions = {}, onClosed: () => void = () => undefined) {
     const settings = producerSettings(options);
-    this.#cluster = cluster;
-    this.#onClosed = onClosed;
+    this.#delivery = new Delivery(cluster, settings);
     this.#deliveryTimeoutMs = settings.deliveryTimeoutMs;
-    this.#sender = new Sender(cluster, settings, {
-      charge: (bytes) => this.#accumulator.charge(bytes),
-      settled: (batch, outcome) => {
-        if (outcome.kind === "written") this.#counts.acknowledged += batch.recordCount;
-        else this.#counts.failed += batch.recordCount;
-      },
-      retried: () => this.#counts.retries++,
-      epochBegun: () => this.#counts.epochs++,
-      topicGone: (topic) => this.#accumulator.forget(topic),
-    });
-    this.#accumulator = new Accumulator(cluster, settings, this.#sender);
-    this.#stopWatching = cluster.onChange(() => this.#accumulator.grow());
+    this.#onClosed = onClosed;
   }
 
   /**
@@ -98,96 +32,37 @@ export class Producer implements AsyncDisposable {
    * what is no record.
    */
   send(record: OutgoingRecord): Promise<RecordMetadata> {
-    if (this.#closing !== null) return Promise.reject(closedError(record));
-    const timestampMs = record.timestampMs ?? this.#cluster.settings.clock.wallMs();
-    let batch: Batch | null;
-    try {
-      batch = this.#accumulator.append(record, timestampMs);
-    } catch (cause) {
-      this.#counts.failed++;
-      return Promise.reject(cause as Error);
-    }
-    if (batch === null) return this.#sendLater(record);
-    const taker = batch;
-    const index = taker.recordCount - 1;
-    return taker.outcome.then((outcome) => taker.metadataOf(outcome, index, timestampMs));
+    return this.#delivery.send(record);
   }
 
   /**
    * As `send` for each record in order, with one promise for all, which settles when all have. Rejects
    * with `PartialDeliveryError` when any of them failed.
    */
-  async sendMany(records: Iterable<OutgoingRecord>): Promise<readonly Acknowledgement[]> {
-    const runs: Run[] = [];
-    const errors: Error[] = [];
-    const newest = new Map<Batch, Run>();
-    const note = (batch: Batch, index: number): void => {
-      const run = newest.get(batch);
-      if (run !== undefined && run.from + run.count === index) run.count++;
-      else {
-        const made = { batch, from: index, count: 1 };
-        newest.set(batch, made);
-        runs.push(made);
-      }
-    };
-    for (const record of records) {
-      try {
-        if (this.#closing !== null) throw closedError(record);
-        const timestampMs = record.timestampMs ?? this.#cluster.settings.clock.wallMs();
-        const batch = this.#accumulator.append(record, timestampMs);
-        if (batch !== null) {
-          note(batch, batch.recordCount - 1);
-          continue;
-        }
-      } catch (cause) {
-        this.#counts.failed++;
-        errors.push(cause as Error);
-        continue;
-      }
-      try {
-        const place = await new Promise<Place>((resolve, reject) => this.#wait(record, resolve, reject));
-        note(place.batch, place.index);
-      } catch (cause) {
-        errors.push(cause as Error);
-      }
-    }
-    const acknowledged: Acknowledgement[] = [];
-    for (const { batch, from, count } of runs) {
-      const { written, failed } = batch.runsOf(await batch.outcome, from, count);
-      acknowledged.push(...written);
-      errors.push(...failed);
-    }
-    if (errors.length > 0) throw new PartialDeliveryError(errors, acknowledged);
-    return acknowledged;
+  sendMany(records: Iterable<OutgoingRecord>): Promise<readonly Acknowledgement[]> {
+    return this.#delivery.sendMany(records);
   }
 
   /** False: the next record would have to wait; `await ready()` first to send at the broker's pace. */
   get hasRoom(): boolean {
-    return this.#accumulator.hasRoom;
+    return this.#delivery.hasRoom;
   }
 
   /** Resolves when there is room for a record. */
   ready(): Promise<void> {
-    return this.#accumulator.room();
+    return this.#delivery.ready();
   }
 
   get stats(): ProducerStats {
-    const { usedBytes: bufferedBytes, waitingBytes } = this.#accumulator;
-    return { ...this.#counts, bufferedBytes, waitingBytes };
+    return this.#delivery.stats;
   }
 
   /**
    * Resolves when every record that was given so far is acknowledged or has failed; failures are told by
    * the records' own promises. Nothing lingers meanwhile.
    */
-  async flush(): Promise<void> {
-    const endFlush = this.#accumulator.beginFlush();
-    try {
-      await Promise.all(this.#lines);
-      await Promise.all(this.#sender.unsettled.map((batch) => batch.outcome));
-    } finally {
-      endFlush();
-    }
+  flush(): Promise<void> {
+    return this.#delivery.flush();
   }
 
   /**
@@ -195,63 +70,13 @@ export class Producer implements AsyncDisposable {
    * `timeoutMs` (default: the delivery deadline) fails.
    */
   close(options: { readonly timeoutMs?: number } = {}): Promise<void> {
-    this.#closing ??= this.#close(options.timeoutMs ?? this.#deliveryTimeoutMs);
+    this.#closing ??= this.#delivery
+      .close(options.timeoutMs ?? this.#deliveryTimeoutMs)
+      .then(() => this.#onClosed());
     return this.#closing;
   }
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }
-
-  async #close(timeoutMs: number): Promise<void> {
-    const { clock } = this.#cluster.settings;
-    let end: () => void = () => undefined;
-    const late = new Promise<void>((resolve) => {
-      end = resolve;
-    });
-    const timer = clock.schedule(timeoutMs, end);
-    await Promise.race([this.flush(), late]);
-    timer.cancel();
-    this.#accumulator.close();
-    this.#sender.close();
-    this.#stopWatching();
-    this.#onClosed();
-  }
-
-  /** Looks at the outcome from the moment it is placed, as `send` does: so promises settle in the order of the records. */
-  #sendLater(record: OutgoingRecord): Promise<RecordMetadata> {
-    return new Promise((resolve, reject) => {
-      const placed = ({ batch, index, timestampMs }: Place): void => {
-        batch.outcome.then((outcome) => resolve(batch.metadataOf(outcome, index, timestampMs))).catch(reject);
-      };
-      this.#wait(record, placed, reject);
-    });
-  }
-
-  /** Calls one of the two, once and synchronously with what became of the record. */
-  #wait(record: OutgoingRecord, onPlaced: (place: Place) => void, onRefused: (cause: Error) => void): void {
-    let leave: () => void = () => undefined;
-    const line = new Promise<void>((resolve) => {
-      leave = resolve;
-    });
-    this.#lines.add(line);
-    const left = (): void => {
-      this.#lines.delete(line);
-      leave();
-    };
-    this.#accumulator.wait(record, {
-      placed: (place) => {
-        left();
-        onPlaced(place);
-      },
-      refused: (cause) => {
-        left();
-        this.#counts.failed++;
-        onRefused(cause);
-      },
-    });
-  }
 }
-
-const closedError = (record: OutgoingRecord): DeliveryError =>
-  refused(record, new ClosedError("The producer was closed."));

@@ -6,9 +6,27 @@
 import { NO_PRODUCER, NO_PRODUCER_EPOCH } from "../base/ids.ts";
 import { ErrorCode, errorFacts } from "../protocol/errors.ts";
 import { InitProducerId } from "../protocol/messages/init-producer-id.ts";
+import { Produce } from "../protocol/messages/produce.ts";
 import type { Cluster } from "./cluster.ts";
 import { BrokerRefusedError } from "./errors.ts";
-import type { Identity } from "./lane.ts";
+import type { Identity, Lane } from "./lane.ts";
+
+/** Under what a producer's batches go. */
+export interface Standing {
+  /** Null: there is none; `request` it. */
+  readonly identity: Identity | null;
+  /** Newer versions of Produce would mean something else. */
+  readonly produceVersionMax: number;
+  /** Whether the lane's partition may be written to; if not, `request` asks for that, too. */
+  admits(lane: Lane): boolean;
+  /** Asks for what is lacking, unless that is under way; `onAnswer` of whoever made this is told. */
+  request(): void;
+  /** Sequences cannot go on under this identity. */
+  giveUp(): void;
+}
+
+/** Told of each answer; null: what was asked for is there now. */
+export type OnStanding = (failure: RegistrationFailure | null) => void;
 
 /** Why there is no id. `isFinal`: asking again will not help. */
 export interface RegistrationFailure {
@@ -16,29 +34,33 @@ export interface RegistrationFailure {
   readonly isFinal: boolean;
 }
 
-export class Registration {
+export class Registration implements Standing {
   readonly #cluster: Cluster;
-  /** Null: there is an id now. */
-  readonly #onAnswer: (failure: RegistrationFailure | null) => void;
+  readonly #onAnswer: OnStanding;
   #identity: Identity | null = null;
   #isAsking = false;
 
-  constructor(cluster: Cluster, onAnswer: (failure: RegistrationFailure | null) => void) {
+  constructor(cluster: Cluster, onAnswer: OnStanding) {
     this.#cluster = cluster;
     this.#onAnswer = onAnswer;
   }
 
-  /** Null: there is none; `request` it. */
   get identity(): Identity | null {
     return this.#identity;
   }
 
-  /** Sequences cannot go on under this id. */
+  get produceVersionMax(): number {
+    return Produce.versions[1];
+  }
+
+  admits(): boolean {
+    return true;
+  }
+
   giveUp(): void {
     this.#identity = null;
   }
 
-  /** Asks for an id, unless that is under way. */
   request(): void {
     if (this.#isAsking) return;
     this.#isAsking = true;

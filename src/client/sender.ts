@@ -15,7 +15,7 @@ import { Links } from "./links.ts";
 import { Outlet, type OutletEvents, type PartitionAnswer } from "./outlet.ts";
 import { ParkedLanes } from "./parked-lanes.ts";
 import type { ProducerSettings } from "./producer-settings.ts";
-import { Registration, type RegistrationFailure } from "./registration.ts";
+import { type OnStanding, Registration, type RegistrationFailure, type Standing } from "./registration.ts";
 import { backoffAfter } from "./settings.ts";
 import { verdictOf } from "./verdict.ts";
 
@@ -43,19 +43,28 @@ export class Sender implements OutletEvents {
   /** Topics that a broker did not know when it was sent to them: is that so? */
   readonly #doubted = new Set<string>();
   readonly #stopWatching: () => void;
-  readonly #registration: Registration;
+  readonly #standing: Standing;
+  /** Lanes that have sent something since `restart`. */
+  readonly #departed = new Set<Lane>();
+  #idleWaiters: (() => void)[] = [];
   #lastCause: Error | null = null;
   #sweep: Timer | null = null;
   #closed = false;
 
-  constructor(cluster: Cluster, settings: ProducerSettings, events: SenderEvents) {
+  /** `standing`: of a transaction; by default batches go under an id of their own (`Registration`). */
+  constructor(
+    cluster: Cluster,
+    settings: ProducerSettings,
+    events: SenderEvents,
+    standing: (onAnswer: OnStanding) => Standing = (onAnswer) => new Registration(cluster, onAnswer),
+  ) {
     this.#cluster = cluster;
     this.#settings = settings;
     this.#events = events;
     this.#links = new Links(cluster.settings);
     this.#parked = new ParkedLanes(cluster.settings.clock, (lane) => this.enqueue(lane));
     this.#stopWatching = cluster.onChange(() => this.#reroute());
-    this.#registration = new Registration(cluster, (failure) => this.#registered(failure));
+    this.#standing = standing((failure) => this.#registered(failure));
   }
 
   get unsettled(): readonly Batch[] {
@@ -80,6 +89,20 @@ export class Sender implements OutletEvents {
     this.#outlet(leader).push(lane);
   }
 
+  /** Gives up everything that is not settled; resolves when nothing is on its way any more, however it came back. */
+  async abandon(cause: Error): Promise<void> {
+    this.#expireAll(cause);
+    while (!this.#closed && [...this.#outlets.values()].some(({ inFlight }) => inFlight > 0)) {
+      await new Promise<void>((resolve) => this.#idleWaiters.push(resolve));
+    }
+  }
+
+  /** Sequences begin at 0 under the identity that comes next. Only when nothing waits or is on its way. */
+  restart(): void {
+    for (const lane of this.#departed) lane.restart();
+    this.#departed.clear();
+  }
+
   /** Everything that is not settled is given up, and nothing is sent any more. */
   close(): void {
     if (this.#closed) return;
@@ -88,10 +111,19 @@ export class Sender implements OutletEvents {
     this.#parked.close();
     this.#sweep?.cancel();
     this.#links.close();
-    for (const batch of this.#unsettled) this.#expire(batch, new ClosedError("The producer was closed."));
+    this.#expireAll(new ClosedError("The producer was closed."));
+    this.idle();
   }
 
   // ── What an outlet asks and tells ──
+
+  get produceVersionMax(): number {
+    return this.#standing.produceVersionMax;
+  }
+
+  idle(): void {
+    for (const wake of this.#idleWaiters.splice(0)) wake();
+  }
 
   take(lane: Lane, node: NodeId, bytesLeft: number): Batch | null {
     if (this.#leaderOf(lane) !== node) {
@@ -107,21 +139,23 @@ export class Sender implements OutletEvents {
     if (lane.inFlight.length > 0 && lane.flightNode !== node) return null;
     if (lane.next(this.#settings.inFlightMax) === null) return null;
     if (this.#settings.acks !== 0) {
-      const { identity } = this.#registration;
-      if (identity === null || (lane.breaks && !this.#beginEpoch(lane, identity))) {
+      const { identity } = this.#standing;
+      const isLacking = identity === null || !this.#standing.admits(lane);
+      if (isLacking || (lane.breaks && !this.#beginEpoch(lane, identity))) {
         this.#parked.add(lane);
-        this.#registration.request();
+        this.#standing.request();
         return null;
       }
     }
     const batch = lane.next(this.#settings.inFlightMax);
     if (batch === null) return null;
-    this.#events.charge(batch.seal(this.#settings.codec, this.#settings.compressionLevel));
+    this.#events.charge(batch.seal(this.#settings));
     if (batch.bytes.byteLength > bytesLeft) {
       this.enqueue(lane);
       return null;
     }
-    lane.depart(this.#settings.acks === 0 ? null : this.#registration.identity, node);
+    lane.depart(this.#settings.acks === 0 ? null : this.#standing.identity, node);
+    if (this.#isTransactional) this.#departed.add(lane);
     if (lane.waiting.length > 0) this.enqueue(lane);
     return batch;
   }
@@ -232,8 +266,13 @@ export class Sender implements OutletEvents {
   #resequence(batch: Batch, cause: Error, stale: boolean): void {
     const { lane } = batch;
     if (!lane.isOldest(batch)) return this.#again(batch, cause, false);
+    if (this.#isTransactional) {
+      // Its transaction can only be aborted: what was written under this epoch ends with it.
+      lane.arrive(batch);
+      return this.#fail(batch, cause);
+    }
     lane.breakSequence(stale);
-    if (stale) this.#registration.giveUp();
+    if (stale) this.#standing.giveUp();
     if (!batch.inDoubt) return this.#again(batch, cause);
     lane.arrive(batch);
     this.#fail(batch, cause);
@@ -250,7 +289,7 @@ export class Sender implements OutletEvents {
     for (const half of halves) {
       half.inDoubt = batch.inDoubt;
       half.lastCause = cause;
-      half.seal(this.#settings.codec, this.#settings.compressionLevel);
+      half.seal(this.#settings);
       this.#events.charge(half.chargedBytes);
       this.track(half);
     }
@@ -264,7 +303,7 @@ export class Sender implements OutletEvents {
   #beginEpoch(lane: Lane, identity: Identity): boolean {
     const inDoubt = lane.beginEpoch(identity);
     if (inDoubt === null) {
-      this.#registration.giveUp();
+      this.#standing.giveUp();
       return false;
     }
     this.#events.epochBegun();
@@ -315,6 +354,10 @@ export class Sender implements OutletEvents {
     for (const batch of lane.early.splice(0)) this.#acknowledge(batch, batch.acknowledged as Outcome);
   }
 
+  #expireAll(cause: Error): void {
+    for (const batch of this.#unsettled) this.#expire(batch, cause);
+  }
+
   #expire(batch: Batch, cause: Error): void {
     // Those before it, which are older, are given up in the same turn, and then it is told that it was written.
     if (batch.acknowledged !== null) return;
@@ -328,6 +371,10 @@ export class Sender implements OutletEvents {
   }
 
   // ── Where lanes go ──
+
+  get #isTransactional(): boolean {
+    return this.#settings.transactionalId !== null;
+  }
 
   get #nowMs(): number {
     return this.#cluster.settings.clock.monotonicMs();
@@ -388,7 +435,7 @@ export class Sender implements OutletEvents {
       .catch((cause: unknown) => {
         if (!(cause instanceof UnknownTopicError)) return;
         // Should it come back, its lanes begin at sequence 0: under this id they would look like duplicates.
-        this.#registration.giveUp();
+        this.#standing.giveUp();
         this.#events.topicGone(topic);
         for (const batch of this.#unsettled) if (batch.lane.topic === topic) this.#expire(batch, cause);
       })
