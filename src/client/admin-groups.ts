@@ -14,7 +14,7 @@ import { refuseFailures } from "./admin-outcome.ts";
 import type { AdminAccess } from "./admin-topics.ts";
 import { BrokerRefusedError, ConnectionLostError, refuseUnlessNone } from "./errors.ts";
 import type { TopicPartition } from "./group/assignor.ts";
-import { Coordinator } from "./group/coordinator.ts";
+import { Coordinator } from "./coordinator.ts";
 import { byTopic } from "./group/leader.ts";
 import { commitOffsets, fetchOffsets, noMember, type Persistence } from "./group/offsets.ts";
 import { backoffAfter } from "./settings.ts";
@@ -94,7 +94,7 @@ export async function describeGroup(access: AdminAccess, group: string): Promise
   const what = `Describing group "${group}"`;
   const coordinator = coordinatorOf(access, group);
   const persistence = persistently(access, what);
-  if (await coordinator.serves(ConsumerGroupDescribe, persistence.again)) {
+  if ((await coordinator.connection(persistence.again)).serves(ConsumerGroupDescribe)) {
     const request = { groupIds: [group], includeAuthorizedOperations: false };
     const codeOf = ({ groups }: ConsumerGroupDescribeResponse): number => groups[0]?.errorCode ?? 0;
     const answer = await coordinator.call(ConsumerGroupDescribe, request, { ...persistence, codeOf });
@@ -249,7 +249,7 @@ export async function deleteGroupOffsets(
 }
 
 const coordinatorOf = ({ cluster, links }: AdminAccess, group: string): Coordinator =>
-  new Coordinator(cluster, group, links);
+  new Coordinator(cluster, { kind: "group", name: group }, links);
 
 /** For `requestTimeoutMs`. */
 function persistently({ cluster: { settings } }: AdminAccess, what: string): Persistence {

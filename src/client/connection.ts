@@ -50,6 +50,7 @@ export class Connection {
   readonly #closeListeners: (() => void)[] = [];
   readonly #drainListeners: (() => void)[] = [];
   #versions: ReadonlyMap<number, readonly [number, number]> = new Map();
+  #features: ReadonlyMap<string, number> = new Map();
   #nextId = 0;
   #timer: Timer | null = null;
   #timerAtMs = 0;
@@ -105,6 +106,11 @@ export class Connection {
   /** Whether the broker serves the API in a version that is known here. */
   serves(api: AnyApi): boolean {
     return this.#common(api) >= 0;
+  }
+
+  /** The level of a feature that the whole cluster has (KIP-584); 0: it does not know the feature. */
+  featureLevel(name: string): number {
+    return this.#features.get(name) ?? 0;
   }
 
   /** The newest version that both sides speak. Throws `VersionGapError`. */
@@ -232,6 +238,9 @@ export class Connection {
         `The broker at ${formatAddress(this.address)} is too old for this client: it does not know ApiVersions version ${greetingVersion} (Apache Kafka 2.4).`,
       );
     }
+    this.#features = new Map(
+      answer.finalizedFeatures.map(({ name, maxVersionLevel }) => [name, maxVersionLevel]),
+    );
     this.#versions = new Map(
       answer.apiKeys.map(({ apiKey, minVersion, maxVersion }) => [apiKey, [minVersion, maxVersion]]),
     );

@@ -18,7 +18,7 @@ import { SyncGroup, type SyncGroupRequest } from "../../protocol/messages/sync-g
 import { isRetriable } from "../assignment.ts";
 import { BrokerRefusedError } from "../errors.ts";
 import type { Assignor } from "./assignor.ts";
-import type { CoordinatorCall } from "./coordinator.ts";
+import type { CoordinatorCall } from "../coordinator.ts";
 import { FencedMemberError } from "./errors.ts";
 import { Heart } from "./heart.ts";
 import { assignmentsFor, byTopic } from "./leader.ts";

@@ -12,7 +12,7 @@ import { BrokerRefusedError } from "../errors.ts";
 import type { RetryWatch } from "../retry-watch.ts";
 import { backoffAfter, type ClientSettings } from "../settings.ts";
 import { CommitError, NotOwnedError } from "./errors.ts";
-import type { Coordinator } from "./coordinator.ts";
+import type { Coordinator } from "../coordinator.ts";
 import type { Identity, Member } from "./member.ts";
 import { commitOffsets } from "./offsets.ts";
 import type { GroupSettings } from "./options.ts";

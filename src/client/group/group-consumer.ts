@@ -15,7 +15,7 @@ import { type LoopRules, Reader, type RecordBatch } from "../reader.ts";
 import { RetryWatch } from "../retry-watch.ts";
 import type { TopicPartition } from "./assignor.ts";
 import { Commits, type Wish } from "./commits.ts";
-import { Coordinator } from "./coordinator.ts";
+import { Coordinator } from "../coordinator.ts";
 import { CommitError, NotOwnedError } from "./errors.ts";
 import { Handlers, type RunOptions, type Taken } from "./handlers.ts";
 import { Holdings } from "./holdings.ts";
@@ -77,7 +77,7 @@ export class GroupConsumer implements AsyncIterable<IncomingRecord>, AsyncDispos
         this.#handedOut = share;
       },
     });
-    const coordinator = new Coordinator(cluster, settings.group);
+    const coordinator = new Coordinator(cluster, { kind: "group", name: settings.group });
     this.#coordinator = coordinator;
     this.#holdings = new Holdings({
       cluster,

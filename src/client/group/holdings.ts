@@ -13,7 +13,7 @@ import type { Reader } from "../reader.ts";
 import type { RetryWatch } from "../retry-watch.ts";
 import { nameOf, type TopicPartition } from "./assignor.ts";
 import type { Wish } from "./commits.ts";
-import type { Coordinator } from "./coordinator.ts";
+import type { Coordinator } from "../coordinator.ts";
 import { byTopic } from "./leader.ts";
 import { fetchOffsets } from "./offsets.ts";
 import type { CommitRequest, GroupSettings } from "./options.ts";

@@ -5,7 +5,7 @@
 import type { Cluster } from "../cluster.ts";
 import type { RetryWatch } from "../retry-watch.ts";
 import type { TopicPartition } from "./assignor.ts";
-import type { Coordinator } from "./coordinator.ts";
+import type { Coordinator } from "../coordinator.ts";
 import type { GroupSettings, ReleaseReason } from "./options.ts";
 
 export interface MemberAccess {

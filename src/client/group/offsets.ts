@@ -5,7 +5,7 @@ import { OffsetCommit, type OffsetCommitResponse } from "../../protocol/messages
 import { OffsetFetch, type OffsetFetchResponse } from "../../protocol/messages/offset-fetch.ts";
 import { BrokerRefusedError } from "../errors.ts";
 import type { TopicPartition } from "./assignor.ts";
-import type { Coordinator, CoordinatorCall } from "./coordinator.ts";
+import type { Coordinator, CoordinatorCall } from "../coordinator.ts";
 import type { Identity } from "./member.ts";
 
 export interface CommittedOffset extends TopicPartition {

@@ -11,7 +11,7 @@ export async function chooseMember(access: MemberAccess, isClosing: () => boolea
   const again = (cause: Error): number | undefined => (isClosing() ? undefined : watch.failed(what, cause));
   const isNew =
     settings.protocol === "either"
-      ? await coordinator.serves(ConsumerGroupHeartbeat, again)
+      ? (await coordinator.connection(again)).serves(ConsumerGroupHeartbeat)
       : settings.protocol === "consumer";
   watch.succeeded(what);
   return isNew ? new EpochMembership(access) : new ClassicMembership(access);

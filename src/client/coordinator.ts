@@ -1,18 +1,18 @@
 /**
- * The broker that looks after a group, as its members and admins reach it: found when needed, found again
- * when it says that it is not the one. Two connections, since an answer that waits for other members
- * (JoinGroup, SyncGroup) would hold up heartbeats and commits behind it.
+ * The broker that looks after a group or a transactional id, as whoever works with it reaches it: found when
+ * needed, found again when it says that it is not the one. Two connections, since an answer that waits for
+ * other members (JoinGroup, SyncGroup) would hold up heartbeats and commits behind it.
  */
-import { sleep } from "../../base/ports.ts";
-import type { AnyApi, Api } from "../../protocol/api.ts";
-import { ErrorCode, errorFacts } from "../../protocol/errors.ts";
-import { CoordinatorType, FindCoordinator } from "../../protocol/messages/find-coordinator.ts";
-import type { Address } from "../address.ts";
-import { isRetriable } from "../assignment.ts";
-import type { Cluster } from "../cluster.ts";
-import type { CallOptions } from "../connection.ts";
-import { BrokerRefusedError, ClosedError } from "../errors.ts";
-import { Links } from "../links.ts";
+import { sleep } from "../base/ports.ts";
+import type { Api } from "../protocol/api.ts";
+import { ErrorCode, errorFacts } from "../protocol/errors.ts";
+import { CoordinatorType, FindCoordinator } from "../protocol/messages/find-coordinator.ts";
+import type { Address } from "./address.ts";
+import { isRetriable } from "./assignment.ts";
+import type { Cluster } from "./cluster.ts";
+import type { CallOptions, Connection } from "./connection.ts";
+import { BrokerRefusedError, ClosedError } from "./errors.ts";
+import { Links } from "./links.ts";
 
 export interface CoordinatorCall<Res> extends CallOptions {
   /** Begins the sentence of a failure, as "Joining group g". */
@@ -25,7 +25,14 @@ export interface CoordinatorCall<Res> extends CallOptions {
   readonly again: (cause: Error) => number | undefined;
 }
 
-/** Another broker looks after the group, or none at the moment. */
+/** What it looks after. */
+export interface Charge {
+  readonly kind: "group" | "transaction";
+  /** The group, or the transactional id. */
+  readonly name: string;
+}
+
+/** Another broker looks after it, or none at the moment. */
 const movedCodes: ReadonlySet<number> = new Set([
   ErrorCode.NOT_COORDINATOR,
   ErrorCode.COORDINATOR_NOT_AVAILABLE,
@@ -33,7 +40,7 @@ const movedCodes: ReadonlySet<number> = new Set([
 
 export class Coordinator {
   readonly #cluster: Cluster;
-  readonly #group: string;
+  readonly #charge: Charge;
   readonly #quick: Links;
   readonly #waiting: Links;
   #address: Address | undefined = undefined;
@@ -41,9 +48,9 @@ export class Coordinator {
   #isClosed = false;
 
   /** `links`: of somebody who never waits for members; they stay open. */
-  constructor(cluster: Cluster, group: string, links?: Links) {
+  constructor(cluster: Cluster, charge: Charge, links?: Links) {
     this.#cluster = cluster;
-    this.#group = group;
+    this.#charge = charge;
     this.#quick = links ?? new Links(cluster.settings);
     this.#waiting = links ?? new Links(cluster.settings);
   }
@@ -56,7 +63,7 @@ export class Coordinator {
   async call<Req, Res>(api: Api<Req, Res>, request: Req, options: CoordinatorCall<Res>): Promise<Res> {
     const { what, codeOf, waits = false, again, ...call } = options;
     for (;;) {
-      if (this.#isClosed) throw new ClosedError("The consumer was closed.");
+      if (this.#isClosed) throw this.#closed();
       let cause: Error;
       try {
         const address = await this.#find();
@@ -78,12 +85,12 @@ export class Coordinator {
     }
   }
 
-  /** Whether the coordinator knows the API. Rejects with what looking for it rejects with, once `again` gives up. */
-  async serves(api: AnyApi, again: CoordinatorCall<unknown>["again"]): Promise<boolean> {
+  /** Over which it can be asked what it knows. Rejects with what looking for it rejects with, once `again` gives up. */
+  async connection(again: CoordinatorCall<unknown>["again"]): Promise<Connection> {
     for (;;) {
-      if (this.#isClosed) throw new ClosedError("The consumer was closed.");
+      if (this.#isClosed) throw this.#closed();
       try {
-        return (await this.#quick.to(await this.#find())).serves(api);
+        return await this.#quick.to(await this.#find());
       } catch (cause) {
         if (!isRetriable(cause)) throw cause;
         this.#address = undefined;
@@ -113,17 +120,18 @@ export class Coordinator {
     return this.#finding;
   }
 
+  #closed(): ClosedError {
+    return new ClosedError(`The ${this.#charge.kind === "group" ? "consumer" : "producer"} was closed.`);
+  }
+
   async #ask(): Promise<Address> {
-    const request = {
-      key: "",
-      keyType: CoordinatorType.group,
-      coordinatorKeys: [this.#group],
-    };
+    const { kind, name } = this.#charge;
+    const request = { key: "", keyType: CoordinatorType[kind], coordinatorKeys: [name] };
     const answer = await this.#cluster.ask(FindCoordinator, request, { searchMs: 1_000 });
     const [found = answer] = answer.coordinators;
     if (found.errorCode !== ErrorCode.NONE) {
       throw new BrokerRefusedError(
-        `Finding the coordinator of group ${this.#group}`,
+        `Finding the coordinator of ${kind === "group" ? "group" : "transactional id"} ${name}`,
         found.errorCode,
         found.errorMessage,
       );
