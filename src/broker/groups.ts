@@ -2,13 +2,16 @@
  * The groups of this broker. Their state lies in `__consumer_offsets` and is decided in `coordinator/`;
  * what happens by itself (offsets that expire, topics that are deleted) is set in motion here.
  */
-import { partitionIndex } from "../base/ids.ts";
+import { partitionIndex, type PartitionIndex } from "../base/ids.ts";
 import type { Counter, Env, Timer } from "../base/ports.ts";
 import { type GroupRecord, groupRecords, type GroupTurn } from "../coordinator/group/records.ts";
 import type { GroupSettings } from "../coordinator/group/settings.ts";
 import { type ExpiredOffset, GroupShard, type Regression } from "../coordinator/group/shard.ts";
+import type { ProducerIdentity } from "../coordinator/runtime.ts";
 import type { TopicView } from "../coordinator/topic-view.ts";
 import type { Ticket } from "../coordinator/turn.ts";
+import type { AppendSession } from "../log/memory-tail.ts";
+import type { AppendRefusal, MarkerWish, MarkOutcome } from "../log/outcomes.ts";
 import type { Partitions } from "../log/partitions.ts";
 import type { Wal } from "../log/wal.ts";
 import type { Journal } from "../metadata/journal.ts";
@@ -65,7 +68,7 @@ export class Groups {
         configs: offsetsConfigs,
       },
       codec: groupRecords,
-      makeShard: () => new GroupShard(this.#settings, this.#view),
+      makeShard: () => new GroupShard(this.#settings, this.#view, (each) => this.#noteBackward(each)),
       // What was deleted between the last record and the end of the former process.
       onOpen: () => this.#forgetDeleted(),
       onFailure,
@@ -133,6 +136,30 @@ export class Groups {
     return this.#shards.run(groupId, decide, admittedBytes);
   }
 
+  /** As `run`, with what it writes inside a producer's transaction: it holds once that commits. */
+  runIn<T>(
+    groupId: string,
+    producer: ProducerIdentity,
+    decide: (shard: GroupShard, turn: GroupTurn) => T,
+    admittedBytes = 0,
+  ): Promise<{ readonly kind: "decided"; readonly result: T } | AppendRefusal> {
+    return this.#shards.runIn(groupId, producer, decide, admittedBytes);
+  }
+
+  /** The partition of `__consumer_offsets` in which the group's offsets lie, after `enter`. */
+  partitionOf(groupId: string): PartitionIndex {
+    return this.#shards.partitionOf(groupId);
+  }
+
+  /**
+   * Ends a producer's transaction in one partition of `__consumer_offsets`: writes its marker and in the same
+   * step lets the offsets that it holds count, or go. After `enter` or `whenRead`. Into `session`, whose
+   * `commit` must follow in the same step; null: into one of its own.
+   */
+  mark(partition: PartitionIndex, wish: MarkerWish, session: AppendSession | null = null): MarkOutcome {
+    return this.#shards.at(partition).mark(wish, session);
+  }
+
   /** As `run`, for a request that may have to wait for other members. */
   ask<Res>(
     groupId: string,
@@ -185,12 +212,9 @@ export class Groups {
     this.#shards.runAlone((shard, turn) => shard.forgetTopics(turn, (id) => !topics.has(id)));
   }
 
-  /** Tells of commits that moved a group back: legal, and worth to be seen. */
-  noteRegressions(regressions: readonly Regression[]): void {
-    for (const { group, topic, partition, from, to } of regressions) {
-      this.#backward.add(1);
-      this.#options.env.log.info("group.commit-backward", { group, topic, partition, from, to });
-    }
+  #noteBackward({ group, topic, partition, from, to }: Regression): void {
+    this.#backward.add(1);
+    this.#options.env.log.info("group.commit-backward", { group, topic, partition, from, to });
   }
 
   /** The broker stops: whoever waits for other members is answered. */

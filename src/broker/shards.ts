@@ -5,10 +5,12 @@
  * what else happens, is none of its business.
  */
 import { assert } from "../base/assert.ts";
+import { partitionIndex, type PartitionIndex } from "../base/ids.ts";
 import type { Env, Timer } from "../base/ports.ts";
-import { ShardRuntime } from "../coordinator/runtime.ts";
+import { type ProducerIdentity, ShardRuntime } from "../coordinator/runtime.ts";
 import type { RecordCodec, Shard } from "../coordinator/shard.ts";
 import type { Ticket, Turn } from "../coordinator/turn.ts";
+import type { AppendRefusal } from "../log/outcomes.ts";
 import type { Partitions } from "../log/partitions.ts";
 import type { Wal } from "../log/wal.ts";
 import type { TopicState } from "../metadata/state.ts";
@@ -95,6 +97,16 @@ export class Shards<S extends Shard<R>, R> {
     return this.#decide(this.shardOf(key), (shard) => shard.run(decide, admittedBytes));
   }
 
+  /** As `run`, with what it writes inside the producer's transaction: it holds once that commits. */
+  runIn<T>(
+    key: string,
+    producer: ProducerIdentity,
+    decide: (shard: S, turn: Turn<R>) => T,
+    admittedBytes = 0,
+  ): Promise<{ readonly kind: "decided"; readonly result: T } | AppendRefusal> {
+    return this.#decide(this.shardOf(key), (shard) => shard.runIn(producer, decide, admittedBytes));
+  }
+
   /** As `run`, for a request that may have to wait for others. */
   ask<Res>(
     key: string,
@@ -125,7 +137,17 @@ export class Shards<S extends Shard<R>, R> {
 
   /** After `enter`. */
   shardOf(key: string): ShardRuntime<S, R> {
-    const shard = this.#shards[shardIndex(key, this.#shards.length)];
+    return this.at(this.partitionOf(key));
+  }
+
+  /** The partition in which the key has its place, after `enter`. */
+  partitionOf(key: string): PartitionIndex {
+    return partitionIndex(shardIndex(key, this.#shards.length));
+  }
+
+  /** After `enter` or `whenRead`. */
+  at(partition: PartitionIndex): ShardRuntime<S, R> {
+    const shard = this.#shards[partition];
     assert(shard !== undefined && this.#isOpen, "a request enters before it decides");
     return shard;
   }

@@ -211,7 +211,7 @@ describe("a static member", () => {
     assert.notEqual(memberId, former);
     assert.equal(text(group.sync(memberId, 1, {}, { instanceId }).response?.assignment), "0");
     assert.equal(group.heartbeat(former, 1, instanceId), ErrorCode.FENCED_INSTANCE_ID);
-    assert.deepEqual(group.commit(5, { memberId: former, instanceId, generation: 1 }).errorCodes, [
+    assert.deepEqual(group.commit(5, { memberId: former, instanceId, generation: 1 }), [
       ErrorCode.FENCED_INSTANCE_ID,
     ]);
     group.restart();

@@ -153,8 +153,7 @@ describe("epochs", () => {
     group.topics.set("orders", 1);
     const a = new Client(group, "a");
     a.beat();
-    const commit = (generation: number, memberId = "a") =>
-      group.commit(1, { memberId, generation }).errorCodes[0];
+    const commit = (generation: number, memberId = "a") => group.commit(1, { memberId, generation })[0];
     assert.equal(commit(a.epoch), ErrorCode.NONE);
     assert.equal(commit(a.epoch - 1), ErrorCode.STALE_MEMBER_EPOCH);
     assert.equal(commit(a.epoch, "b"), ErrorCode.UNKNOWN_MEMBER_ID);

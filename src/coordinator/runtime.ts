@@ -6,15 +6,18 @@
  * process, and nothing is ever taken back.
  */
 import { assert } from "../base/assert.ts";
-import { advance } from "../base/ids.ts";
+import { advance, type ProducerEpoch, type ProducerId } from "../base/ids.ts";
 import type { Clock, Logger } from "../base/ports.ts";
+import type { AppendSession } from "../log/memory-tail.ts";
+import type { AppendRefusal, MarkerWish, MarkOutcome } from "../log/outcomes.ts";
 import type { Partition } from "../log/partition.ts";
 import type { Partitions } from "../log/partitions.ts";
 import type { Wal } from "../log/wal.ts";
 import { BatchView, batchesIn } from "../record/batch.ts";
 import { BatchBuilder } from "../record/builder.ts";
+import { readControl } from "../record/control.ts";
 import { recordsIn } from "../record/record.ts";
-import type { RecordCodec, Shard } from "./shard.ts";
+import { isParticipant, type Participant, type RecordCodec, type Shard } from "./shard.ts";
 import { type Reply, type Ticket, Turn } from "./turn.ts";
 
 export interface RuntimeOptions<S extends Shard<R>, R> {
@@ -27,6 +30,12 @@ export interface RuntimeOptions<S extends Shard<R>, R> {
   readonly wal: Pick<Wal, "durable" | "whenDurable">;
   readonly clock: Clock;
   readonly log: Logger;
+}
+
+/** In whose transaction something is written. */
+export interface ProducerIdentity {
+  readonly producerId: ProducerId;
+  readonly producerEpoch: ProducerEpoch;
 }
 
 /** Read at a time while a shard is loaded. */
@@ -92,17 +101,42 @@ export class ShardRuntime<S extends Shard<R>, R> {
           found satisfies never;
       }
     }
+    this.#dropEnded();
     this.shard.loaded(this.#clock.monotonicMs());
     this.#serving = true;
   }
 
   #load(batch: BatchView): void {
-    if (batch.isControl) return;
+    if (batch.isControl) return this.#loadMarker(batch);
     for (const { key, value } of recordsIn(batch, inflatedBytesMax)) {
       if (key === null) continue;
       const record = this.#codec.decode({ key, value });
-      if (record !== null) this.shard.load(record);
+      if (record === null) continue;
+      if (batch.isTransactional) this.#participant.hold(batch.producerId, record);
+      else this.shard.load(record);
     }
+  }
+
+  #loadMarker(batch: BatchView): void {
+    const control = readControl(batch);
+    if (control.kind !== "other") this.#participant.settle(batch.producerId, control.kind);
+  }
+
+  /** A marker that is gone with a damaged range leaves a transaction that nobody ends any more. */
+  #dropEnded(): void {
+    if (!isParticipant<S, R>(this.shard)) return;
+    for (const producerId of this.shard.holders()) {
+      if (this.#partition.hasOpenTransaction(producerId)) continue;
+      // It may have committed: who relies on it does its work again, which is better than to pass over some.
+      const { partition } = this.#partition;
+      this.#log.error("coordinator-state.marker-missing", { topic: this.#topic, partition, producerId });
+      this.shard.settle(producerId, "abort");
+    }
+  }
+
+  get #participant(): S & Participant<R> {
+    assert(isParticipant<S, R>(this.shard), "transactions of producers write to shards that know of them");
+    return this.shard;
   }
 
   /** Decides, appends and applies at once; resolves when that, and everything before it, is durable. */
@@ -120,26 +154,80 @@ export class ShardRuntime<S extends Shard<R>, R> {
     });
   }
 
+  /**
+   * As `run`, with what it writes inside the producer's transaction: its records hold once that commits.
+   * It may answer nobody but its caller. Refused where the partition knows a newer epoch of the producer.
+   */
+  runIn<T>(
+    producer: ProducerIdentity,
+    decide: (shard: S, turn: Turn<R>) => T,
+    admittedBytes = 0,
+  ): Promise<{ readonly kind: "decided"; readonly result: T } | AppendRefusal> {
+    assert(this.#serving, "a shard is loaded before it decides");
+    const now = this.#now();
+    const turn = new Turn<R>(now, () => undefined);
+    const result = decide(this.shard, turn);
+    assert(turn.replies.length === 0, "a decision inside a transaction answers its caller only");
+    const refusal = this.#append(turn.records, now.wallMs, admittedBytes, producer);
+    if (refusal !== null) return this.#durable().then(() => refusal);
+    for (const record of turn.records) this.#participant.hold(producer.producerId, record);
+    return this.#durable().then(() => ({ kind: "decided", result }));
+  }
+
+  /**
+   * Writes the marker that ends a producer's transaction here, and in the same step lets what it holds count
+   * or go. Into `session`, whose `commit` must follow in the same step; null: into one of its own.
+   */
+  mark(wish: MarkerWish, session: AppendSession | null = null): MarkOutcome {
+    assert(this.#serving, "a shard is loaded before markers are written to its partition");
+    const appends = session ?? this.#partitions.begin();
+    const outcome = this.#partition.mark(appends, wish, this.#clock.wallMs());
+    if (session === null) appends.commit();
+    if (outcome.kind === "marked") this.#participant.settle(wish.producerId, wish.outcome);
+    return outcome;
+  }
+
+  #now(): { readonly monotonicMs: number; readonly wallMs: number } {
+    return { monotonicMs: this.#clock.monotonicMs(), wallMs: this.#clock.wallMs() };
+  }
+
   #turn<T>(decide: (turn: Turn<R>) => T, admittedBytes: number): T {
     assert(this.#serving, "a shard is loaded before it decides");
-    const now = { monotonicMs: this.#clock.monotonicMs(), wallMs: this.#clock.wallMs() };
+    const now = this.#now();
     const turn = new Turn<R>(now, (record) => this.shard.apply(record));
     const result = decide(turn);
-    this.#append(turn.records, now.wallMs, admittedBytes);
+    const refusal = this.#append(turn.records, now.wallMs, admittedBytes, null);
+    assert(refusal === null, "a batch without a producer is always appended");
     if (turn.replies.length > 0) this.#answer(turn.replies);
     return result;
   }
 
-  #append(records: readonly R[], wallMs: number, admittedBytes: number): void {
+  /** Returns why nothing of it was appended, or null. */
+  #append(
+    records: readonly R[],
+    wallMs: number,
+    admittedBytes: number,
+    producer: ProducerIdentity | null,
+  ): AppendRefusal | null {
     if (records.length === 0) {
       if (admittedBytes > 0) this.#partitions.tail.dismiss(admittedBytes);
-      return;
+      return null;
     }
     const session = this.#partitions.begin(admittedBytes);
+    const fields = producer === null ? {} : { ...producer, isTransactional: true };
+    let refusal: AppendRefusal | null = null;
+    let appended = 0;
     let builder = new BatchBuilder();
     const close = (): void => {
-      const outcome = this.#partition.append(session, BatchView.at(builder.build()), wallMs);
-      assert(outcome.kind === "appended", "a batch without a producer is always appended");
+      const batch = BatchView.at(builder.build(fields));
+      const outcome = this.#partition.append(session, batch, wallMs);
+      if ("baseOffset" in outcome) {
+        assert(outcome.kind === "appended", "what has no sequence number is never a duplicate");
+        appended++;
+      } else {
+        assert(appended === 0, "of one decision all batches are appended, or none");
+        refusal = outcome;
+      }
       builder = new BatchBuilder();
     };
     for (const record of records) {
@@ -148,6 +236,7 @@ export class ShardRuntime<S extends Shard<R>, R> {
     }
     if (builder.recordCount > 0) close();
     session.commit();
+    return refusal;
   }
 
   #answer(replies: readonly Reply[]): void {

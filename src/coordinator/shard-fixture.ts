@@ -4,17 +4,20 @@ import {
   NO_TOPIC_ID,
   offset,
   partitionIndex,
+  type ProducerId,
   type TopicId,
   topicIdFromBytes,
 } from "../base/ids.ts";
 import type { ErrorCode } from "../protocol/errors.ts";
 import type { JoinGroupResponse } from "../protocol/messages/join-group.ts";
 import type { SyncGroupResponse } from "../protocol/messages/sync-group.ts";
+import type { CommitRequest } from "./group/commits.ts";
 import type { Claim, Identity, Join } from "./group/classic-request.ts";
 import type { ConsumerHeartbeat, HeartbeatAnswer } from "./group/consumer-request.ts";
 import type { GroupSettings } from "./group/settings.ts";
 import { type GroupRecord, groupRecords, type GroupTurn } from "./group/records.ts";
-import { GroupShard } from "./group/shard.ts";
+import { GroupShard, type Regression } from "./group/shard.ts";
+import type { TransactionOutcome } from "./shard.ts";
 import type { TopicFacts, TopicView } from "./topic-view.ts";
 import { type Ticket, Turn } from "./turn.ts";
 
@@ -73,10 +76,17 @@ export class Pending<Res> {
   }
 }
 
+/** What the log has, in its order. */
+type Entry =
+  | { readonly kind: "record"; readonly producer: ProducerId | null; readonly record: GroupRecord }
+  | { readonly kind: "marker"; readonly producer: ProducerId; readonly outcome: TransactionOutcome };
+
 export class ShardFixture {
   shard: GroupShard;
   readonly topics = new TestTopics();
-  readonly records: GroupRecord[] = [];
+  readonly #log: Entry[] = [];
+  /** Commits that moved a group back. */
+  readonly regressions: Regression[] = [];
   nowMs = 1_000;
   readonly #settings: GroupSettings;
   readonly #pending = new Map<number, Pending<unknown>>();
@@ -85,18 +95,34 @@ export class ShardFixture {
 
   constructor(settings: Partial<GroupSettings> = {}) {
     this.#settings = { ...testSettings, ...settings };
-    this.shard = new GroupShard(this.#settings, this.topics);
+    this.shard = this.#empty();
     this.shard.loaded(this.nowMs);
   }
 
+  #empty(): GroupShard {
+    return new GroupShard(this.#settings, this.topics, (each) => this.regressions.push(each));
+  }
+
+  /** Records that were written, in their order. */
+  get records(): readonly GroupRecord[] {
+    return this.#log.flatMap((entry) => (entry.kind === "record" ? [entry.record] : []));
+  }
+
+  #turn(apply: (record: GroupRecord) => void): GroupTurn {
+    return new Turn({ monotonicMs: this.nowMs, wallMs: 1_700_000_000_000 + this.nowMs }, apply);
+  }
+
+  /** Through the bytes, so that what is kept is what a restart would read. */
+  #keep(turn: GroupTurn, producer: ProducerId | null): void {
+    for (const record of turn.records) {
+      this.#log.push({ kind: "record", producer, record: throughBytes(record) });
+    }
+  }
+
   turn<T>(decide: (shard: GroupShard, turn: GroupTurn) => T): T {
-    const wallMs = 1_700_000_000_000 + this.nowMs;
-    const turn = new Turn<GroupRecord>({ monotonicMs: this.nowMs, wallMs }, (record) =>
-      this.shard.apply(record),
-    );
+    const turn = this.#turn((record) => this.shard.apply(record));
     const result = decide(this.shard, turn);
-    // Through the bytes, so that what is kept is what a restart would read.
-    this.records.push(...turn.records.map(throughBytes));
+    this.#keep(turn, null);
     for (const { ticket, response } of turn.replies) {
       const pending = this.#pending.get(ticket.id);
       if (pending === undefined) throw new Error(`ticket ${ticket.id} is answered twice`);
@@ -132,8 +158,12 @@ export class ShardFixture {
   /** Another process reads the log. */
   restart(): void {
     this.#pending.clear();
-    this.shard = new GroupShard(this.#settings, this.topics);
-    for (const record of this.records) this.shard.load(record);
+    this.shard = this.#empty();
+    for (const entry of this.#log) {
+      if (entry.kind === "marker") this.shard.settle(entry.producer, entry.outcome);
+      else if (entry.producer === null) this.shard.load(entry.record);
+      else this.shard.hold(entry.producer, entry.record);
+    }
     this.shard.loaded(this.nowMs);
   }
 
@@ -192,20 +222,36 @@ export class ShardFixture {
   }
 
   commit(at: number, claim: Partial<Claim> = {}, topic = "orders", metadata = "") {
-    const to = {
-      topic,
-      partition: partitionIndex(0),
-      offset: offset(at),
-      leaderEpoch: leaderEpoch(0),
-      metadata,
-      topicId: NO_TOPIC_ID,
-    };
-    const full = { memberId: "", instanceId: null, generation: -1, ...claim };
-    return this.turn((shard, turn) => shard.commit(turn, groupId, full, [to]));
+    const request = commitRequest(at, claim, topic, metadata);
+    return this.turn((shard, turn) => shard.commit(turn, request));
+  }
+
+  /** Inside the transaction of a producer. */
+  commitIn(producer: ProducerId, at: number, claim: Partial<Claim> = {}, topic = "orders", metadata = "") {
+    return this.holdIn(producer, commitRequest(at, claim, topic, metadata));
+  }
+
+  holdIn(producer: ProducerId, request: CommitRequest) {
+    const turn = this.#turn(() => undefined);
+    const answers = this.shard.commit(turn, { ...request, isTransactional: true });
+    for (const record of turn.records) this.shard.hold(producer, record);
+    this.#keep(turn, producer);
+    return answers;
+  }
+
+  /** The producer's transaction ends. */
+  mark(producer: ProducerId, outcome: TransactionOutcome): void {
+    this.#log.push({ kind: "marker", producer, outcome });
+    this.shard.settle(producer, outcome);
   }
 
   committed(topic = "orders"): number | undefined {
     return this.shard.group(groupId)?.offsets.get(topic, partitionIndex(0))?.offset;
+  }
+
+  /** Whether a transaction that is open is about to change what is committed. */
+  isUnstable(topic = "orders"): boolean {
+    return this.shard.group(groupId)?.pending.has(topic, partitionIndex(0)) ?? false;
   }
 
   beat(memberId: string, memberEpoch: number, over: Partial<ConsumerHeartbeat> = {}): HeartbeatAnswer {
@@ -241,6 +287,19 @@ export class ShardFixture {
     for (const id of ids) this.sync(id, generation, id === leader ? parts : {});
     return { ids, generation };
   }
+}
+
+function commitRequest(at: number, claim: Partial<Claim>, topic: string, metadata: string): CommitRequest {
+  const to = {
+    topic,
+    partition: partitionIndex(0),
+    offset: offset(at),
+    leaderEpoch: leaderEpoch(0),
+    metadata,
+    topicId: NO_TOPIC_ID,
+  };
+  const full = { memberId: "", instanceId: null, generation: -1, ...claim };
+  return { groupId, claim: full, offsets: [to], isTransactional: false };
 }
 
 function throughBytes(record: GroupRecord): GroupRecord {

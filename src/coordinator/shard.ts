@@ -2,6 +2,7 @@
  * What the runtime needs of a coordinator: its state is what its records say, so that it can be read again
  * from them, and its decisions are made in turns. A shard knows no clock and does no I/O.
  */
+import type { ProducerId } from "../base/ids.ts";
 import type { RawRecord } from "./record-format.ts";
 import type { Turn } from "./turn.ts";
 
@@ -20,6 +21,22 @@ export interface Shard<R> {
   /** The broker stops: whoever waits for an answer looks for its coordinator anew. */
   dismiss(turn: Turn<R>): void;
 }
+
+/** A shard that producers write to inside their transactions. */
+export interface Participant<R> extends Shard<R> {
+  /** A record of an open transaction is in the log: what it says holds once the transaction commits. */
+  hold(producer: ProducerId, record: R): void;
+  /** The producer's transaction ended. Without an open one nothing happens: markers may come twice. */
+  settle(producer: ProducerId, outcome: TransactionOutcome): void;
+  /** Producers whose transactions hold something here. */
+  holders(): Iterable<ProducerId>;
+}
+
+export function isParticipant<S extends Shard<R>, R>(shard: S): shard is S & Participant<R> {
+  return "hold" in shard;
+}
+
+export type TransactionOutcome = "commit" | "abort";
 
 /** How a shard's records lie in its partition. */
 export interface RecordCodec<R> {

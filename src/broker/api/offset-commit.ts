@@ -1,6 +1,6 @@
 /** OffsetCommit: stores how far a group has got, and answers when that is durable. */
 import { NO_TOPIC_ID, type PartitionIndex, type TopicId } from "../../base/ids.ts";
-import type { OffsetToCommit } from "../../coordinator/group/shard.ts";
+import type { OffsetToCommit } from "../../coordinator/group/commits.ts";
 import { ErrorCode } from "../../protocol/errors.ts";
 import {
   OffsetCommit,
@@ -36,13 +36,12 @@ export const offsetCommit = handle(OffsetCommit, {
       instanceId: request.groupInstanceId,
       generation: request.generationIdOrMemberEpoch,
     };
-    const outcome = await groups.run(
+    const answers = await groups.run(
       groupId,
-      (shard, turn) => shard.commit(turn, groupId, claim, offsets),
+      (shard, turn) => shard.commit(turn, { groupId, claim, offsets, isTransactional: false }),
       weigh(request),
     );
-    groups.noteRegressions(outcome.regressions);
-    const codes = outcome.errorCodes[Symbol.iterator]();
+    const codes = answers[Symbol.iterator]();
     const told = (known: Known | null, partitionIndex: PartitionIndex): ErrorCode => {
       if (known === null) return unknownTopicCode(context);
       if (!(partitionIndex in known.partitions)) return ErrorCode.UNKNOWN_TOPIC_OR_PARTITION;

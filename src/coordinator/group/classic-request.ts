@@ -45,6 +45,11 @@ export interface Claim extends Identity {
   readonly generation: number;
 }
 
+/** Who does not say for which member it speaks. */
+export function isUnnamed({ memberId, instanceId, generation }: Claim): boolean {
+  return generation < 0 && memberId === "" && instanceId === null;
+}
+
 export function refusedJoin(errorCode: ErrorCode, memberId: string): JoinGroupResponse {
   return {
     throttleTimeMs: 0,

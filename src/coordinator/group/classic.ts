@@ -24,6 +24,7 @@ import {
 import {
   type Claim,
   type Identity,
+  isUnnamed,
   type Join,
   refusedJoin,
   refusedSync,
@@ -424,16 +425,14 @@ export class ClassicGroup {
 
   // ── What else members may do ──
 
-  /** Whether these offsets may be committed by who claims to be `claim`. */
-  mayCommit(turn: GroupTurn, claim: Claim): ErrorCode {
+  /** Whether offsets may be committed by who claims to be `claim`. */
+  mayCommit(turn: GroupTurn, claim: Claim, isTransactional: boolean): ErrorCode {
     if (claim.generation < 0 && this.isEmpty) return ErrorCode.NONE;
-    if (claim.generation >= 0 || claim.memberId !== "" || claim.instanceId !== null) {
-      const claimed = this.#members.verify(claim);
-      if (claimed !== ErrorCode.NONE) return claimed;
-      if (claim.generation !== this.#generation) return ErrorCode.ILLEGAL_GENERATION;
-    } else {
-      return ErrorCode.UNKNOWN_MEMBER_ID;
-    }
+    if (isUnnamed(claim)) return ErrorCode.UNKNOWN_MEMBER_ID;
+    const claimed = this.#members.verify(claim);
+    if (claimed !== ErrorCode.NONE) return claimed;
+    if (claim.generation !== this.#generation) return ErrorCode.ILLEGAL_GENERATION;
+    if (isTransactional) return ErrorCode.NONE;
     // The leader divides right now: whose partition this will be is not known.
     if (this.#phase === "CompletingRebalance") return ErrorCode.REBALANCE_IN_PROGRESS;
     this.#heard(turn, this.#members.get(claim.memberId) as ClassicMember);

@@ -12,6 +12,7 @@ import { metadataFor } from "./classic-member.ts";
 import { ConsumerGroup } from "./consumer.ts";
 import { subscriptionOf } from "./migration.ts";
 import { GroupOffsets } from "./offsets.ts";
+import { PendingOffsets } from "./pending-offsets.ts";
 import type { GroupSettings } from "./settings.ts";
 
 /** What a group takes without offsets and members. Measured with 100,000 groups. */
@@ -21,6 +22,8 @@ const partitionBytes = 64;
 export class Group {
   readonly id: string;
   readonly offsets = new GroupOffsets();
+  /** Those of transactions that are still open. */
+  readonly pending = new PendingOffsets();
   readonly #settings: GroupSettings;
   readonly #topics: TopicView;
   /** What its members speak; never both. */
@@ -35,7 +38,7 @@ export class Group {
 
   /** About what it takes in memory. */
   get bytes(): number {
-    let bytes = groupBytes + this.id.length + this.offsets.bytes;
+    let bytes = groupBytes + this.id.length + this.offsets.bytes + this.pending.bytes;
     for (const member of this.#classic?.members ?? [])
       bytes += classicBytes(member.protocols, member.assignment);
     for (const { about, target, held } of this.#consumer?.members ?? []) {
@@ -100,7 +103,8 @@ export class Group {
   /** Nothing would be missed. */
   get isIdle(): boolean {
     if (this.#consumer !== null && (this.#consumer.epoch > 0 || !this.#consumer.isEmpty)) return false;
-    return this.offsets.isEmpty && (this.#classic === null || this.#classic.isIdle);
+    if (!this.offsets.isEmpty || !this.pending.isEmpty) return false;
+    return this.#classic === null || this.#classic.isIdle;
   }
 
   /** Monotonic; `Infinity`: nothing will happen by itself. */

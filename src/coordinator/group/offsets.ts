@@ -1,6 +1,5 @@
 /** How far one group has got: per topic and partition the committed offset. Holds what the records say, and decides nothing. */
 import type { LeaderEpoch, Offset, PartitionIndex, TopicId } from "../../base/ids.ts";
-import type { OffsetCommitKey, OffsetCommitValue } from "./records.ts";
 
 export interface CommittedOffset {
   readonly offset: Offset;
@@ -10,6 +9,8 @@ export interface CommittedOffset {
   readonly commitTimestamp: number;
   /** Of the topic that was meant; all zero where the writer did not know it. */
   readonly topicId: TopicId;
+  /** Rises from record to record of the log: of two commits, the later record holds. */
+  readonly order: number;
 }
 
 export interface PartitionName {
@@ -43,18 +44,22 @@ export class GroupOffsets {
     }
   }
 
-  apply({ topic, partition }: OffsetCommitKey, value: OffsetCommitValue | null): void {
+  set({ topic, partition }: PartitionName, committed: CommittedOffset): void {
     let offsets = this.#topics.get(topic);
     const former = offsets?.get(partition);
     if (former !== undefined) this.#bytes -= committedBytes(topic, former.metadata);
-    if (value !== null) this.#bytes += committedBytes(topic, value.metadata);
-    if (value === null) {
-      offsets?.delete(partition);
-      if (offsets?.size === 0) this.#topics.delete(topic);
-      return;
-    }
+    this.#bytes += committedBytes(topic, committed.metadata);
     if (offsets === undefined) this.#topics.set(topic, (offsets = new Map()));
-    offsets.set(partition, value);
+    offsets.set(partition, committed);
+  }
+
+  delete({ topic, partition }: PartitionName): void {
+    const offsets = this.#topics.get(topic);
+    const former = offsets?.get(partition);
+    if (former === undefined) return;
+    this.#bytes -= committedBytes(topic, former.metadata);
+    offsets?.delete(partition);
+    if (offsets?.size === 0) this.#topics.delete(topic);
   }
 }
 

@@ -3,12 +3,10 @@
  * No I/O and no clock: what time it is comes with each turn, what is written and answered goes out with
  * it. A record changes the state the same way when it is written and when it is read again at a start.
  */
-import type { TopicId } from "../../base/ids.ts";
-import { NO_TOPIC_ID } from "../../base/ids.ts";
+import { NO_TOPIC_ID, type ProducerId, type TopicId } from "../../base/ids.ts";
 import { ErrorCode } from "../../protocol/errors.ts";
 import type { JoinGroupResponse } from "../../protocol/messages/join-group.ts";
 import type { SyncGroupResponse } from "../../protocol/messages/sync-group.ts";
-import { utf8Length } from "../../base/bytes.ts";
 import { Deadlines } from "../deadlines.ts";
 import {
   type Claim,
@@ -27,18 +25,24 @@ import {
   MemberEpoch,
   refusedBeat,
 } from "./consumer-request.ts";
-import { expiredOffsets } from "./expiry.ts";
+import {
+  type CommitRequest,
+  commitOffsets,
+  deleteAllOffsets,
+  deleteOffsets,
+  expireOffsets,
+  forgetTopics,
+  type HeldData,
+} from "./commits.ts";
 import { classicBytes, consumerBytes } from "./member-bytes.ts";
-import { type CommittedOffset, committedBytes, type PartitionName } from "./offsets.ts";
+import type { CommittedOffset, PartitionName } from "./offsets.ts";
 import type { GroupSettings } from "./settings.ts";
 import { classicMembers, migrantsOf } from "./migration.ts";
 import { refusePattern } from "./topic-regex.ts";
-import type { GroupMetadataValue, GroupRecord, GroupTurn } from "./records.ts";
+import type { GroupMetadataValue, GroupRecord, GroupTurn, OffsetCommitValue } from "./records.ts";
 import type { TopicView } from "../topic-view.ts";
-import type { Shard } from "../shard.ts";
+import type { Participant, TransactionOutcome } from "../shard.ts";
 import type { Ticket } from "../turn.ts";
-
-export interface OffsetToCommit extends PartitionName, Omit<CommittedOffset, "commitTimestamp"> {}
 
 /** A committed offset that was moved back: legal, and worth to be seen (what lies between is read again). */
 export interface Regression extends PartitionName {
@@ -47,27 +51,20 @@ export interface Regression extends PartitionName {
   readonly to: number;
 }
 
-export interface CommitOutcome {
-  /** Of each offset, in the order in which they were given. */
-  readonly errorCodes: readonly ErrorCode[];
-  readonly regressions: readonly Regression[];
-}
-
 export interface ExpiredOffset extends PartitionName {
   readonly group: string;
   readonly committed: CommittedOffset;
 }
 
-/** What the log knows of a partition whose offset may expire. */
-export interface HeldData {
-  /** Whether records are there that this offset says something of. */
-  holds(name: PartitionName, committed: CommittedOffset): boolean;
-}
-
-export class GroupShard implements Shard<GroupRecord> {
+export class GroupShard implements Participant<GroupRecord> {
   readonly #settings: GroupSettings;
   readonly #topics: TopicView;
+  readonly #onBackward: (regression: Regression) => void;
   readonly #groups = new Map<string, Group>();
+  /** Groups of which each producer's open transaction holds offsets. */
+  readonly #holders = new Map<ProducerId, Set<string>>();
+  /** Commits that the log has told of. */
+  #order = 0;
   readonly #deadlines = new Deadlines();
   /** About what each group takes in memory, as it was when it was last looked at, and all together. */
   readonly #weights = new Map<string, number>();
@@ -75,9 +72,15 @@ export class GroupShard implements Shard<GroupRecord> {
   /** While it is loaded: the newest record of each group. */
   #found: Map<string, GroupMetadataValue | null> | null = new Map();
 
-  constructor(settings: GroupSettings, topics: TopicView) {
+  /** `onBackward` is told of each commit that moves a group back. */
+  constructor(
+    settings: GroupSettings,
+    topics: TopicView,
+    onBackward: (regression: Regression) => void = () => undefined,
+  ) {
     this.#settings = settings;
     this.#topics = topics;
+    this.#onBackward = onBackward;
   }
 
   get groupCount(): number {
@@ -119,7 +122,11 @@ export class GroupShard implements Shard<GroupRecord> {
     const group = this.#grow(record.key.group);
     switch (record.kind) {
       case "offset":
-        group.offsets.apply(record.key, record.value);
+        if (record.value !== null) this.#take(group, record.key, this.#committed(record.value));
+        else {
+          group.offsets.delete(record.key);
+          group.pending.forget(record.key);
+        }
         break;
       case "classic":
         if (record.value === null) group.forgetClassic();
@@ -129,6 +136,62 @@ export class GroupShard implements Shard<GroupRecord> {
         group.applyConsumer(record);
     }
     this.#shrink(group);
+  }
+
+  #committed({
+    offset,
+    leaderEpoch,
+    metadata,
+    commitTimestamp,
+    topicId,
+  }: OffsetCommitValue): CommittedOffset {
+    return { offset, leaderEpoch, metadata, commitTimestamp, topicId, order: ++this.#order };
+  }
+
+  #take(group: Group, { topic, partition }: PartitionName, committed: CommittedOffset): void {
+    const former = group.offsets.get(topic, partition);
+    group.offsets.set({ topic, partition }, committed);
+    if (this.#found !== null || former === undefined || former.offset <= committed.offset) return;
+    if (!isSameTopic(former.topicId, committed.topicId)) return;
+    this.#onBackward({ group: group.id, topic, partition, from: former.offset, to: committed.offset });
+  }
+
+  // ── Records inside transactions of producers ──
+
+  /** A record of an open transaction: what it says waits for the marker. */
+  hold(producer: ProducerId, record: GroupRecord): void {
+    if (record.kind !== "offset" || record.value === null) return this.apply(record);
+    const { group: id, topic, partition } = record.key;
+    const group = this.#grow(id);
+    group.pending.hold(producer, { topic, partition }, this.#committed(record.value));
+    const holders = this.#holders.get(producer);
+    if (holders === undefined) this.#holders.set(producer, new Set([id]));
+    else holders.add(id);
+    this.#shrink(group);
+  }
+
+  /** The producer's transaction ended; without an open one nothing happens. */
+  settle(producer: ProducerId, outcome: TransactionOutcome): void {
+    const holders = this.#holders.get(producer) ?? [];
+    this.#holders.delete(producer);
+    for (const id of holders) {
+      const group = this.#groups.get(id);
+      if (group === undefined) continue;
+      for (const { topic, partition, committed } of group.pending.take(producer)?.all() ?? []) {
+        if (outcome === "abort") break;
+        // What was committed since, beside the transaction, holds: compaction keeps the later record, too.
+        const former = group.offsets.get(topic, partition);
+        if (former === undefined || former.order < committed.order) {
+          this.#take(group, { topic, partition }, committed);
+        }
+      }
+      this.#shrink(group);
+    }
+  }
+
+  /** Producers whose transactions hold something here. */
+  holders(): Iterable<ProducerId> {
+    return this.#holders.keys();
   }
 
   #grow(id: string): Group {
@@ -283,36 +346,9 @@ export class GroupShard implements Shard<GroupRecord> {
 
   // ── Committed offsets ──
 
-  commit(turn: GroupTurn, groupId: string, claim: Claim, offsets: readonly OffsetToCommit[]): CommitOutcome {
-    const refused = this.#mayCommit(turn, groupId, claim);
-    const regressions: Regression[] = [];
-    const errorCodes = offsets.map(({ topic, partition, offset, leaderEpoch, metadata, topicId }) => {
-      if (refused !== ErrorCode.NONE) return refused;
-      if (utf8Length(metadata) > this.#settings.metadataBytesMax) return ErrorCode.OFFSET_METADATA_TOO_LARGE;
-      const former = this.#groups.get(groupId)?.offsets.get(topic, partition);
-      if (former === undefined && !this.#settings.mayGrow(committedBytes(topic, metadata))) {
-        // Clients try again, and what is committed already may go on.
-        return ErrorCode.COORDINATOR_NOT_AVAILABLE;
-      }
-      if (former !== undefined && former.offset > offset && isSameTopic(former.topicId, topicId)) {
-        regressions.push({ group: groupId, topic, partition, from: former.offset, to: offset });
-      }
-      turn.write({
-        kind: "offset",
-        key: { group: groupId, topic, partition },
-        value: { offset, leaderEpoch, metadata, commitTimestamp: turn.wallMs, expireTimestamp: -1, topicId },
-      });
-      return ErrorCode.NONE;
-    });
-    return { errorCodes, regressions };
-  }
-
-  #mayCommit(turn: GroupTurn, groupId: string, claim: Claim): ErrorCode {
-    const group = this.#groups.get(groupId);
-    if (group?.consumer) return group.consumer.verify(claim);
-    if (group?.classic) return group.classic.mayCommit(turn, claim);
-    // Nobody ever joined: whoever assigns partitions by itself may commit, a member of what is gone may not.
-    return claim.generation < 0 ? ErrorCode.NONE : ErrorCode.ILLEGAL_GENERATION;
+  /** Returns the answer for each offset, in the order in which they were given. */
+  commit(turn: GroupTurn, request: CommitRequest): readonly ErrorCode[] {
+    return commitOffsets(turn, this.#groups.get(request.groupId), request, this.#settings);
   }
 
   /** Offsets of topics that the group does not read now. */
@@ -321,23 +357,14 @@ export class GroupShard implements Shard<GroupRecord> {
     groupId: string,
     names: readonly PartitionName[],
   ): { readonly errorCode: ErrorCode; readonly errorCodes: readonly ErrorCode[] } {
-    const group = this.#groups.get(groupId);
-    if (group === undefined) return { errorCode: ErrorCode.GROUP_ID_NOT_FOUND, errorCodes: [] };
-    const subscribed = group.subscribedTopics();
-    if (subscribed === null) return { errorCode: ErrorCode.NON_EMPTY_GROUP, errorCodes: [] };
-    const errorCodes = names.map(({ topic, partition }) => {
-      if (subscribed.has(topic)) return ErrorCode.GROUP_SUBSCRIBED_TO_TOPIC;
-      if (group.offsets.get(topic, partition) !== undefined) forget(turn, groupId, { topic, partition });
-      return ErrorCode.NONE;
-    });
-    return { errorCode: ErrorCode.NONE, errorCodes };
+    return deleteOffsets(turn, this.#groups.get(groupId), names);
   }
 
   deleteGroup(turn: GroupTurn, groupId: string): ErrorCode {
     const group = this.#groups.get(groupId);
     if (group === undefined) return ErrorCode.GROUP_ID_NOT_FOUND;
     if (group.hasMembers) return ErrorCode.NON_EMPTY_GROUP;
-    for (const name of group.offsets.all()) forget(turn, groupId, name);
+    deleteAllOffsets(turn, group);
     group.consumer?.remove(turn);
     if (group.classic?.isWritten === true)
       turn.write({ kind: "classic", key: { group: groupId }, value: null });
@@ -348,22 +375,17 @@ export class GroupShard implements Shard<GroupRecord> {
 
   /** What was committed for topics that are not there any more says nothing of those that come after them. */
   forgetTopics(turn: GroupTurn, isGone: (topicId: TopicId) => boolean): void {
-    for (const group of this.#groups.values()) {
-      for (const { topic, partition, committed } of group.offsets.all()) {
-        if (committed.topicId === NO_TOPIC_ID || !isGone(committed.topicId)) continue;
-        forget(turn, group.id, { topic, partition });
-      }
-    }
+    for (const group of this.#groups.values()) forgetTopics(turn, group, isGone);
   }
 
   /** Ends what nobody has used for `offsets.retention.minutes` (KIP-211). Returns what is gone. */
   expire(turn: GroupTurn, data: HeldData): readonly ExpiredOffset[] {
     const gone: ExpiredOffset[] = [];
     for (const group of this.#groups.values()) {
-      for (const each of expiredOffsets(group, turn.wallMs, this.#settings.offsetsRetentionMs, data)) {
+      for (const each of expireOffsets(turn, group, this.#settings.offsetsRetentionMs, data)) {
         gone.push({ group: group.id, ...each });
-        forget(turn, group.id, each);
       }
+      if (!group.pending.isEmpty) continue;
       const { classic } = group;
       if (group.offsets.isEmpty && classic?.phase === "Empty" && classic.isWritten) {
         turn.write({ kind: "classic", key: { group: group.id }, value: null });
@@ -394,10 +416,6 @@ export class GroupShard implements Shard<GroupRecord> {
   dismiss(turn: GroupTurn): void {
     for (const group of this.#groups.values()) group.classic?.dismiss(turn, ErrorCode.NOT_COORDINATOR);
   }
-}
-
-function forget(turn: GroupTurn, group: string, { topic, partition }: PartitionName): void {
-  turn.write({ kind: "offset", key: { group, topic, partition }, value: null });
 }
 
 const isSameTopic = (a: TopicId, b: TopicId): boolean => a === b || a === NO_TOPIC_ID || b === NO_TOPIC_ID;
