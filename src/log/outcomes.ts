@@ -66,6 +66,9 @@ export type TrimOutcome =
   | { readonly kind: "trimmed"; readonly logStart: Offset; readonly walNumber: number }
   | { readonly kind: "out-of-range" };
 
+/** "committed": nothing of a transaction that is not committed. */
+export type Isolation = "uncommitted" | "committed";
+
 export interface ReadOptions {
   readonly offset: Offset;
   readonly bytesMax: number;
@@ -74,7 +77,7 @@ export interface ReadOptions {
   /** Nothing is read from segments: what lies there is left to a later read. Default false. */
   readonly memoryOnly?: boolean;
   /** "committed": only what lies below the last stable offset, and what of it was aborted is named. */
-  readonly isolation?: "uncommitted" | "committed";
+  readonly isolation?: Isolation;
 }
 
 export type ReadOutcome =
@@ -92,11 +95,17 @@ export type ReadOutcome =
        */
       readonly aborted: readonly AbortedRange[];
     }
-  | { readonly kind: "out-of-range"; readonly logStart: Offset; readonly highWatermark: Offset }
+  | {
+      readonly kind: "out-of-range";
+      readonly logStart: Offset;
+      readonly lastStable: Offset;
+      readonly highWatermark: Offset;
+    }
   /** The range was damaged and is quarantined (I10); reading goes on at `resumeAt`. */
   | {
       readonly kind: "damaged";
       readonly resumeAt: Offset;
+      readonly lastStable: Offset;
       readonly highWatermark: Offset;
       readonly logStart: Offset;
     };

@@ -25,8 +25,8 @@ import type { Partition } from "./partition.ts";
 import type { PartitionOptions } from "./partition-options.ts";
 import { Partitions } from "./partitions.ts";
 import type { TailBounds } from "./memory-tail.ts";
-import type { SegmentRead, TimestampRead } from "./segment-reader.ts";
-import type { FooterState } from "./segment-format.ts";
+import type { ReadBounds, SegmentRead, TimestampRead } from "./segment-reader.ts";
+import type { AbortedTransaction, FooterState } from "./segment-format.ts";
 import type { SegmentSource } from "./segment-index.ts";
 import type { FlushRow, SegmentRef } from "./segment-ref.ts";
 import type { Wal, WalEntry, WalEvents } from "./wal.ts";
@@ -119,6 +119,8 @@ function stored(entry: WalEntry): WalEntry {
 /** Published batches of one partition, in order. */
 export class MemorySegments implements ColdReader {
   readonly batches: Uint8Array[] = [];
+  /** As the footers name them. */
+  aborted: readonly AbortedTransaction[] = [];
   readonly refs: SegmentRef[] = [];
   reads = 0;
   readonly index = {
@@ -126,11 +128,7 @@ export class MemorySegments implements ColdReader {
       Promise.resolve(this.refs.filter((ref) => ref.end > from)),
   };
 
-  read(
-    _source: SegmentSource,
-    from: Offset,
-    bounds: { readonly bytesMax: number; readonly limit: Offset },
-  ): Promise<SegmentRead> {
+  read(_source: SegmentSource, from: Offset, bounds: ReadBounds): Promise<SegmentRead> {
     this.reads++;
     const chunks: Uint8Array[] = [];
     let bytes = 0;
@@ -146,7 +144,15 @@ export class MemorySegments implements ColdReader {
       next = batch.nextOffset;
     }
     if (chunks.length === 0) next = bounds.limit;
-    return Promise.resolve({ kind: "batches", chunks, bytes, next });
+    const isMet = ({ firstOffset, lastOffset }: AbortedTransaction) =>
+      bounds.isCommitted === true && lastOffset >= from && firstOffset < next;
+    return Promise.resolve({
+      kind: "batches",
+      chunks,
+      bytes,
+      next,
+      aborted: this.aborted.filter(isMet),
+    });
   }
 
   findTimestamp(
@@ -240,6 +246,7 @@ export class PartitionWorld {
         segment,
       };
       this.state = unflushed.state;
+      this.cold.aborted = [...this.cold.aborted, ...this.state.aborted];
       this.partition.published(this.row);
     }
     if (this.row !== undefined && this.row.start >= 0) this.journalStart = this.row.start;

@@ -212,7 +212,7 @@ describe("a partition", () => {
     world.flush();
     const reading = world.partition.read({ offset: offset(1), bytesMax: 1e6, orOneBatch: true });
     world.partition.startPublished(offset(2));
-    assert.deepEqual(await reading, { kind: "out-of-range", logStart: 2, highWatermark: 4 });
+    assert.deepEqual(await reading, { kind: "out-of-range", logStart: 2, lastStable: 4, highWatermark: 4 });
   });
 
   it("a read goes on behind what compaction left empty, into memory", async () => {
@@ -382,7 +382,7 @@ describe("a partition", () => {
     ];
     const world = new PartitionWorld({ load, holes, leaderEpoch: leaderEpoch(4) });
     assert.deepEqual(offsetsOf(readNow(world, 0)), [[0, 1]]);
-    const damaged = { kind: "damaged", highWatermark: 8, logStart: 0 };
+    const damaged = { kind: "damaged", lastStable: 8, highWatermark: 8, logStart: 0 };
     assert.deepEqual(readNow(world, 2), { ...damaged, resumeAt: 4 });
     assert.deepEqual(readNow(world, 3), { ...damaged, resumeAt: 4 });
     assert.deepEqual(offsetsOf(readNow(world, 4)), [[4, 5]]);
@@ -402,7 +402,8 @@ describe("a partition", () => {
   it("a range that no segment has is named, not passed over", async () => {
     const world = new PartitionWorld({ flushedEnd: offset(10), cold: new MemorySegments() });
     const outcome = await world.partition.read({ offset: offset(4), bytesMax: 1e6, orOneBatch: true });
-    assert.deepEqual(outcome, { kind: "damaged", resumeAt: 10, highWatermark: 10, logStart: 0 });
+    const ends = { lastStable: 10, highWatermark: 10, logStart: 0 };
+    assert.deepEqual(outcome, { kind: "damaged", resumeAt: 10, ...ends });
   });
 
   it("no offset below the log start is given again, even if what was there is lost", () => {

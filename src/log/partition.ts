@@ -9,23 +9,23 @@
  *                |── memory ─────────────────────────────────|
  */
 import { assert } from "../base/assert.ts";
-import { advance, type LeaderEpoch, offset, type Offset, type PartitionIndex } from "../base/ids.ts";
+import { advance, type LeaderEpoch, type Offset, type PartitionIndex } from "../base/ids.ts";
 import type { ProducerId, TopicId, WalPosition } from "../base/ids.ts";
 import { BatchView } from "../record/batch.ts";
 import { buildMarker } from "../record/control.ts";
 import { DamagedRanges } from "./damaged-ranges.ts";
-import type { ColdReader } from "./cold-reader.ts";
 import type { FlushSource, Unflushed } from "./flush-source.ts";
 import { assertDense, assertOrdered } from "./invariants.ts";
 import { type EpochEnd, LeaderEpochs } from "./leader-epochs.ts";
 import type { LogConfig } from "./log-config.ts";
 import { FlushProgress } from "./partition-flush.ts";
 import type { PartitionOptions } from "./partition-options.ts";
+import { PartitionReader } from "./partition-reader.ts";
 import type { AppendSession } from "./memory-tail.ts";
 import type {
-  AbortedRange,
   AppendOutcome,
   AppendRefusal,
+  Isolation,
   MarkerWish,
   MarkOutcome,
   ReadOptions,
@@ -34,13 +34,11 @@ import type {
   TrimOutcome,
 } from "./outcomes.ts";
 import { type ActiveProducer, ProducerState, type SequenceVerdict } from "./producer-state.ts";
-import type { AbortedTransaction } from "./segment-format.ts";
 import type { SegmentSource } from "./segment-index.ts";
 import type { PartitionSegments } from "./segment-list.ts";
 import type { FlushRow } from "./segment-ref.ts";
 import { TailEntry } from "./tail-entry.ts";
 import { TailIndex } from "./tail-index.ts";
-import { latestRecord, recordAtOrAfter } from "./time-lookup.ts";
 import { type OpenTransaction, Transactions } from "./transactions.ts";
 import { EntryKind, type WalEntry } from "./wal.ts";
 
@@ -49,7 +47,6 @@ export class Partition implements FlushSource, SegmentSource {
   readonly partition: PartitionIndex;
   readonly leaderEpoch: LeaderEpoch;
   readonly segments: () => PartitionSegments;
-  readonly #cold: ColdReader;
   readonly #damaged: DamagedRanges;
   #config: LogConfig;
   #state: "loading" | "serving" | "closed" = "loading";
@@ -62,6 +59,7 @@ export class Partition implements FlushSource, SegmentSource {
   readonly #producers: ProducerState;
   readonly #transactions: Transactions;
   readonly #flush: FlushProgress;
+  readonly #reader: PartitionReader;
   #lastNumber = 0;
   #appendedBytes = 0;
   readonly #watchers = new Set<() => void>();
@@ -71,7 +69,6 @@ export class Partition implements FlushSource, SegmentSource {
     this.partition = options.partition;
     this.leaderEpoch = options.leaderEpoch;
     this.segments = options.segments;
-    this.#cold = options.cold;
     this.#damaged = new DamagedRanges(options.holes);
     this.#config = options.config;
     this.#logStart = options.logStart;
@@ -87,6 +84,14 @@ export class Partition implements FlushSource, SegmentSource {
       producers: this.#producers.clone(),
       publishedStart: options.logStart,
       isDependent: options.isDependent,
+    });
+    this.#reader = new PartitionReader({
+      partition: this,
+      tail: this.#tail,
+      cold: options.cold,
+      damaged: this.#damaged,
+      epochs: this.#epochs,
+      transactions: this.#transactions,
     });
   }
 
@@ -309,79 +314,25 @@ export class Partition implements FlushSource, SegmentSource {
 
   /** Serves from memory at once, or from segments through a promise, which rejects with `DiskError` or `DamageError`. */
   read(options: ReadOptions): ReadOutcome | Promise<ReadOutcome> {
-    const from = options.offset;
-    const end = options.isolation === "committed" ? this.lastStable : this.#durableEnd;
-    if (from < this.#logStart || from > this.#durableEnd) {
-      return { kind: "out-of-range", logStart: this.#logStart, highWatermark: this.#durableEnd };
-    }
-    if (from >= end) return this.#served(nothing);
-    const damaged = this.#damaged.next(from);
-    if (damaged !== undefined && damaged.from <= from) return this.#unreadable(damaged.to);
-    const below = damaged === undefined || damaged.from > end ? end : damaged.from;
-    const memoryBegin = this.#memoryBegin;
-    if (from < memoryBegin) {
-      const fits = options.orOneBatch || (options.bytesMax > 0 && options.memoryOnly !== true);
-      return fits ? this.#readCold(options, offset(Math.min(below, memoryBegin))) : this.#served(nothing);
-    }
-    const found = this.#tail.collect(from, below, options.bytesMax, options.orOneBatch);
-    const isCommitted = options.isolation === "committed";
-    return this.#served(found, isCommitted ? this.#transactions.abortedIn(from, found.next) : []);
-  }
-
-  async #readCold(options: ReadOptions, limit: Offset): Promise<ReadOutcome> {
-    const found = await this.#cold.read(this, options.offset, { bytesMax: options.bytesMax, limit });
-    if (options.offset < this.#logStart) {
-      return { kind: "out-of-range", logStart: this.#logStart, highWatermark: this.#durableEnd };
-    }
-    switch (found.kind) {
-      case "damaged":
-        return this.#unreadable(found.to);
-      case "absent":
-        return this.#unreadable(limit);
-      case "batches":
-        if (found.bytes > options.bytesMax && !options.orOneBatch) return this.#served(nothing);
-        if (found.bytes === 0 && found.next > options.offset) {
-          // Compaction left nothing here; the reader goes on behind it, perhaps in memory.
-          return this.read({ ...options, offset: found.next });
-        }
-        return this.#served(found);
-      default:
-        return found satisfies never;
-    }
-  }
-
-  #served(
-    { chunks, bytes }: { readonly chunks: readonly Uint8Array[]; readonly bytes: number },
-    aborted: readonly AbortedTransaction[] = [],
-  ): ReadOutcome {
-    return {
-      kind: "read",
-      chunks,
-      bytes,
-      highWatermark: this.#durableEnd,
-      lastStable: this.lastStable,
-      logStart: this.#logStart,
-      aborted: byFirstOffset(aborted),
-    };
-  }
-
-  #unreadable(resumeAt: Offset): ReadOutcome {
-    return { kind: "damaged", resumeAt, highWatermark: this.#durableEnd, logStart: this.#logStart };
-  }
-
-  /** Everything from here on is in memory; below it, in segments. */
-  get #memoryBegin(): Offset {
-    return this.#tail.first?.baseOffset ?? this.#logEnd;
+    return this.#reader.read(options);
   }
 
   /**
    * Bytes that a read at `from` could give now, for long polls that wait for a minimum: what is in memory
    * counts exactly, and anything in segments counts as infinitely much.
    */
-  availableBytes(from: Offset, isolation: "uncommitted" | "committed" = "uncommitted"): number {
-    const end = isolation === "committed" ? this.lastStable : this.#durableEnd;
-    if (from >= end) return 0;
-    return from < this.#memoryBegin ? Infinity : this.#tail.bytesBetween(from, end);
+  availableBytes(from: Offset, isolation: Isolation = "uncommitted"): number {
+    return this.#reader.availableBytes(from, isolation);
+  }
+
+  /** The first record whose timestamp is not below `timestamp`, exactly; offset −1 when there is none. */
+  findTimestamp(timestamp: number, isolation: Isolation = "uncommitted"): Promise<TimestampAndOffset> {
+    return this.#reader.findTimestamp(timestamp, isolation);
+  }
+
+  /** The record with the greatest timestamp, the first of several; offset −1 when there is none. */
+  findMaxTimestamp(): Promise<TimestampAndOffset> {
+    return this.#reader.findMaxTimestamp();
   }
 
   /** Answers OffsetForLeaderEpoch; the current epoch ends at the high watermark. */
@@ -392,28 +343,6 @@ export class Partition implements FlushSource, SegmentSource {
   /** The leader epoch of a record; −1: unknown. */
   epochAt(at: Offset): LeaderEpoch {
     return this.#epochs.at(at);
-  }
-
-  /** The first record whose timestamp is not below `timestamp`, exactly; offset −1 when there is none. */
-  findTimestamp(timestamp: number): Promise<TimestampAndOffset> {
-    return recordAtOrAfter(timestamp, this.#timeSource());
-  }
-
-  /** The record with the greatest timestamp, the first of several; offset −1 when there is none. */
-  findMaxTimestamp(): Promise<TimestampAndOffset> {
-    return latestRecord(this.#timeSource());
-  }
-
-  #timeSource() {
-    return {
-      segments: this,
-      cold: this.#cold,
-      tail: this.#tail,
-      epochs: this.#epochs,
-      from: this.#logStart,
-      memoryBegin: this.#memoryBegin,
-      end: this.#durableEnd,
-    };
   }
 
   // ── Flushing ──
@@ -511,11 +440,4 @@ export class Partition implements FlushSource, SegmentSource {
     this.wake();
     this.#watchers.clear();
   }
-}
-
-const nothing = { chunks: [], bytes: 0 };
-
-function byFirstOffset(aborted: readonly AbortedTransaction[]): readonly AbortedRange[] {
-  if (aborted.length < 2) return aborted;
-  return [...aborted].sort((a, b) => a.firstOffset - b.firstOffset);
 }

@@ -149,7 +149,7 @@ test("where compaction left nothing below the limit, the next read begins at the
     const reader = aReader(store);
     for (const from of [8, 22, 41]) {
       const answer = await reader.read(aSource(refs), offset(from), { bytesMax: 1000, limit: offset(42) });
-      assert.deepEqual(answer, { kind: "batches", chunks: [], bytes: 0, next: 42 });
+      assert.deepEqual(answer, { kind: "batches", chunks: [], bytes: 0, next: 42, aborted: [] });
     }
     const both = await reader.read(aSource(refs), offset(22), everything);
     assert.ok(both.kind === "batches" && both.next === 46);

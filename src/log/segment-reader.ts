@@ -9,9 +9,10 @@ import type { Offset } from "../base/ids.ts";
 import type { Logger, ObjectStore } from "../base/ports.ts";
 import { lend } from "../base/reused-memory.ts";
 import { BatchView, batchesIn } from "../record/batch.ts";
+import { AbortedLookup } from "./aborted-lookup.ts";
 import { blockEnd, BlockLoader, type GoodBlock } from "./block-loader.ts";
 import { ReadAhead } from "./read-ahead.ts";
-import type { Block, SectionIdentity, SegmentFooter } from "./segment-format.ts";
+import type { AbortedTransaction, Block, SectionIdentity, SegmentFooter } from "./segment-format.ts";
 import { ObjectGoneError, SegmentIndex, type SegmentSource } from "./segment-index.ts";
 import { hasRecords } from "./segment-list.ts";
 import type { SegmentRef } from "./segment-ref.ts";
@@ -21,6 +22,8 @@ export interface ReadBounds {
   readonly bytesMax: number;
   /** No batch that begins at or above it. */
   readonly limit: Offset;
+  /** Everything below `limit` is decided, and what of it was aborted is wanted as well. Default false. */
+  readonly isCommitted?: boolean;
 }
 
 export type SegmentRead =
@@ -34,6 +37,11 @@ export type SegmentRead =
       readonly bytes: number;
       /** Where the next read begins. */
       readonly next: Offset;
+      /**
+       * With `isCommitted`: the aborted transactions with records in `chunks` and a marker in segments; the
+       * rest is in memory.
+       */
+      readonly aborted: readonly AbortedTransaction[];
     }
   | Damaged
   /** No segment has a record at or above the offset. */
@@ -77,6 +85,7 @@ export class SegmentReader {
   /** Footers, lists and the way to a segment. */
   readonly index: SegmentIndex;
   readonly blocks: BlockLoader;
+  readonly #aborted: AbortedLookup;
   readonly #ahead: ReadAhead;
   readonly #log: Pick<Logger, "error"> | undefined;
   readonly #reported = new Set<string>();
@@ -84,6 +93,7 @@ export class SegmentReader {
 
   constructor(options: SegmentReaderOptions) {
     this.index = new SegmentIndex(options.store, options.indexBytesMax, options.log);
+    this.#aborted = new AbortedLookup(this.index);
     this.blocks = new BlockLoader(options.store, options.blockBytesMax);
     this.#log = options.log;
     const windowBytesMax = Math.min(aheadBytesMax, Math.floor(options.blockBytesMax / 8));
@@ -96,7 +106,7 @@ export class SegmentReader {
    * cannot be read, because then nothing is known about where the records are.
    */
   async read(source: SegmentSource, from: Offset, bounds: ReadBounds): Promise<SegmentRead> {
-    const answer = await lookAgain(() => this.#read(source, from, bounds));
+    const answer = await lookAgain(() => this.#read(asNow(source), from, bounds));
     if (answer.kind === "batches") this.#readAhead(source, from, answer, bounds.limit);
     if (answer.kind === "damaged") this.#report(answer);
     return answer;
@@ -111,6 +121,17 @@ export class SegmentReader {
   }
 
   async #read(source: SegmentSource, from: Offset, bounds: ReadBounds): Promise<SegmentRead> {
+    const answer = await this.#readBatches(source, from, bounds);
+    if (answer.kind !== "batches" || answer.bytes === 0 || bounds.isCommitted !== true) return answer;
+    const range = { from, to: answer.next };
+    const aborted = await this.#aborted.in(source, range).catch(damageAsValue);
+    // Who cannot tell what was committed gives nothing.
+    return aborted instanceof DamageError
+      ? damaged(from, from, answer.next, aborted)
+      : { ...answer, aborted };
+  }
+
+  async #readBatches(source: SegmentSource, from: Offset, bounds: ReadBounds): Promise<SegmentRead> {
     const collected = new Collected(from, bounds);
     for (let i = 0; i < segmentsPerReadMax && !collected.isFull; i++) {
       const ref = await this.index.locate(source, collected.next);
@@ -349,7 +370,7 @@ class Collected {
   }
 
   answer(): SegmentRead {
-    return { kind: "batches", chunks: this.#chunks, bytes: this.#bytes, next: this.#next };
+    return { kind: "batches", chunks: this.#chunks, bytes: this.#bytes, next: this.#next, aborted: [] };
   }
 }
 
@@ -376,6 +397,13 @@ function blocksWithin(blocks: readonly Block[], first: number, bytes: number, li
     end++;
   }
   return end;
+}
+
+/** With the references of this moment: footers and records of one read belong together. */
+function asNow(source: SegmentSource): SegmentSource {
+  const { topicId, partition } = source;
+  const segments = source.segments();
+  return { topicId, partition, segments: () => segments };
 }
 
 function damaged(next: Offset, base: Offset, to: Offset, error: DamageError): Damaged {

@@ -160,6 +160,15 @@ describe("Fetch", () => {
     await broker.stop();
   });
 
+  it("has no offset for a client whose last record is of an epoch that there has not been", async () => {
+    const broker = await aBroker([["a", "b"]]);
+    const code = async (at: number, lastFetchedEpoch: number) =>
+      (await fetch(broker, request(at, { lastFetchedEpoch }))).partition?.errorCode;
+    assert.equal(await code(1, 0), ErrorCode.NONE);
+    assert.equal(await code(1, 1), ErrorCode.OFFSET_OUT_OF_RANGE);
+    await broker.stop();
+  });
+
   it("reads from segments what is no longer in memory, the same bytes", async () => {
     const broker = await aBroker([["a", "b"], ["c"]]);
     const { partition: before } = await fetch(broker, request(0));

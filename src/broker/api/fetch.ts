@@ -198,6 +198,7 @@ function readOne(
   const mismatch = epochMismatch(wish.currentLeaderEpoch, partition.leaderEpoch);
   if (mismatch !== null) return refuse(wish, mismatch);
   const diverging = divergence(wish, partition);
+  if (diverging === "unknown") return refuse(wish, ErrorCode.OFFSET_OUT_OF_RANGE);
   if (diverging !== null) {
     const { highWatermark, lastStable, logStart } = partition;
     return {
@@ -233,11 +234,18 @@ function unknownCode(wish: FetchWish, context: RequestContext): ErrorCode {
     : ErrorCode.UNKNOWN_TOPIC_ID;
 }
 
-/** Where the client's last record belongs to an epoch that ended before it: its log is not this one (KIP-595). */
-function divergence(wish: FetchWish, partition: Partition): PartitionResponse["divergingEpoch"] | null {
+/**
+ * Where the client's last record belongs to an epoch that ended before it: its log is not this one (KIP-595).
+ * "unknown": of an epoch that there has not been, nobody can say where it ends; as in Kafka that is no offset here.
+ */
+function divergence(
+  wish: FetchWish,
+  partition: Partition,
+): PartitionResponse["divergingEpoch"] | "unknown" | null {
   if (wish.lastFetchedEpoch < 0) return null;
   const end = partition.epochEnd(wish.lastFetchedEpoch);
-  if (end.endOffset < 0) return null;
+  // Below the log start there is nothing to compare, whatever the epochs say.
+  if (end.endOffset < 0 || wish.fetchOffset < partition.logStart) return "unknown";
   const diverges = end.leaderEpoch < wish.lastFetchedEpoch || end.endOffset < wish.fetchOffset;
   return diverges ? { epoch: end.leaderEpoch, endOffset: end.endOffset } : null;
 }
@@ -250,19 +258,17 @@ function toServed(wish: FetchWish, outcome: ReadOutcome, committed: boolean): Se
         bytes: outcome.bytes,
         response: {
           ...responseOf(wish, outcome),
-          abortedTransactions: committed ? [] : null,
+          abortedTransactions: committed ? outcome.aborted : null,
           records: outcome.chunks,
         },
       };
     case "out-of-range": {
-      const { highWatermark, logStart } = outcome;
-      const response = responseOf(wish, { highWatermark, lastStable: highWatermark, logStart });
+      const response = responseOf(wish, outcome);
       return { wish, bytes: 0, response: { ...response, errorCode: ErrorCode.OFFSET_OUT_OF_RANGE } };
     }
     case "damaged": {
       // Never OFFSET_OUT_OF_RANGE: clients answer that by jumping silently. This one they show.
-      const { highWatermark, logStart } = outcome;
-      const response = responseOf(wish, { highWatermark, lastStable: highWatermark, logStart });
+      const response = responseOf(wish, outcome);
       return { wish, bytes: 0, response: { ...response, errorCode: ErrorCode.CORRUPT_MESSAGE } };
     }
     default:

@@ -1,6 +1,6 @@
 /** ListOffsets: the ends of a partition, or the first record at or after a time, exactly. */
 import { leaderEpoch, offset } from "../../base/ids.ts";
-import type { TimestampAndOffset } from "../../log/outcomes.ts";
+import type { Isolation, TimestampAndOffset } from "../../log/outcomes.ts";
 import type { Partition } from "../../log/partition.ts";
 import { ErrorCode } from "../../protocol/errors.ts";
 import {
@@ -65,7 +65,7 @@ async function listed(
   const mismatch = epochMismatch(wanted.currentLeaderEpoch, partition.leaderEpoch);
   if (mismatch !== null) return refuse(wanted, mismatch);
   try {
-    const found = await find(wanted.timestamp, partition, committed);
+    const found = await find(wanted.timestamp, partition, committed ? "committed" : "uncommitted");
     return { partitionIndex: wanted.partitionIndex, errorCode: ErrorCode.NONE, ...found };
   } catch (cause) {
     env.log.error("list-offsets.unreadable", { topic: name, partition: wanted.partitionIndex, cause });
@@ -73,14 +73,14 @@ async function listed(
   }
 }
 
-function find(
+async function find(
   timestamp: number,
   partition: Partition,
-  committed: boolean,
-): TimestampAndOffset | Promise<TimestampAndOffset> {
+  isolation: Isolation,
+): Promise<TimestampAndOffset> {
   switch (timestamp) {
     case ListedOffset.latest: {
-      const end = committed ? partition.lastStable : partition.highWatermark;
+      const end = isolation === "committed" ? partition.lastStable : partition.highWatermark;
       return { timestamp: -1, offset: end, leaderEpoch: partition.leaderEpoch };
     }
     case ListedOffset.earliest:
@@ -89,14 +89,19 @@ function find(
       return { timestamp: -1, offset: start, leaderEpoch: partition.epochAt(start) };
     }
     case ListedOffset.maxTimestamp:
-      return partition.findMaxTimestamp();
+      return below(partition, isolation, await partition.findMaxTimestamp());
     case ListedOffset.latestTiered:
     case ListedOffset.earliestPendingUpload:
       // There is one tier here; as Kafka answers where tiered storage is off.
       return none;
     default:
-      return timestamp < 0 ? none : partition.findTimestamp(timestamp);
+      return timestamp < 0 ? none : partition.findTimestamp(timestamp, isolation);
   }
+}
+
+/** As in Kafka: a committed reader is not told of the latest record while that is not decided. */
+function below(partition: Partition, isolation: Isolation, found: TimestampAndOffset): TimestampAndOffset {
+  return isolation === "committed" && found.offset >= partition.lastStable ? none : found;
 }
 
 function refuse(wanted: PartitionRequest, errorCode: ErrorCode): PartitionResponse {
