@@ -22,7 +22,12 @@ import type { SegmentRef } from "./segment-ref.ts";
 import { buildObject } from "./segment-writer.ts";
 
 const unlimited = { retentionMs: -1, retentionBytes: -1 };
-const now = { wallMs: 1000, start: offset(0), unflushedBytes: 0 };
+const now = {
+  wallMs: 1000,
+  start: offset(0),
+  lastStable: offset(Number.MAX_SAFE_INTEGER),
+  unflushedBytes: 0,
+};
 const dated = (base: number, maxTimestamp: number, appendedLastMs: number) =>
   aRef(base, base + 10, { maxTimestamp, appendedLastMs });
 
@@ -81,7 +86,7 @@ test("a plan never takes a segment that no limit allows, and is the same however
       retentionMs: random.pick([-1, 0, 300, 800]),
       retentionBytes: random.pick([-1, 0, 600, 2000]),
     };
-    const at = { wallMs: 1000, start: offset(random.between(0, end)), unflushedBytes: random.pick([0, 300]) };
+    const at = { ...now, start: offset(random.between(0, end)), unflushedBytes: random.pick([0, 300]) };
     const live = refs.filter((ref) => ref.end > at.start && ref.base < ref.end);
     const plan = planRetention(refs, limits, at);
     const start = plan?.start ?? at.start;
@@ -105,6 +110,14 @@ test("a plan never takes a segment that no limit allows, and is the same however
   }
 });
 
+test("nothing goes of a transaction that is open", () => {
+  const refs = [dated(0, 1, 1), dated(10, 1, 1), dated(20, 1, 1)];
+  const limits = { retentionMs: 0, retentionBytes: 0 };
+  const start = (lastStable: number) =>
+    planRetention(refs, limits, { ...now, lastStable: offset(lastStable) })?.start;
+  assert.deepEqual([9, 10, 29, 30].map(start), [undefined, 10, 20, 30]);
+});
+
 async function aWorld(segmentCount: number) {
   const store = new MemoryStore();
   const clock = new ManualClock();
@@ -122,6 +135,7 @@ async function aWorld(segmentCount: number) {
   const source = Object.assign(aSource(refs), {
     leaderEpoch: leaderEpoch(2),
     logStart: offset(0),
+    lastStable: offset(segmentCount * 2),
     flushedEnd: offset(segmentCount * 2),
     unflushedBytes: 0,
     config: { deletes: true, retentionMs: 100, retentionBytes: -1 },

@@ -2,7 +2,8 @@
  * What retention takes from a partition: whole segments from the oldest on, by age and by size, computed
  * from the references in the journal alone. Age counts from the later of a segment's record time and the
  * time of its last append, so that neither an old timestamp nor a late write makes a fresh record old.
- * The newest segment's footer, which says what the partition is, is never among what goes; when all
+ * Nothing at or above the last stable offset goes: it may be committed, and no committed reader could have
+ * read it. The newest segment's footer, which says what the partition is, is never among what goes; when all
  * records go, a footer alone takes its place in the same command (TRIM).
  */
 import { DamageError } from "../base/errors.ts";
@@ -36,7 +37,13 @@ export interface RetentionPlan {
 export function planRetention(
   refs: readonly SegmentRef[],
   limits: RetentionLimits,
-  now: { readonly wallMs: number; readonly start: Offset; readonly unflushedBytes: number },
+  now: {
+    readonly wallMs: number;
+    readonly start: Offset;
+    /** Below it every transaction is decided. */
+    readonly lastStable: Offset;
+    readonly unflushedBytes: number;
+  },
 ): RetentionPlan | null {
   const live = refs.filter((ref) => hasRecords(ref) && ref.end > now.start);
   let keptBytes = now.unflushedBytes;
@@ -45,6 +52,7 @@ export function planRetention(
   let droppedBytes = 0;
   for (const ref of live) {
     const isTooMuch = limits.retentionBytes >= 0 && keptBytes - ref.sectionBytes >= limits.retentionBytes;
+    if (ref.end > now.lastStable) break;
     if (!isTooMuch && !isTooOld(ref, limits.retentionMs, now.wallMs)) break;
     keptBytes -= ref.sectionBytes;
     droppedBytes += ref.sectionBytes;
@@ -72,6 +80,7 @@ export type PublishTrim = (trim: TrimRequest) => Promise<"published" | "void">;
 export interface RetentionSource extends SegmentSource {
   readonly leaderEpoch: LeaderEpoch;
   readonly logStart: Offset;
+  readonly lastStable: Offset;
   /** flushed(p). */
   readonly flushedEnd: Offset;
   readonly config: Pick<LogConfig, "deletes" | keyof RetentionLimits>;
@@ -158,10 +167,10 @@ export async function retain(
 ): Promise<RetentionPlan | null> {
   const { deletes, retentionMs, retentionBytes } = source.config;
   if (!deletes || (retentionMs < 0 && retentionBytes < 0)) return null;
-  const start = source.logStart;
+  const { logStart: start, lastStable } = source;
   const refs = await tools.index.from(source, start);
   const wallMs = tools.env.clock.wallMs();
-  const now = { wallMs, start, unflushedBytes: source.unflushedBytes };
+  const now = { wallMs, start, lastStable, unflushedBytes: source.unflushedBytes };
   const plan = planRetention(refs, { retentionMs, retentionBytes }, now);
   if (plan === null) return null;
   const newest = refs.at(-1);

@@ -427,6 +427,9 @@ class LivePartition implements FlushSource, RetentionSource {
     const last = this.entries.at(-1)?.batch;
     return last === undefined ? this.state.flushed : offset(last.baseOffset + last.count);
   }
+  get lastStable(): Offset {
+    return this.end;
+  }
   get config() {
     return { deletes: true, ...this.#world.limits };
   }
