@@ -15,7 +15,8 @@ export const ControlType = { abort: 0, commit: 1, leaderChange: 2 } as const;
 
 export type ControlRecord =
   | { readonly kind: "commit" | "abort"; readonly coordinatorEpoch: number }
-  | { readonly kind: "other"; readonly type: number };
+  /** Null: compaction took the record when nothing was left that it decided on; the batch tells of its producer. */
+  | { readonly kind: "other"; readonly type: number | null };
 
 /** The batch that ends a producer's transaction in one partition. It takes one offset. */
 export function buildMarker(marker: {
@@ -41,6 +42,7 @@ export function buildMarker(marker: {
 export function readControl(batch: BatchView): ControlRecord {
   assert(batch.isControl, "only a control batch is read as one");
   if (batch.codec !== 0) throw new MalformedError("a control batch is compressed");
+  if (batch.recordCount === 0) return { kind: "other", type: null };
   const cursor = new RecordCursor(batch.payload, batch.recordCount);
   if (!cursor.next()) throw new MalformedError("a control batch without a record");
   const key = cursor.key;
