@@ -11,6 +11,7 @@ import { type ProducerIdentity, ShardRuntime } from "../coordinator/runtime.ts";
 import type { RecordCodec, Shard } from "../coordinator/shard.ts";
 import type { Ticket, Turn } from "../coordinator/turn.ts";
 import type { AppendRefusal } from "../log/outcomes.ts";
+import type { Partition } from "../log/partition.ts";
 import type { Partitions } from "../log/partitions.ts";
 import type { Wal } from "../log/wal.ts";
 import type { TopicState } from "../metadata/state.ts";
@@ -27,7 +28,7 @@ export interface ShardsOptions<S extends Shard<R>, R> {
     readonly configs: ReadonlyMap<string, string>;
   };
   readonly codec: RecordCodec<R>;
-  readonly makeShard: () => S;
+  readonly makeShard: (partition: Partition) => S;
   /** Every shard is read, and from now on decides. */
   readonly onOpen?: () => void;
   /** After each decision, in the same step: what it wrote is appended. May decide again. */
@@ -179,7 +180,7 @@ export class Shards<S extends Shard<R>, R> {
       assert(partition !== undefined, "one broker owns every partition of a coordinator's topic");
       const { clock, log } = env;
       return new ShardRuntime({
-        shard: makeShard(),
+        shard: makeShard(partition),
         codec,
         topic: topic.name,
         partition,

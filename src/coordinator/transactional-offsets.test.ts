@@ -2,9 +2,10 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import fc from "fast-check";
-import { offset, partitionIndex, type ProducerId, producerId, topicIdFromBytes } from "../base/ids.ts";
+import { offset, partitionIndex, producerId, topicIdFromBytes } from "../base/ids.ts";
 import { ErrorCode } from "../protocol/errors.ts";
 import type { CommitRequest } from "./group/commits.ts";
+import { expectedOffset, type OffsetStep } from "./offset-model.ts";
 import { groupId, ShardFixture, testSettings } from "./shard-fixture.ts";
 
 const [p, q] = [producerId(1), producerId(2)];
@@ -254,17 +255,10 @@ describe("while a transaction holds an offset", () => {
 });
 
 describe("whatever the order of commits, transactions, markers, deletions and restarts", () => {
-  type Step =
-    | { readonly kind: "commit"; readonly topic: string; readonly at: number }
-    | { readonly kind: "hold"; readonly topic: string; readonly at: number; readonly producer: ProducerId }
-    | { readonly kind: "mark"; readonly producer: ProducerId; readonly outcome: "commit" | "abort" }
-    | { readonly kind: "delete"; readonly topic: string }
-    | { readonly kind: "restart" };
-
   const topic = fc.constantFrom("orders", "bills");
   const producer = fc.constantFrom(producerId(1), producerId(2), producerId(3));
   const at = fc.nat(99);
-  const step: fc.Arbitrary<Step> = fc.oneof(
+  const step: fc.Arbitrary<OffsetStep> = fc.oneof(
     fc.record({ kind: fc.constant("commit" as const), topic, at }),
     fc.record({ kind: fc.constant("hold" as const), topic, at, producer }),
     fc.record({ kind: fc.constant("hold" as const), topic, at, producer }),
@@ -274,27 +268,8 @@ describe("whatever the order of commits, transactions, markers, deletions and re
       outcome: fc.constantFrom("commit" as const, "abort" as const),
     }),
     fc.record({ kind: fc.constant("delete" as const), topic }),
-    fc.constant<Step>({ kind: "restart" }),
+    fc.constant<OffsetStep>({ kind: "restart" }),
   );
-
-  /** The whole history is read each time: what is committed is the newest commit that no abort, deletion or open transaction hides. */
-  function expected(steps: readonly Step[], wanted: string): { committed?: number; isUnstable: boolean } {
-    let committed: number | undefined;
-    let isUnstable = false;
-    steps.forEach((each, index) => {
-      if (each.kind === "delete" && each.topic === wanted) [committed, isUnstable] = [undefined, false];
-      if (each.kind !== "commit" && each.kind !== "hold") return;
-      if (each.topic !== wanted) return;
-      const end =
-        each.kind === "commit"
-          ? ("commit" as const)
-          : steps.slice(index).find((later) => later.kind === "mark" && later.producer === each.producer);
-      const outcome = typeof end === "string" ? end : end?.kind === "mark" ? end.outcome : "open";
-      if (outcome === "commit") committed = each.at;
-      if (outcome === "open") isUnstable = true;
-    });
-    return { ...(committed === undefined ? {} : { committed }), isUnstable };
-  }
 
   test("what is committed is what the log's order says", () => {
     fc.assert(
@@ -320,7 +295,7 @@ describe("whatever the order of commits, transactions, markers, deletions and re
               group.restart();
           }
           for (const wanted of ["orders", "bills"]) {
-            const { committed, isUnstable } = expected(steps.slice(0, index + 1), wanted);
+            const { committed, isUnstable } = expectedOffset(steps.slice(0, index + 1), wanted);
             assert.equal(group.committed(wanted), committed);
             assert.equal(group.isUnstable(wanted), isUnstable);
           }

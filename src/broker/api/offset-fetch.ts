@@ -1,4 +1,8 @@
-/** OffsetFetch: how far groups have got. What was committed for an earlier topic of the same name is not told. */
+/**
+ * OffsetFetch: how far groups have got. What was committed for an earlier topic of the same name is not told.
+ * Who asks for what is stable hears of a partition only when no open transaction is about to change it
+ * (KIP-447): who reads on from an offset that such a transaction will move would do its work twice.
+ */
 import { leaderEpoch, NO_TOPIC_ID, offset, type PartitionIndex, type TopicId } from "../../base/ids.ts";
 import type { CommittedOffset } from "../../coordinator/group/offsets.ts";
 import type { Group } from "../../coordinator/group/group.ts";
@@ -28,7 +32,7 @@ export const offsetFetch = handle(OffsetFetch, {
     const wanted = isMany
       ? request.groups
       : [{ groupId: request.groupId, memberId: null, memberEpoch: -1, topics: older(request) }];
-    const groups = await Promise.all(wanted.map((each) => fetched(each, context)));
+    const groups = await Promise.all(wanted.map((each) => fetched(each, request.requireStable, context)));
     const only = isMany ? undefined : groups[0];
     return {
       throttleTimeMs: 0,
@@ -43,7 +47,11 @@ function older({ topics }: OffsetFetchRequest): WantedGroup["topics"] {
   return topics === null ? null : topics.map((topic) => ({ ...topic, topicId: NO_TOPIC_ID }));
 }
 
-function fetched(wanted: WantedGroup, context: RequestContext): Promise<GroupResponse> {
+function fetched(
+  wanted: WantedGroup,
+  requireStable: boolean,
+  context: RequestContext,
+): Promise<GroupResponse> {
   const { groups } = context.services;
   const { groupId, memberId, memberEpoch } = wanted;
   return groups.run(groupId, (shard) => {
@@ -51,46 +59,57 @@ function fetched(wanted: WantedGroup, context: RequestContext): Promise<GroupRes
     // A member of KIP-848 that is fenced learns it here, before it begins to read what others read now.
     const claim = { memberId: memberId ?? "", instanceId: null, generation: memberEpoch };
     const errorCode = memberEpoch < 0 ? ErrorCode.NONE : (group?.consumer?.verify(claim) ?? ErrorCode.NONE);
-    const topics = errorCode === ErrorCode.NONE ? topicsOf(group, wanted.topics, context) : [];
+    const topics =
+      errorCode === ErrorCode.NONE ? topicsOf({ group, requireStable }, wanted.topics, context) : [];
     return { groupId, errorCode, topics };
   });
 }
 
+interface Source {
+  readonly group: Group | undefined;
+  readonly requireStable: boolean;
+}
+
 function topicsOf(
-  group: Group | undefined,
+  source: Source,
   wanted: WantedGroup["topics"],
   context: RequestContext,
 ): readonly TopicResponse[] {
   const { apiVersion, services } = context;
   const byId = apiVersion >= topicIdVersionMin;
-  if (wanted === null) return everything(group, byId, context);
+  if (wanted === null) return everything(source, byId, context);
   return wanted.map(({ name, topicId, partitionIndexes }) => {
     const topic = byId ? services.topics.byId(topicId) : services.topics.byName(name);
     const partitions = partitionIndexes.map((index) => {
       if (byId && topic === undefined) return { ...none(index), errorCode: ErrorCode.UNKNOWN_TOPIC_ID };
-      return told(index, group?.offsets.get(topic?.name ?? name, index), topic?.id);
+      return told(source, topic?.name ?? name, index, topic?.id);
     });
     return { name, topicId, partitions };
   });
 }
 
-function everything(group: Group | undefined, byId: boolean, { services }: RequestContext): TopicResponse[] {
+function everything(source: Source, byId: boolean, { services }: RequestContext): TopicResponse[] {
   const topics: TopicResponse[] = [];
-  for (const [name, offsets] of group?.offsets.topics() ?? []) {
+  for (const [name, offsets] of source.group?.offsets.topics() ?? []) {
     const id = services.topics.idOf(name);
     if (byId && id === undefined) continue;
-    const partitions = Array.from(offsets, ([index, committed]) => told(index, committed, id));
-    const known = partitions.filter((each) => each.committedOffset >= 0);
+    const partitions = Array.from(offsets.keys(), (index) => told(source, name, index, id));
+    const known = partitions.filter((each) => each.committedOffset >= 0 || each.errorCode !== ErrorCode.NONE);
     if (known.length > 0) topics.push({ name, topicId: id ?? NO_TOPIC_ID, partitions: known });
   }
   return topics;
 }
 
 function told(
+  { group, requireStable }: Source,
+  topic: string,
   partitionIndex: PartitionIndex,
-  committed: CommittedOffset | undefined,
   topicId: TopicId | undefined,
 ): PartitionResponse {
+  if (requireStable && group?.pending.has(topic, partitionIndex) === true) {
+    return { ...none(partitionIndex), errorCode: ErrorCode.UNSTABLE_OFFSET_COMMIT };
+  }
+  const committed = group?.offsets.get(topic, partitionIndex);
   if (committed === undefined || isOfAnother(committed, topicId)) return none(partitionIndex);
   return {
     partitionIndex,
