@@ -5,6 +5,7 @@
  * around the tables.
  */
 import { readFileSync } from "node:fs";
+import { isTold } from "../src/broker/api/api-versions.ts";
 import { handlers } from "../src/broker/handlers.ts";
 import { type InteropResult, type InteropResults, resultsPath } from "./interop-results.ts";
 
@@ -32,9 +33,11 @@ function apiTable(): string {
   const rows = handlers
     .map(({ api }) => api)
     .toSorted((a, b) => a.key - b.key)
-    .map(({ key, name, versions: [first, last], flexibleFrom }) => {
+    .map((api) => {
+      const { key, name, flexibleFrom } = api;
+      const [first, last] = api.versions;
       const flexible = flexibleFrom > last ? "–" : `${Math.max(first, flexibleFrom)}`;
-      return `| ${key} | ${name} | ${first === last ? first : `${first} to ${last}`} | ${flexible} |`;
+      return `| ${key} | ${name}${isTold(api) ? "" : " (not advertised)"} | ${first === last ? first : `${first} to ${last}`} | ${flexible} |`;
     });
   return ["| key | API | versions | tagged fields from |", "|---|---|---|---|", ...rows].join("\n");
 }

@@ -138,7 +138,7 @@ export class Dispatch {
 
   /** KIP-511: whoever asks in a version that is unknown here learns in version 0 which are known. */
   #tellVersions(header: RequestHeader): Uint8Array[] {
-    const response = apiVersionsResponse(this.#services, ErrorCode.UNSUPPORTED_VERSION);
+    const response = apiVersionsResponse(this.#services, 0, ErrorCode.UNSUPPORTED_VERSION);
     return encodeResponse(ApiVersions, 0, header.correlationId, response);
   }
 }

@@ -1,5 +1,6 @@
 /** Every API that this broker serves; what is not in this list is not advertised. */
 import { alterConfigs } from "./api/alter-configs.ts";
+import { alterPartitionReassignments } from "./api/alter-partition-reassignments.ts";
 import { apiVersions } from "./api/api-versions.ts";
 import { consumerGroupDescribe } from "./api/consumer-group-describe.ts";
 import { consumerGroupHeartbeat } from "./api/consumer-group-heartbeat.ts";
@@ -13,22 +14,28 @@ import { describeConfigs } from "./api/describe-configs.ts";
 import { describeGroups } from "./api/describe-groups.ts";
 import { describeLogDirs } from "./api/describe-log-dirs.ts";
 import { describeTopicPartitions } from "./api/describe-topic-partitions.ts";
+import { electLeaders } from "./api/elect-leaders.ts";
 import { fetch } from "./api/fetch.ts";
 import { findCoordinator } from "./api/find-coordinator.ts";
+import { getTelemetrySubscriptions } from "./api/get-telemetry-subscriptions.ts";
 import { heartbeat } from "./api/heartbeat.ts";
 import { incrementalAlterConfigs } from "./api/incremental-alter-configs.ts";
 import { initProducerId } from "./api/init-producer-id.ts";
 import { joinGroup } from "./api/join-group.ts";
 import { leaveGroup } from "./api/leave-group.ts";
+import { listConfigResources } from "./api/list-config-resources.ts";
 import { listGroups } from "./api/list-groups.ts";
 import { listOffsets } from "./api/list-offsets.ts";
+import { listPartitionReassignments } from "./api/list-partition-reassignments.ts";
 import { metadata } from "./api/metadata.ts";
 import { offsetCommit } from "./api/offset-commit.ts";
 import { offsetDelete } from "./api/offset-delete.ts";
 import { offsetFetch } from "./api/offset-fetch.ts";
 import { offsetForLeaderEpoch } from "./api/offset-for-leader-epoch.ts";
 import { produce } from "./api/produce.ts";
+import { pushTelemetry } from "./api/push-telemetry.ts";
 import { syncGroup } from "./api/sync-group.ts";
+import { updateFeatures } from "./api/update-features.ts";
 import type { AnyHandler } from "./handle.ts";
 
 export const handlers: readonly AnyHandler[] = [
@@ -62,4 +69,11 @@ export const handlers: readonly AnyHandler[] = [
   consumerGroupDescribe,
   describeTopicPartitions,
   deleteRecords,
+  electLeaders,
+  alterPartitionReassignments,
+  listPartitionReassignments,
+  updateFeatures,
+  listConfigResources,
+  getTelemetrySubscriptions,
+  pushTelemetry,
 ];

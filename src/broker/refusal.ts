@@ -14,7 +14,10 @@ export const accepted: Refusal = { errorCode: ErrorCode.NONE, errorMessage: null
 const messageLengthMax = 1_000;
 
 /** Without a sentence of its own it is that of the code. */
-export function refusal(errorCode: ErrorCode, errorMessage = errorFacts(errorCode).text): Refusal {
+export function refusal(
+  errorCode: ErrorCode,
+  errorMessage = errorFacts(errorCode).text,
+): Refusal & { readonly errorMessage: string } {
   if (errorMessage.length <= messageLengthMax) return { errorCode, errorMessage };
   return { errorCode, errorMessage: `${errorMessage.slice(0, messageLengthMax - 1)}…` };
 }

@@ -3,7 +3,7 @@
  * from the moment it can be written: its partitions are opened in the same step in which the journal's
  * command is applied.
  */
-import { NO_TOPIC_ID, partitionIndex, type TopicId, topicIdFromBytes } from "../base/ids.ts";
+import { partitionIndex, type TopicId } from "../base/ids.ts";
 import type { Logger, Random } from "../base/ports.ts";
 import type { ColdReader } from "../log/cold-reader.ts";
 import type { LogConfig } from "../log/log-config.ts";
@@ -14,6 +14,7 @@ import type { Journal } from "../metadata/journal.ts";
 import type { JournalEvent, VoidReason } from "../metadata/outcomes.ts";
 import type { PartitionState, TopicState } from "../metadata/state.ts";
 import type { BrokerConfig } from "./config.ts";
+import { randomShortUuid } from "./random-uuid.ts";
 import { logConfigOf } from "./topic-config.ts";
 
 export type TopicChange =
@@ -156,14 +157,10 @@ export class Topics {
     return epoch;
   }
 
-  /** A random (version 4) UUID, as Kafka draws them; one that begins with a dash would confuse command lines. */
   #drawId(): TopicId {
     for (;;) {
-      const bytes = this.#random.bytes(16);
-      bytes[6] = ((bytes[6] as number) & 0x0f) | 0x40;
-      bytes[8] = ((bytes[8] as number) & 0x3f) | 0x80;
-      const id = topicIdFromBytes(bytes);
-      if (id !== NO_TOPIC_ID && !id.startsWith("-") && !this.has(id)) return id;
+      const id = randomShortUuid(this.#random);
+      if (!this.has(id)) return id;
     }
   }
 

@@ -11,7 +11,9 @@ import {
 } from "../../protocol/messages/consumer-group-describe.ts";
 import { groupOperations } from "../cluster-view.ts";
 import type { Services } from "../context.ts";
+import { groupsOff } from "../features.ts";
 import { handle } from "../handle.ts";
+import { type Refusal, refusal } from "../refusal.ts";
 
 type Described = ConsumerGroupDescribeResponse["groups"][number];
 type DescribedMember = Described["members"][number];
@@ -22,10 +24,12 @@ const MemberType = { classic: 0, consumer: 1 } as const;
 export const consumerGroupDescribe = handle(ConsumerGroupDescribe, {
   prepare: (request, { services }) => services.groups.enter()?.then(() => request),
   async decide({ groupIds, includeAuthorizedOperations }, { services }) {
+    const off = groupsOff(services);
     const described = await Promise.all(
-      groupIds.map((groupId) =>
-        services.groups.run(groupId, (shard) => describe(groupId, shard.group(groupId), services)),
-      ),
+      groupIds.map(async (groupId) => {
+        if (off !== null) return refused(groupId, off);
+        return services.groups.run(groupId, (shard) => describe(groupId, shard.group(groupId), services));
+      }),
     );
     const authorizedOperations = includeAuthorizedOperations ? groupOperations : OPERATIONS_NOT_ASKED;
     return { throttleTimeMs: 0, groups: described.map((each) => ({ ...each, authorizedOperations })) };
@@ -35,18 +39,9 @@ export const consumerGroupDescribe = handle(ConsumerGroupDescribe, {
 function describe(groupId: string, found: Group | undefined, services: Services): Described {
   const group: ConsumerGroup | null = found?.consumer ?? null;
   if (group === null) {
-    return {
-      errorCode: ErrorCode.GROUP_ID_NOT_FOUND,
-      // Kafka's words: its tools show them.
-      errorMessage: `Group ${groupId} ${found === undefined ? "not found" : "is not a consumer group"}.`,
-      groupId,
-      groupState: "Dead",
-      groupEpoch: 0,
-      assignmentEpoch: 0,
-      assignorName: "",
-      members: [],
-      authorizedOperations: OPERATIONS_NOT_ASKED,
-    };
+    // Kafka's words: its tools show them.
+    const why = `Group ${groupId} ${found === undefined ? "not found" : "is not a consumer group"}.`;
+    return refused(groupId, refusal(ErrorCode.GROUP_ID_NOT_FOUND, why));
   }
   return {
     errorCode: ErrorCode.NONE,
@@ -57,6 +52,19 @@ function describe(groupId: string, found: Group | undefined, services: Services)
     assignmentEpoch: group.targetEpoch,
     assignorName: group.assignorName,
     members: Array.from(group.members, (member) => describeMember(member, services)),
+    authorizedOperations: OPERATIONS_NOT_ASKED,
+  };
+}
+
+function refused(groupId: string, why: Refusal): Described {
+  return {
+    ...why,
+    groupId,
+    groupState: "Dead",
+    groupEpoch: 0,
+    assignmentEpoch: 0,
+    assignorName: "",
+    members: [],
     authorizedOperations: OPERATIONS_NOT_ASKED,
   };
 }

@@ -11,6 +11,7 @@ import {
   type ConsumerGroupHeartbeatRequest,
 } from "../../protocol/messages/consumer-group-heartbeat.ts";
 import type { RequestContext } from "../context.ts";
+import { groupsOff } from "../features.ts";
 import { handle } from "../handle.ts";
 import { randomUuid } from "../random-uuid.ts";
 
@@ -23,11 +24,10 @@ export const consumerGroupHeartbeat = handle(ConsumerGroupHeartbeat, {
   async decide(request, context) {
     const { groups } = context.services;
     const beat = toBeat(request, context);
-    const wrong = check(request, context);
+    const refused = refuse(request, beat, context);
     const answer =
-      wrong === null
-        ? await groups.run(request.groupId, (shard, turn) => shard.beat(turn, request.groupId, beat))
-        : refusedBeat(beat, ErrorCode.INVALID_REQUEST, wrong);
+      refused ??
+      (await groups.run(request.groupId, (shard, turn) => shard.beat(turn, request.groupId, beat)));
     const { assignment, ...told } = answer;
     return {
       throttleTimeMs: 0,
@@ -55,6 +55,13 @@ function toBeat(request: ConsumerGroupHeartbeatRequest, context: RequestContext)
     assignor: request.serverAssignor,
     owned: owned === null ? null : partitionSet(owned),
   };
+}
+
+function refuse(request: ConsumerGroupHeartbeatRequest, beat: ConsumerHeartbeat, context: RequestContext) {
+  const off = groupsOff(context.services);
+  if (off !== null) return refusedBeat(beat, off.errorCode, off.errorMessage);
+  const wrong = check(request, context);
+  return wrong === null ? null : refusedBeat(beat, ErrorCode.INVALID_REQUEST, wrong);
 }
 
 /** What no well-kept client sends; null: nothing is wrong. */
