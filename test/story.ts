@@ -17,12 +17,13 @@ export interface Reading {
 }
 
 export class Story {
-  readonly history = new History();
+  readonly history: History;
   readonly orders: PartitionNumber;
   readonly other: PartitionNumber;
   #nowMs = 0;
 
-  constructor() {
+  constructor(history = new History()) {
+    this.history = history;
     this.orders = this.history.partition("orders", 0);
     this.other = this.history.partition("orders", 1);
   }

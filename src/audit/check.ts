@@ -13,6 +13,7 @@ import { findLosses } from "./losses.ts";
 import { findWrongLookups } from "./lookups.ts";
 import { Readings } from "./readings.ts";
 import { findSendOrder } from "./send-order.ts";
+import { findTransactionAnomalies } from "./transactions.ts";
 import { type UnseenAt, unseenOverTime } from "./unseen.ts";
 import { findWatermarkAnomalies } from "./watermarks.ts";
 
@@ -40,6 +41,7 @@ export function check(history: History): Report {
   findWatermarkAnomalies(evidence, findings);
   findWrongLookups(evidence, findings);
   findGroupAnomalies(evidence, findings);
+  findTransactionAnomalies(evidence, findings);
   findCycles(evidence, findings);
   const unseen = unseenOverTime(evidence);
   const all = findings.all();

@@ -29,6 +29,8 @@ export class Evidence {
   readonly history: History;
   /** By operation: it is ok, or it is a transaction of unknown outcome of which somebody read a part. */
   readonly tookEffect: Uint8Array;
+  /** By operation: the event at which an ok operation had read something of it; infinite: none ever did. */
+  readonly firstSeen: Float64Array;
   /** By value: an ok operation read it where it belongs. */
   readonly isRead: Uint8Array;
   /** By value, in the log of the partition to which it was sent; NONE: its place is not known. */
@@ -47,6 +49,7 @@ export class Evidence {
     this.lastIndex = new Int32Array(values).fill(NONE);
     this.indexOfStep = new Int32Array(history.steps.kind.length).fill(NONE);
     this.tookEffect = new Uint8Array(history.operations.kind.length);
+    this.firstSeen = new Float64Array(history.operations.kind.length).fill(Number.POSITIVE_INFINITY);
     this.#findReads();
     this.#findEffects();
     this.logs = this.#findOrders();
@@ -131,6 +134,10 @@ export class Evidence {
       if (steps.kind.at(step) !== StepKind.poll) continue;
       if (operations.outcome[steps.operation.at(step)] !== "ok") continue;
       const value = steps.value.at(step);
+      const writer = this.writer(value);
+      if (writer === NONE) continue;
+      const seen = operations.endEvent.at(steps.operation.at(step));
+      this.firstSeen[writer] = Math.min(this.firstSeen[writer] as number, seen);
       if (this.home(value) === steps.partition.at(step)) this.isRead[value] = 1;
     }
   }

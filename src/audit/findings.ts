@@ -32,6 +32,8 @@ export type AnomalyKind =
   | "G1c-realtime"
   // What is asked beyond those
   | "torn-transaction"
+  | "zombie-write"
+  | "hanging-transaction"
   | "wrong-place"
   | "altered"
   | "phantom"
@@ -50,6 +52,9 @@ export type AnomalyKind =
   | "commit-ahead"
   | "stale-commit"
   | "two-owners"
+  | "aborted-commit"
+  | "phantom-commit"
+  | "handled-twice"
   | "unprocessed";
 
 export type Verdict = "bug" | "allowed";

@@ -1,7 +1,8 @@
 /**
  * What a group promises: no partition with two owners in one generation, no commit of a generation that is
- * over, no committed offset that goes back unless somebody set it, no commit past a record that no handler
- * has finished, and in the end every acknowledged record handled at least once.
+ * over, no committed offset that goes back unless somebody set it, or that only an aborted transaction
+ * committed, no commit past a record that no handler has finished, in the end every acknowledged record
+ * handled at least once, and within transactions at most once.
  */
 import type { Evidence } from "./evidence.ts";
 import { type Findings, listedMax } from "./findings.ts";
@@ -17,6 +18,7 @@ export function findGroupAnomalies(evidence: Evidence, findings: Findings): void
     const operation = events.at(event) >> 1;
     if ((events.at(event) & 1) === 0) groups.begun(operation);
     else groups.ended(operation);
+    groups.passed(event);
   }
 }
 
@@ -41,6 +43,8 @@ class Groups {
   readonly #floorAt = new Map<number, number>();
   /** By group and partition: the last operation that said the group had handled all. */
   readonly #lastEnd = new Map<number, number>();
+  /** By event: transactions of unknown outcome of which something was read by then, so that they are committed. */
+  readonly #proofs = new Map<number, number[]>();
 
   constructor(evidence: Evidence, findings: Findings) {
     const { history } = evidence;
@@ -54,13 +58,30 @@ class Groups {
       if (steps.kind.at(step) !== StepKind.end || operations.kind[operation] !== "handle") continue;
       this.#lastEnd.set(this.#name(step), operation);
     }
+    for (let operation = 0; operation < operations.kind.length; operation++) {
+      findings.work++;
+      if (operations.kind[operation] !== "transaction" || operations.outcome[operation] !== "unknown") continue;
+      const seen = evidence.firstSeen[operation] as number;
+      if (!Number.isFinite(seen)) continue;
+      const proven = this.#proofs.get(seen);
+      if (proven === undefined) this.#proofs.set(seen, [operation]);
+      else proven.push(operation);
+    }
   }
 
   begun(operation: number): void {
     const { operations } = this.#evidence.history;
     switch (operations.kind[operation]) {
       case "commit":
+        this.#each(operation, StepKind.commit, (step) => {
+          this.#judgeCommit(step);
+          this.#judgeAhead(step);
+        });
+        break;
+      case "transaction":
         this.#each(operation, StepKind.commit, (step) => this.#judgeCommit(step));
+        // One of which nobody tells the end may be committed.
+        if (operations.endEvent.at(operation) === NONE) this.#handledWithin(operation);
         break;
       case "fetch-offsets":
         this.#each(operation, StepKind.committed, (step) => this.#floorAt.set(step, this.#share(step).floor));
@@ -86,12 +107,13 @@ class Groups {
         if (isOk) this.#handled(operation);
         break;
       case "transaction":
+        this.#handledWithin(operation);
         // What it commits it has handled by its end.
-        this.#each(operation, StepKind.commit, (step) => this.#judgeCommit(step));
-        this.#committed(operation);
+        this.#each(operation, StepKind.commit, (step) => this.#judgeAhead(step));
+        if (isOk) this.#committed(operation);
         break;
       case "commit":
-        this.#committed(operation);
+        if (isOk) this.#committed(operation);
         break;
       case "fetch-offsets":
         if (isOk) this.#each(operation, StepKind.committed, (step) => this.#judgeFetched(step));
@@ -103,6 +125,11 @@ class Groups {
         break;
       default:
     }
+  }
+
+  /** An event is over. */
+  passed(event: number): void {
+    for (const operation of this.#proofs.get(event) ?? []) this.#committed(operation);
   }
 
   // ── Generations ──
@@ -162,10 +189,7 @@ class Groups {
     const { history } = this.#evidence;
     const operation = history.steps.operation.at(step);
     const outcome = history.operations.outcome[operation];
-    if (outcome === "fail") return;
-    // Who has not heard yet that the group was set back may ask for what it had; it will be refused.
-    const joinedAt = this.#joinedAt.get(this.#membership(operation)) ?? NONE;
-    if (outcome === "ok" || this.#share(step).lastReset <= joinedAt) this.#judgeAhead(step);
+    this.#share(step).offers(this.#offset(step), outcome !== "fail");
     if (outcome !== "ok") return;
     const successor = this.#successor(step);
     if (successor !== undefined) this.#tellStale(step, successor);
@@ -173,13 +197,17 @@ class Groups {
   }
 
   #committed(operation: number): void {
-    if (this.#evidence.history.operations.outcome[operation] !== "ok") return;
     this.#each(operation, StepKind.commit, (step) =>
       this.#share(step).committed(operation, this.#offset(step)),
     );
   }
 
   #judgeAhead(step: number): void {
+    const operation = this.#operation(step);
+    const outcome = this.#evidence.history.operations.outcome[operation];
+    // Who has not heard yet that the group was set back may ask for what it had; it will be refused.
+    const joinedAt = this.#joinedAt.get(this.#membership(operation)) ?? NONE;
+    if (outcome === "fail" || (outcome !== "ok" && this.#share(step).lastReset > joinedAt)) return;
     const passed = this.#share(step).commitBegun(this.#offset(step), this.#findings);
     if (passed.count === 0) return;
     const findings = this.#findings;
@@ -232,18 +260,58 @@ class Groups {
     const share = this.#share(step);
     const offset = this.#offset(step);
     const { operations } = this.#evidence.history;
+    if (offset >= floor && offset !== NONE && !share.isOffered(offset)) this.#tellOfNobody(step);
+    const wasShown = share.isFloorShown;
+    if (offset >= share.floor) share.isFloorShown = true;
     if (offset >= floor || share.lastReset > operations.beginEvent.at(this.#operation(step))) return;
     const findings = this.#findings;
     const { floorOperation } = share;
-    findings.add("committed-offset-went-back", "bug", () => ({
-      sentence: `${findings.by(this.#operation(step))} was told that ${offset === NONE ? "nothing" : `offset ${offset}`} is committed in ${findings.partition(this.#partition(step))} for ${this.#group(step)}, but ${floor} had been committed, and nobody had set the group back.`,
+    const isTorn = floorOperation !== NONE && operations.kind[floorOperation] === "transaction" && !wasShown;
+    findings.add(isTorn ? "torn-transaction" : "committed-offset-went-back", "bug", () => ({
+      sentence: `${findings.by(this.#operation(step))} was told that ${offset === NONE ? "nothing" : `offset ${offset}`} is committed in ${findings.partition(this.#partition(step))} for ${this.#group(step)}, but ${floor} had been committed${isTorn ? ` within the transaction that is ${findings.by(floorOperation)}` : ""}, and nobody had set the group back.`,
       partition: this.#partition(step),
       offsets: [floor, offset],
       operations: floorOperation === NONE ? [this.#operation(step)] : [floorOperation, this.#operation(step)],
     }));
   }
 
+  #tellOfNobody(step: number): void {
+    const findings = this.#findings;
+    const wasRefused = this.#share(step).wasRefused(this.#offset(step));
+    findings.add(wasRefused ? "aborted-commit" : "phantom-commit", "bug", () => ({
+      sentence: `${findings.by(this.#operation(step))} was told that offset ${this.#offset(step)} is committed in ${findings.partition(this.#partition(step))} for ${this.#group(step)}, ${wasRefused ? "but whoever committed it was refused, or aborted" : "which nobody ever committed"}.`,
+      partition: this.#partition(step),
+      offsets: [this.#offset(step)],
+      operations: [this.#operation(step)],
+    }));
+  }
+
   // ── Handling ──
+
+  /** What is handled within a transaction is handled if that is committed, and then once. */
+  #handledWithin(operation: number): void {
+    if (this.#evidence.history.operations.outcome[operation] === "fail") return;
+    const isCommitted = this.#evidence.tookEffect[operation] === 1;
+    this.#each(operation, StepKind.handled, (step) => {
+      const share = this.#share(step);
+      share.handled(this.#offset(step));
+      if (!isCommitted) return;
+      const other = share.handledOnce(this.#offset(step), operation);
+      if (other !== NONE) this.#tellTwice(step, other);
+    });
+  }
+
+  #tellTwice(step: number, other: number): void {
+    const findings = this.#findings;
+    const { steps } = this.#evidence.history;
+    findings.add("handled-twice", "bug", () => ({
+      sentence: `${this.#group(step)} handled ${findings.value(steps.value.at(step))} in ${findings.place(this.#partition(step), this.#offset(step))} twice in committed transactions: in ${findings.by(other)} and in ${findings.by(this.#operation(step))}, and nobody had set it back.`,
+      partition: this.#partition(step),
+      offsets: [this.#offset(step)],
+      values: [steps.value.at(step)],
+      operations: [other, this.#operation(step)],
+    }));
+  }
 
   #handled(operation: number): void {
     this.#each(operation, StepKind.handled, (step) => this.#share(step).handled(this.#offset(step)));

@@ -24,6 +24,8 @@ export class Share {
   /** At least this is committed; NONE: it may be that nothing is. */
   floor = NONE;
   floorOperation = NONE;
+  /** Whether somebody was told of it. */
+  isFloorShown = false;
   /** The event at which somebody last began to set the position, and the one at which somebody had; NONE. */
   lastReset = NONE;
   #lastResetEnd = NONE;
@@ -31,6 +33,10 @@ export class Share {
   owner: { readonly generation: number; readonly client: number; readonly operation: number } | null = null;
   /** Targets of resets that may yet take effect, by operation. */
   readonly #pending = new Map<number, number>();
+  /** Offsets that somebody asked to commit, or set the group to: whether all who did were refused. */
+  readonly #offers = new Map<number, "taken" | "refused">();
+  /** By offset: the committed transaction within which it was handled. */
+  readonly #onceBy = new Map<number, number>();
 
   constructor(evidence: Evidence, partition: number) {
     this.#evidence = evidence;
@@ -48,6 +54,18 @@ export class Share {
 
   // ── What is committed ──
 
+  offers(offset: number, mayBeTaken: boolean): void {
+    if (mayBeTaken) this.#offers.set(offset, "taken");
+    else if (!this.#offers.has(offset)) this.#offers.set(offset, "refused");
+  }
+
+  isOffered(offset: number): boolean {
+    return this.#offers.get(offset) === "taken";
+  }
+  wasRefused(offset: number): boolean {
+    return this.#offers.has(offset);
+  }
+
   committed(operation: number, offset: number): void {
     // A reset that met it may have come after it, and one that is on its way may yet.
     const began = this.#evidence.history.operations.beginEvent.at(operation);
@@ -55,6 +73,7 @@ export class Share {
     const certain = Math.min(offset, ...this.#pending.values());
     if (certain <= this.floor) return;
     this.floor = certain;
+    this.isFloorShown = false;
     this.floorOperation = operation;
   }
 
@@ -64,6 +83,7 @@ export class Share {
     if (operations.endEvent.at(operation) === NONE) this.#mergePending(operation, offset);
     else this.#pending.set(operation, offset);
     if (this.floor > offset) this.floor = offset;
+    this.offers(offset, operations.outcome[operation] !== "fail");
   }
 
   resetEnded(operation: number, offset: number, outcome: Outcome): void {
@@ -88,6 +108,15 @@ export class Share {
     if (index < this.#isHandled.length && this.#evidence.offsetOf(this.#partition, index) === offset) {
       this.#isHandled[index] = 1;
     }
+  }
+
+  /** The other committed transaction that handled it, since when nobody set the group back; NONE: there is none. */
+  handledOnce(offset: number, operation: number): number {
+    const other = this.#onceBy.get(offset);
+    this.#onceBy.set(offset, operation);
+    if (other === undefined || other === operation || this.#pending.size > 0) return NONE;
+    const began = this.#evidence.history.operations.beginEvent.at(other);
+    return this.lastReset > began || this.#lastResetEnd > began ? NONE : other;
   }
 
   /** What a commit of `offset` passes that nobody has finished; each record is told once. */

@@ -3,7 +3,7 @@
  * (ok, failed, or unknown) at another, with the records, offsets and claims in it. Events are told in the
  * order in which they happened; that order, not the times, is what the checks reason with. A value is sent
  * once, so it names its write; what it carried is kept as fingerprints. Kept in columns: 32 bytes for a
- * step, 32 more where it tells what its record carried, 72 for an operation, and the names of values once.
+ * step, 32 more where it tells what its record carried, 84 for an operation, and the names of values once.
  * A history judges nothing: that is `check.ts`.
  */
 import { assert } from "../base/assert.ts";
@@ -19,6 +19,7 @@ import {
   type Outcome,
   type PartitionNumber,
   type ClientOptions,
+  type HistoryOptions,
 } from "./words.ts";
 
 export class History {
@@ -28,6 +29,8 @@ export class History {
   readonly values = new Names();
   readonly keys = new Keys();
   readonly brokers = new Names();
+  readonly transactionalIds = new Names();
+  readonly openMsMax: number;
 
   /** Operation × 2, + 1 where it ended. In the order in which things happened. */
   readonly events = new IntColumn();
@@ -46,6 +49,10 @@ export class History {
     group: new IntColumn(),
     generation: new IntColumn(),
     broker: new IntColumn(),
+    transactionalId: new IntColumn(),
+    /** How many steps had been told when it began, and when it ended. */
+    beginStep: new IntColumn(),
+    endStep: new IntColumn(),
   } as const;
   /** By step, in the order in which they were told. */
   readonly steps = {
@@ -73,6 +80,10 @@ export class History {
   readonly #cleanup: Cleanup[] = [];
   readonly #idempotent: boolean[] = [];
   readonly #protocols: GroupProtocol[] = [];
+
+  constructor({ openMsMax = Number.POSITIVE_INFINITY }: HistoryOptions = {}) {
+    this.openMsMax = openMsMax;
+  }
 
   /** The same name and index give the same number. What may leave it is said when it is first named. */
   partition(topic: string, index: number, cleanup: Cleanup = "none"): PartitionNumber {
@@ -139,6 +150,9 @@ export class Client {
     operations.group.push(NONE);
     operations.generation.push(NONE);
     operations.broker.push(NONE);
+    operations.transactionalId.push(NONE);
+    operations.beginStep.push(this.#history.steps.kind.length);
+    operations.endStep.push(NONE);
     return new Operation(this.#history, number);
   }
 }

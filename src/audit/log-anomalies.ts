@@ -9,11 +9,12 @@ import { NONE, StepKind } from "./words.ts";
 export function findLogAnomalies(evidence: Evidence, findings: Findings): void {
   evidence.logs.forEach((_log, partition) => findInconsistentOffsets(evidence, partition, findings));
   findDuplicates(evidence, findings);
+  findChangedGlimpses(evidence, findings);
   const { steps } = evidence.history;
   for (let step = 0; step < steps.kind.length; step++) {
     findings.work++;
     const kind = steps.kind.at(step);
-    if (kind === StepKind.poll || kind === StepKind.handled) judgeRead(evidence, step, findings);
+    if (kind === StepKind.poll || kind === StepKind.handled || kind === StepKind.glimpse) judgeRead(evidence, step, findings);
   }
 }
 
@@ -39,6 +40,37 @@ function findInconsistentOffsets(evidence: Evidence, partition: number, findings
       const offset = offsets[index] as number;
       return {
         sentence: `${findings.place(partition, offset)} holds ${values.length} different values: ${values.map((value, at) => `${findings.value(value)} (${findings.by(operations[at] as number)})`).join(", ")}.`,
+        partition,
+        offsets: [offset],
+        values,
+        operations,
+      };
+    });
+  }
+}
+
+/** Also what was aborted, or may be yet, stays what it was at its offset. */
+function findChangedGlimpses(evidence: Evidence, findings: Findings): void {
+  const { steps } = evidence.history;
+  const seen = evidence.logs.map(() => new Map<number, number>());
+  for (let step = 0; step < steps.kind.length; step++) {
+    findings.work++;
+    if (steps.kind.at(step) !== StepKind.glimpse) continue;
+    const partition = steps.partition.at(step);
+    const offset = steps.offset.at(step);
+    const others = seen[partition] as Map<number, number>;
+    const index = evidence.indexFrom(partition, offset);
+    const { offsets, steps: told, stepsFrom } = evidence.log(partition);
+    const inLog = offsets[index] === offset ? (told[stepsFrom[index] as number] as number) : undefined;
+    const other = inLog ?? others.get(offset);
+    if (other === undefined) others.set(offset, step);
+    if (other === undefined || steps.value.at(other) === steps.value.at(step)) continue;
+    findings.add("inconsistent-offsets", "bug", () => {
+      const both = [other, step];
+      const values = both.map((each) => steps.value.at(each));
+      const operations = both.map((each) => steps.operation.at(each));
+      return {
+        sentence: `${findings.place(partition, offset)} holds 2 different values: ${values.map((value, at) => `${findings.value(value)} (${findings.by(operations[at] as number)})`).join(", ")}.`,
         partition,
         offsets: [offset],
         values,
@@ -98,6 +130,7 @@ function judgeRead(evidence: Evidence, step: number, findings: Findings): void {
     return;
   }
   judgeFacts(evidence, step, findings);
+  if (steps.kind.at(step) === StepKind.glimpse) return;
   if (operations.outcome[writer] === "fail" && operations.outcome[reader] === "ok") {
     findings.add("G1a", "bug", () => ({
       ...about,

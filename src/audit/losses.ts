@@ -250,7 +250,7 @@ class Losses {
   #findTorn(passed: readonly Int32Array[]): void {
     const { history, isRead, tookEffect } = this.#evidence;
     const { steps, operations } = history;
-    const firstSeen = this.#firstSeen();
+    const { firstSeen } = this.#evidence;
     for (let operation = 0; operation < operations.kind.length; operation++) {
       this.#findings.work++;
       if (operations.kind[operation] !== "transaction" || tookEffect[operation] === 0) continue;
@@ -264,22 +264,6 @@ class Losses {
       }
       if (isPartRead && absent.length > 0) this.#tellTorn(operation, absent);
     }
-  }
-
-  /** By operation: the event at which somebody had read something of it; infinite if nobody ever did. */
-  #firstSeen(): Float64Array {
-    const { history } = this.#evidence;
-    const { steps, operations } = history;
-    const seen = new Float64Array(operations.kind.length).fill(Number.POSITIVE_INFINITY);
-    for (let step = 0; step < steps.kind.length; step++) {
-      this.#findings.work++;
-      if (steps.kind.at(step) !== StepKind.poll) continue;
-      const reader = steps.operation.at(step);
-      const writer = this.#evidence.writer(steps.value.at(step));
-      if (writer === NONE || operations.outcome[reader] !== "ok") continue;
-      seen[writer] = Math.min(seen[writer] as number, operations.endEvent.at(reader));
-    }
-    return seen;
   }
 
   /** Whether a record of a transaction that surely was committed, at the latest at event `seen`, is not there. */

@@ -17,8 +17,16 @@ import {
 
 const stepsOf: { readonly [kind in OperationKind]: readonly StepKind[] } = {
   send: [StepKind.send],
-  poll: [StepKind.poll, StepKind.end, StepKind.rebalanced],
-  transaction: [StepKind.send, StepKind.poll, StepKind.end, StepKind.rebalanced, StepKind.commit],
+  poll: [StepKind.poll, StepKind.end, StepKind.rebalanced, StepKind.glimpse],
+  transaction: [
+    StepKind.send,
+    StepKind.poll,
+    StepKind.end,
+    StepKind.rebalanced,
+    StepKind.commit,
+    StepKind.handled,
+  ],
+  init: [],
   assign: [StepKind.take],
   subscribe: [StepKind.take],
   crash: [],
@@ -41,10 +49,18 @@ export class Operation {
 
   // ── Around the steps ──
 
-  /** For join, handle, commit, fetch-offsets and reset. Generation (or member epoch) −1: not a member's. */
+  /** For join, handle, commit, fetch-offsets, reset, and a transaction that commits. Generation (or member epoch) −1: not a member's. */
   inGroup(group: GroupNumber, generation = NONE): this {
     this.#history.operations.group.set(this.number, group);
     this.#history.operations.generation.set(this.number, generation);
+    return this;
+  }
+
+  /** For init: of which transactional id it is the one producer from now on. */
+  takesOver(transactionalId: string): this {
+    const { operations, transactionalIds } = this.#history;
+    assert(operations.kind[this.number] === "init", "a transactional id is taken over by an init");
+    operations.transactionalId.set(this.number, transactionalIds.number(transactionalId));
     return this;
   }
 
@@ -87,6 +103,11 @@ export class Operation {
     this.#step(StepKind.poll, partition, offset, this.#history.value(value), facts);
   }
 
+  /** As `polled`, but by a reader who asks for records of open and aborted transactions too. */
+  glimpsed(partition: PartitionNumber, offset: number, value: string, facts?: RecordFacts): void {
+    this.#step(StepKind.glimpse, partition, offset, this.#history.value(value), facts);
+  }
+
   /**
    * The reader has seen that nothing follows, when all faults were healed. In a `handle`: the group has
    * handled all there is.
@@ -126,6 +147,7 @@ export class Operation {
     this.#step(StepKind.own, partition);
   }
 
+  /** Of a transaction: it read this record before, and what it made of it is in the transaction. */
   handled(partition: PartitionNumber, offset: number, value: string): void {
     this.#step(StepKind.handled, partition, offset, this.#history.value(value));
   }
@@ -200,5 +222,6 @@ export class Operation {
     operations.outcome[this.number] = outcome;
     operations.endEvent.set(this.number, events.push(this.number * 2 + 1));
     operations.endMs.set(this.number, atMs);
+    operations.endStep.set(this.number, this.#history.steps.kind.length);
   }
 }

@@ -4,8 +4,13 @@
 export type OperationKind =
   | "send"
   | "poll"
-  /** Sends, polls and commits that take effect together or not at all; its polls show committed data only. */
+  /**
+   * Sends, polls, commits and the handling of records that take effect together or not at all: ok is committed,
+   * fail aborted. Its polls show committed data only.
+   */
   | "transaction"
+  /** A producer was made the only one of its transactional id: all others before it are fenced. */
+  | "init"
   | "assign"
   | "subscribe"
   /** The client is gone, and a fresh one that knows nothing goes on under its name. */
@@ -44,6 +49,8 @@ export const StepKind = {
   highWatermark: 12,
   logEnd: 13,
   lookup: 14,
+  /** A record shown to a reader who asked for uncommitted ones too: it may be aborted yet. */
+  glimpse: 15,
 } as const;
 export type StepKind = (typeof StepKind)[keyof typeof StepKind];
 
@@ -67,6 +74,11 @@ export interface RecordFacts {
 
 /** What may leave a partition: nothing, its oldest records (log start moves), or records superseded by a newer one of their key. */
 export type Cleanup = "none" | "delete" | "compact" | "compact,delete";
+
+export interface HistoryOptions {
+  /** Longest time that a transaction may be open, in ms, with all outages: from then on its readers are stuck. */
+  readonly openMsMax?: number;
+}
 
 export interface ClientOptions {
   /** Whether what it sends is stored once and in order whatever happens. Default true. */
