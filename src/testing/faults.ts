@@ -3,27 +3,58 @@
  * comes; they outlive crashes and restarts of the broker, until `clear`.
  */
 import { RefusedError } from "../base/errors.ts";
-import { apis } from "../protocol/registry.ts";
 import type { SimRandom } from "../sim/random.ts";
 
+const apiNames = [
+  "Produce",
+  "Fetch",
+  "ListOffsets",
+  "Metadata",
+  "OffsetCommit",
+  "OffsetFetch",
+  "FindCoordinator",
+  "JoinGroup",
+  "Heartbeat",
+  "LeaveGroup",
+  "SyncGroup",
+  "DescribeGroups",
+  "ListGroups",
+  "ApiVersions",
+  "CreateTopics",
+  "DeleteTopics",
+  "DeleteRecords",
+  "InitProducerId",
+  "OffsetForLeaderEpoch",
+  "AddPartitionsToTxn",
+  "AddOffsetsToTxn",
+  "EndTxn",
+  "WriteTxnMarkers",
+  "TxnOffsetCommit",
+  "DescribeConfigs",
+  "AlterConfigs",
+  "DescribeLogDirs",
+  "CreatePartitions",
+  "DeleteGroups",
+  "ElectLeaders",
+  "IncrementalAlterConfigs",
+  "AlterPartitionReassignments",
+  "ListPartitionReassignments",
+  "OffsetDelete",
+  "UpdateFeatures",
+  "DescribeCluster",
+  "DescribeProducers",
+  "DescribeTransactions",
+  "ListTransactions",
+  "ConsumerGroupHeartbeat",
+  "ConsumerGroupDescribe",
+  "GetTelemetrySubscriptions",
+  "PushTelemetry",
+  "ListConfigResources",
+  "DescribeTopicPartitions",
+] as const;
+
 /** The names of Kafka's APIs that this broker serves. */
-export type ApiName =
-  | "Produce"
-  | "Fetch"
-  | "ListOffsets"
-  | "Metadata"
-  | "ApiVersions"
-  | "CreateTopics"
-  | "DeleteTopics"
-  | "InitProducerId"
-  | "OffsetForLeaderEpoch"
-  | "DescribeConfigs"
-  | "AlterConfigs"
-  | "DescribeLogDirs"
-  | "CreatePartitions"
-  | "IncrementalAlterConfigs"
-  | "DescribeCluster"
-  | "DescribeTopicPartitions";
+export type ApiName = (typeof apiNames)[number];
 
 export class Faults {
   readonly #random: SimRandom;
@@ -84,7 +115,6 @@ export class Faults {
 }
 
 function known(api: ApiName): ApiName {
-  if (apis.some(({ name }) => name === api)) return api;
-  const names = apis.map(({ name }) => name).join(", ");
-  throw new RefusedError(`There is no API ${String(api)} to let go wrong; there are ${names}.`);
+  if (apiNames.includes(api)) return api;
+  throw new RefusedError(`There is no API ${String(api)} to let go wrong; there are ${apiNames.join(", ")}.`);
 }
