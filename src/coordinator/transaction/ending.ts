@@ -24,7 +24,7 @@ export function judgeEnd(transaction: Transaction, claim: ProducerIdentity, outc
   if (claim.producerEpoch !== value.producerEpoch) return refused(ErrorCode.PRODUCER_FENCED);
   const after = stateAfter[outcome];
   if (state === "Ongoing") return end;
-  if (state === after.completed) return ended;
+  if (state === after.completed && value.clientVersion < 2) return ended;
   return refused(state === after.prepared ? ErrorCode.CONCURRENT_TRANSACTIONS : ErrorCode.INVALID_TXN_STATE);
 }
 

@@ -26,7 +26,7 @@ function three(): TransactionFixture {
 
 function listed(at: TransactionFixture, request: Partial<ListRequest>): readonly string[] {
   const filter = listFilter({ ...everything, ...request }, at.shard.idCharacters);
-  assert.ok(typeof filter !== "string", String(filter));
+  assert.ok(typeof filter !== "string");
   return at.shard.list(filter, at.wallMs).map(({ transactionalId }) => transactionalId);
 }
 
@@ -66,11 +66,13 @@ test("names that are no states are told back, and match nothing", () => {
 });
 
 test("a pattern that is wrong, too long or too costly is refused with a reason", () => {
-  const refused = (transactionalIdPattern: string, idCharacters = 10) =>
-    listFilter({ ...everything, transactionalIdPattern }, idCharacters);
-  assert.match(String(refused("(")), /missing|parenthes/i);
-  assert.match(String(refused("a".repeat(1_025))), /longer than/);
-  assert.match(String(refused("(a{1,100}){1,9}", 1_000_000)), /costly/);
+  const refused = (transactionalIdPattern: string, idCharacters = 10): string => {
+    const filter = listFilter({ ...everything, transactionalIdPattern }, idCharacters);
+    return typeof filter === "string" ? filter : "accepted";
+  };
+  assert.match(refused("("), /missing|parenthes/i);
+  assert.match(refused("a".repeat(1_025)), /longer than/);
+  assert.match(refused("(a{1,100}){1,9}", 1_000_000), /costly/);
 });
 
 test("a pattern that would take other engines years takes none", () => {

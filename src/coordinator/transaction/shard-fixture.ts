@@ -54,6 +54,8 @@ export class TransactionFixture {
   readonly #settings: TransactionSettings;
   /** The producer id that the next one who needs one gets. */
   fresh = 100;
+  /** For a coordinator that is made to do wrong. */
+  rewrite: (record: TransactionRecord) => TransactionRecord = (record) => record;
 
   constructor(settings: Partial<TransactionSettings> = {}, records: readonly TransactionRecord[] = []) {
     this.#settings = { ...testSettings, ...settings };
@@ -76,6 +78,8 @@ export class TransactionFixture {
   turn<T>(decide: (shard: TransactionShard, turn: TransactionTurn) => T): T {
     const now = { monotonicMs: this.nowMs, wallMs: this.wallMs };
     const turn = new Turn<TransactionRecord>(now, (record) => this.shard.apply(record));
+    const write = turn.write.bind(turn);
+    turn.write = (record) => write(this.rewrite(record));
     const result = decide(this.shard, turn);
     this.records.push(...turn.records.map(throughBytes));
     return result;
