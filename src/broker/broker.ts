@@ -28,6 +28,7 @@ import { memoryShares } from "./memory.ts";
 import { ProducerIds } from "./producer-ids.ts";
 import { recover, type RecoverySummary } from "./recovery.ts";
 import { adoptBrokerConfig, Topics } from "./topics.ts";
+import { markersAtOnceDefault, Transactions } from "./transactions.ts";
 
 export interface BrokerOptions {
   readonly env: Env;
@@ -55,6 +56,8 @@ export interface BrokerBounds {
   readonly tailBytes: number;
   readonly cacheBytes: number;
   readonly flushAgeMs: number;
+  /** Markers of a transaction that one step writes; small in simulations, so that crashes come in between. */
+  readonly markersAtOnce?: number;
 }
 
 export interface Health {
@@ -138,6 +141,7 @@ export class Broker {
     if (this.#stopping) return;
     this.#stopping = true;
     await this.#listener.close();
+    this.services.transactions.close();
     this.services.groups.close();
     await this.#connections.drain();
     await this.#housekeeping.close();
@@ -288,6 +292,18 @@ async function openRooms(options: BrokerOptions, listener: Listener): Promise<Ro
     wal,
     onFailure: (cause) => failure.report(cause),
   });
+  const producerIds = new ProducerIds(journal);
+  const transactions = new Transactions({
+    env,
+    config,
+    topics,
+    partitions,
+    wal,
+    groups,
+    takeProducerId: () => producerIds.take(),
+    markersAtOnce: bounds.markersAtOnce ?? markersAtOnceDefault,
+    onFailure: (cause) => failure.report(cause),
+  });
   const services: Services = {
     env,
     nodeId: nodeId(config.get("node.id")),
@@ -299,8 +315,9 @@ async function openRooms(options: BrokerOptions, listener: Listener): Promise<Ro
     tail: partitions.tail,
     partitions,
     topics,
-    producerIds: new ProducerIds(journal),
+    producerIds,
     groups,
+    transactions,
     fetchSessions: new FetchSessions({
       clock: env.clock,
       slots: config.get("max.incremental.fetch.session.cache.slots"),
@@ -313,6 +330,7 @@ async function openRooms(options: BrokerOptions, listener: Listener): Promise<Ro
   flusher.start();
   housekeeping.start();
   groups.start();
+  transactions.start();
   return { services, store, recovery, flusher, housekeeping, failure };
 }
 

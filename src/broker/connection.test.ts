@@ -156,6 +156,7 @@ function world(
     config: new BrokerConfig(new Map(Object.entries(settings))),
     answers: new Budget(1 << 26),
     handlers,
+    journal: { state: { nextSlot: 1, brokerConfigs: new Map() } },
   } as unknown as Services;
   const bugs: AssertionFailure[] = [];
   const connections = new Connections(services, {

@@ -13,6 +13,7 @@ import type { Groups } from "./groups.ts";
 import type { AnyHandler } from "./handle.ts";
 import type { ProducerIds } from "./producer-ids.ts";
 import type { Topics } from "./topics.ts";
+import type { Transactions } from "./transactions.ts";
 
 export interface RequestContext {
   readonly apiVersion: number;
@@ -54,6 +55,7 @@ export interface Services {
   readonly topics: Topics;
   readonly producerIds: ProducerIds;
   readonly groups: Groups;
+  readonly transactions: Transactions;
   readonly fetchSessions: FetchSessions;
   readonly diskFloor: DiskFloor;
   /** Bytes of answers that clients have not taken yet, over all connections. */

@@ -1,4 +1,6 @@
 /** Every API that this broker serves; what is not in this list is not advertised. */
+import { addOffsetsToTxn } from "./api/add-offsets-to-txn.ts";
+import { addPartitionsToTxn } from "./api/add-partitions-to-txn.ts";
 import { alterConfigs } from "./api/alter-configs.ts";
 import { alterPartitionReassignments } from "./api/alter-partition-reassignments.ts";
 import { apiVersions } from "./api/api-versions.ts";
@@ -13,8 +15,11 @@ import { describeCluster } from "./api/describe-cluster.ts";
 import { describeConfigs } from "./api/describe-configs.ts";
 import { describeGroups } from "./api/describe-groups.ts";
 import { describeLogDirs } from "./api/describe-log-dirs.ts";
+import { describeProducers } from "./api/describe-producers.ts";
 import { describeTopicPartitions } from "./api/describe-topic-partitions.ts";
+import { describeTransactions } from "./api/describe-transactions.ts";
 import { electLeaders } from "./api/elect-leaders.ts";
+import { endTxn } from "./api/end-txn.ts";
 import { fetch } from "./api/fetch.ts";
 import { findCoordinator } from "./api/find-coordinator.ts";
 import { getTelemetrySubscriptions } from "./api/get-telemetry-subscriptions.ts";
@@ -27,6 +32,7 @@ import { listConfigResources } from "./api/list-config-resources.ts";
 import { listGroups } from "./api/list-groups.ts";
 import { listOffsets } from "./api/list-offsets.ts";
 import { listPartitionReassignments } from "./api/list-partition-reassignments.ts";
+import { listTransactions } from "./api/list-transactions.ts";
 import { metadata } from "./api/metadata.ts";
 import { offsetCommit } from "./api/offset-commit.ts";
 import { offsetDelete } from "./api/offset-delete.ts";
@@ -36,6 +42,7 @@ import { produce } from "./api/produce.ts";
 import { pushTelemetry } from "./api/push-telemetry.ts";
 import { syncGroup } from "./api/sync-group.ts";
 import { updateFeatures } from "./api/update-features.ts";
+import { writeTxnMarkers } from "./api/write-txn-markers.ts";
 import type { AnyHandler } from "./handle.ts";
 
 export const handlers: readonly AnyHandler[] = [
@@ -56,6 +63,13 @@ export const handlers: readonly AnyHandler[] = [
   createTopics,
   deleteTopics,
   initProducerId,
+  addPartitionsToTxn,
+  addOffsetsToTxn,
+  endTxn,
+  writeTxnMarkers,
+  describeProducers,
+  describeTransactions,
+  listTransactions,
   offsetForLeaderEpoch,
   describeConfigs,
   alterConfigs,

@@ -1,4 +1,4 @@
-/** FindCoordinator: which broker looks after a group. One process looks after all of them. */
+/** FindCoordinator: which broker looks after a group or a transactional id. One process looks after all of them. */
 import { nodeId } from "../../base/ids.ts";
 import { ErrorCode } from "../../protocol/errors.ts";
 import { CoordinatorType, FindCoordinator } from "../../protocol/messages/find-coordinator.ts";
@@ -29,14 +29,20 @@ export const findCoordinator = handle(FindCoordinator, {
 });
 
 async function look(keyType: number, { services }: RequestContext): Promise<Refusal> {
-  if (keyType !== CoordinatorType.group) {
+  const { groups, transactions } = services;
+  const rooms: { readonly [keyType: number]: { enter(): Promise<void> | undefined } } = {
+    [CoordinatorType.group]: groups,
+    [CoordinatorType.transaction]: transactions,
+  };
+  const room = rooms[keyType];
+  if (room === undefined) {
     return refusal(
       ErrorCode.INVALID_REQUEST,
-      "This broker looks after consumer groups only; transactions and share groups are not served yet.",
+      "This broker looks after consumer groups and transactions; share groups are not served yet.",
     );
   }
-  // The topic of the groups is made now, so that their first request finds it.
-  const made = await attempt(async () => services.groups.enter());
+  // Their topic is made now, so that their first request finds it.
+  const made = await attempt(async () => room.enter());
   if (made === undefined) return accepted;
   return refusal(ErrorCode.COORDINATOR_NOT_AVAILABLE, made.errorMessage ?? undefined);
 }

@@ -5,6 +5,7 @@
  * a `compression.type` of its own, or keys on a compacted topic.
  */
 import { NO_TOPIC_ID, offset } from "../../base/ids.ts";
+import type { AppendSession } from "../../log/memory-tail.ts";
 import type { AppendOutcome, AppendRefusal } from "../../log/outcomes.ts";
 import type { Partition } from "../../log/partition.ts";
 import { ErrorCode } from "../../protocol/errors.ts";
@@ -13,6 +14,7 @@ import type { BatchView } from "../../record/batch.ts";
 import { type ProduceCheck, type ProduceRefusal, validateProduced } from "../../record/validate.ts";
 import { isInternalTopic } from "../cluster-view.ts";
 import type { RequestContext, Services } from "../context.ts";
+import { ProduceAdmission } from "../produce-admission.ts";
 import { handle } from "../handle.ts";
 import { recompress, targetCompression } from "../recompress.ts";
 import { checkRecords, openedBytes, type RecordError } from "../record-bounds.ts";
@@ -28,25 +30,27 @@ const topicIdVersionMin = 13;
 
 export const produce = handle(Produce, {
   // Waits for room in the memory tail, which is where back-pressure on producers comes from.
-  prepare(request, context) {
-    return context.services.tail.admit(recordBytes(request))?.then(() => request);
+  prepare(request, { services }) {
+    const bytes = recordBytes(request);
+    const known = request.transactionalId === null ? undefined : services.transactions.enter();
+    const admitted =
+      known === undefined ? services.tail.admit(bytes) : known.then(() => services.tail.admit(bytes));
+    return admitted?.then(() => request);
   },
 
   // Stage one: no await in here, so that offsets are given in the order of arrival.
   decide(request, context) {
     const { services } = context;
     const admitted = recordBytes(request);
-    const judged = judgeAll(request, admitted, context);
+    const admission = new ProduceAdmission(context, request.transactionalId);
+    const { judged, decided } = judgeAll(request, admitted, admission, context);
     const session = services.partitions.begin(admitted);
     let awaited = 0;
     let failed = false;
     const responses = request.topicData.map((topic, at): TopicResponse => {
       const partitionResponses = topic.partitionData.map((wanted, within) => {
         const judgement = judged[at]?.[within] as Judgement;
-        const outcome =
-          "response" in judgement
-            ? judgement
-            : toResponse(wanted, judgement.partition.append(session, judgement.batch, judgement.nowMs));
+        const outcome = append(wanted, judgement, admission, session);
         if (outcome.walNumber > awaited) awaited = outcome.walNumber;
         if (outcome.response.errorCode !== ErrorCode.NONE) failed = true;
         return outcome.response;
@@ -57,14 +61,32 @@ export const produce = handle(Produce, {
     if (request.acks === 0) {
       // The client cannot be told of an error but by the end of the connection, as in Kafka.
       if (failed) context.connection.close("a Produce request with acks=0 failed");
+      decided?.catch(() => undefined);
       return null;
     }
     const response = { responses, throttleTimeMs: 0, nodeEndpoints: [] };
     // Stage two: I1, nothing leaves before what it tells is durable.
+    if (decided !== null) {
+      return Promise.all([decided, services.wal.whenDurable(awaited)]).then(() => response);
+    }
     if (awaited <= services.wal.durable) return response;
     return services.wal.whenDurable(awaited).then(() => response);
   },
 });
+
+function append(
+  wanted: PartitionRequest,
+  judgement: Judgement,
+  admission: ProduceAdmission,
+  session: AppendSession,
+): Appended {
+  if ("response" in judgement) return judgement;
+  const { partition, batch, nowMs } = judgement;
+  const refusal = admission.refusalOf(partition, batch);
+  return refusal === undefined
+    ? toResponse(wanted, partition.append(session, batch, nowMs))
+    : refuse(wanted, refusal, null);
+}
 
 function recordBytes(request: ProduceRequest): number {
   let bytes = 0;
@@ -87,6 +109,13 @@ type Judgement =
   | Appended
   | { readonly partition: Partition; readonly batch: BatchView; readonly nowMs: number };
 
+interface Judged {
+  /** By topic and partition, as they stand in the request. */
+  readonly judged: readonly (readonly Judgement[])[];
+  /** When what the transaction's coordinator decided is durable; null: with the appends. */
+  readonly decided: Promise<unknown> | null;
+}
+
 /**
  * Looks at every batch before the first offset is given: what fails in here (a codec, memory) costs this
  * request and nothing else, while a failure between two appends would leave offsets without records.
@@ -94,12 +123,13 @@ type Judgement =
 function judgeAll(
   request: ProduceRequest,
   admitted: number,
+  admission: ProduceAdmission,
   context: RequestContext,
-): readonly (readonly Judgement[])[] {
+): Judged {
   const { services, apiVersion } = context;
   const opened: Opened = { bytes: 0 };
   try {
-    return request.topicData.map((topic) => {
+    const judged = request.topicData.map((topic) => {
       const byId = apiVersion >= topicIdVersionMin;
       const id = byId ? topic.topicId : services.topics.idOf(topic.name);
       const name = byId ? services.topics.byId(topic.topicId)?.name : topic.name;
@@ -109,8 +139,15 @@ function judgeAll(
           refuse(wanted, ErrorCode.INVALID_TOPIC_EXCEPTION, ownTopic),
         );
       }
-      return topic.partitionData.map((wanted) => judge(request, wanted, id, opened, context));
+      return topic.partitionData.map((wanted) => {
+        const judgement = judge(request, wanted, id, opened, context);
+        if ("response" in judgement || name === undefined || !judgement.batch.isTransactional)
+          return judgement;
+        const refusal = admission.note(judgement.partition, name, judgement.batch);
+        return refusal === null ? judgement : refuse(wanted, refusal, null);
+      });
     });
+    return { judged, decided: admission.decide() };
   } catch (cause) {
     services.tail.dismiss(admitted);
     throw cause;
@@ -136,17 +173,11 @@ function judge(
   if (services.diskFloor.refusing) {
     return refuse(wanted, ErrorCode.KAFKA_STORAGE_ERROR, diskFullMessage(services));
   }
-  if (request.transactionalId !== null) {
-    return refuse(wanted, ErrorCode.INVALID_REQUEST, "transactions are not served by this broker yet");
-  }
   const nowMs = services.env.clock.wallMs();
   const check = checkBatch(wanted, partition, apiVersion, opened, nowMs);
   if (check.kind === "refused") {
     const errors = "recordErrors" in check ? check.recordErrors : [];
     return refuse(wanted, refusalCodes[check.error], check.message, errors);
-  }
-  if (check.batch.isTransactional) {
-    return refuse(wanted, ErrorCode.INVALID_REQUEST, "transactions are not served by this broker yet");
   }
   return { partition, batch: check.batch, nowMs };
 }

@@ -1,0 +1,13 @@
+/** DescribeTransactions: what the coordinator knows of transactional ids (KIP-664). */
+import { DescribeTransactions } from "../../protocol/messages/describe-transactions.ts";
+import { handle } from "../handle.ts";
+
+export const describeTransactions = handle(DescribeTransactions, {
+  prepare: (request, { services }) => services.transactions.enter()?.then(() => request),
+  async decide({ transactionalIds }, { services }) {
+    const transactionStates = await Promise.all(
+      transactionalIds.map((id) => services.transactions.run(id, (shard) => shard.describe(id))),
+    );
+    return { throttleTimeMs: 0, transactionStates };
+  },
+});
