@@ -83,6 +83,11 @@ async function change(
       return changeTopic(resource, options, services);
     case ConfigResource.broker:
       return changeBroker(resource, options, services);
+    case ConfigResource.group:
+      return refusal(
+        ErrorCode.INVALID_REQUEST,
+        "No group has settings of its own here; the broker's settings group.consumer.… are those of all groups.",
+      );
     default:
       return refusal(
         ErrorCode.INVALID_REQUEST,

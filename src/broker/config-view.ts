@@ -32,6 +32,7 @@ export function topicEntries(own: ReadonlyMap<string, string>, broker: BrokerCon
 }
 
 const brokerKeys: readonly string[] = [...Object.keys(brokerSettings), ...kafkaKeys.keys()].sort();
+const isBrokerKey = (name: string): boolean => isBrokerSetting(name) || kafkaKeys.has(name);
 
 export function brokerEntries(config: BrokerConfig): readonly ConfigEntry[] {
   return brokerKeys.map((name) => {
@@ -46,6 +47,22 @@ export function clusterEntries(all: ReadonlyMap<string, string>): readonly Confi
   return Array.from(all, ([name, value]) =>
     entry(name, keyOf(name), [{ name, value, source: ConfigSource.dynamicDefaultBroker }]),
   );
+}
+
+const groupKeys = [
+  "consumer.assignment.interval.ms",
+  "consumer.heartbeat.interval.ms",
+  "consumer.session.timeout.ms",
+] as const;
+
+/** Of any group of KIP-848: what is set for all of them, since none has settings of its own. */
+export function groupEntries(config: BrokerConfig): readonly ConfigEntry[] {
+  return groupKeys.map((name) => {
+    const broker = `group.${name}`;
+    const key = keyOf(broker);
+    const fallback = { name: broker, value: key.default, source: ConfigSource.default };
+    return entry(name, { ...key, dynamic: false }, [...config.places(broker), fallback]);
+  });
 }
 
 interface Key {
@@ -73,6 +90,10 @@ function keyOf(name: string): Key {
   return defaultElsewhere.has(name) ? { ...setting, default: null } : setting;
 }
 
+/** Kafka tells a default as a synonym only where a key of the broker has it. */
+const isSynonym = ({ name, source }: ResolvedSetting): boolean =>
+  source !== ConfigSource.default || (isBrokerKey(name) && keyOf(name).default !== null);
+
 /** Whether the values of a broker's key are lists, to which can be appended. */
 export const isListKey = (name: string): boolean => keyOf(name).type === "list";
 
@@ -86,7 +107,7 @@ function entry(name: string, key: Key, places: readonly ResolvedSetting[]): Conf
     readOnly: !key.dynamic,
     configSource: counts.source,
     isSensitive,
-    synonyms: shown,
+    synonyms: shown.filter(isSynonym),
     configType: ConfigType[key.type],
     documentation: key.text,
   };

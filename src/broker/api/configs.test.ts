@@ -95,9 +95,47 @@ describe("DescribeConfigs", () => {
     assert.deepEqual(configs[0]?.synonyms, [
       { name: "retention.ms", value: "10", source: ConfigSource.topic },
       { name: "log.retention.ms", value: "50", source: ConfigSource.staticBroker },
-      { name: "log.retention.ms", value: "604800000", source: ConfigSource.default },
     ]);
     assert.equal(configs[0]?.documentation, null);
+  });
+
+  test("a default is a synonym where a key of the broker has it, and only there", async (t) => {
+    const broker = await aBroker(t);
+    await broker.createTopic("orders");
+    const keys = ["retention.ms", "leader.replication.throttled.replicas", "cleanup.policy"];
+    const ofTopic = await shown(broker, topicResource, "orders", { keys, includeSynonyms: true });
+    assert.deepEqual(Object.fromEntries(ofTopic.configs.map(({ name, synonyms }) => [name, synonyms])), {
+      "retention.ms": [],
+      "leader.replication.throttled.replicas": [],
+      "cleanup.policy": [{ name: "log.cleanup.policy", value: "delete", source: ConfigSource.default }],
+    });
+    const keyless = await shown(broker, brokerResource, "1", {
+      keys: ["broker.rack"],
+      includeSynonyms: true,
+    });
+    assert.deepEqual(keyless.configs[0]?.synonyms, []);
+  });
+
+  test("shows of any group what is set for all of them, and nothing can be set for one", async (t) => {
+    const broker = await aBroker(t, { "group.consumer.session.timeout.ms": "50000" });
+    const { configs } = await shown(broker, ConfigResource.group, "g", { includeSynonyms: true });
+    assert.deepEqual(
+      configs.map(({ name, value, readOnly }) => [name, value, readOnly]),
+      [
+        ["consumer.assignment.interval.ms", "1000", true],
+        ["consumer.heartbeat.interval.ms", "5000", true],
+        ["consumer.session.timeout.ms", "50000", true],
+      ],
+    );
+    assert.deepEqual(configs[2]?.synonyms, [
+      { name: "group.consumer.session.timeout.ms", value: "50000", source: ConfigSource.staticBroker },
+      { name: "group.consumer.session.timeout.ms", value: "45000", source: ConfigSource.default },
+    ]);
+    const refused = await edit(broker, ConfigResource.group, "g", [
+      { name: "consumer.session.timeout.ms", op: "set", value: "46000" },
+    ]);
+    assert.equal(refused.code, "INVALID_REQUEST");
+    assert.match(refused.message, /^No group has settings of its own/);
   });
 
   test("shows every key of a Kafka broker, those without an effect too, and hides passwords", async (t) => {
@@ -324,7 +362,7 @@ describe("IncrementalAlterConfigs", () => {
         /whole number/,
       ],
       ["INVALID_REQUEST", await edit(broker, brokerResource, "7", []), /no broker "7"/],
-      ["INVALID_REQUEST", await edit(broker, ConfigResource.group, "g", []), /no configuration/],
+      ["INVALID_REQUEST", await edit(broker, ConfigResource.clientMetrics, "m", []), /no configuration/],
       ["UNKNOWN_TOPIC_OR_PARTITION", await edit(broker, topicResource, "absent", []), /./],
       ["INVALID_TOPIC_EXCEPTION", await edit(broker, topicResource, "a/b", []), /ASCII/],
     ];

@@ -1,4 +1,4 @@
-/** DescribeConfigs: the configuration of topics and of this broker, with sources. */
+/** DescribeConfigs: the configuration of topics, of this broker and of groups, with sources. */
 import { ErrorCode } from "../../protocol/errors.ts";
 import {
   ConfigResource,
@@ -6,7 +6,13 @@ import {
   type DescribeConfigsRequest,
   type DescribeConfigsResponse,
 } from "../../protocol/messages/describe-configs.ts";
-import { brokerEntries, clusterEntries, type ConfigEntry, topicEntries } from "../config-view.ts";
+import {
+  brokerEntries,
+  clusterEntries,
+  type ConfigEntry,
+  groupEntries,
+  topicEntries,
+} from "../config-view.ts";
 import type { Services } from "../context.ts";
 import { handle } from "../handle.ts";
 import { accepted, type Refusal, refusal } from "../refusal.ts";
@@ -69,6 +75,8 @@ function entriesOf(
         );
       }
       return brokerEntries(config);
+    case ConfigResource.group:
+      return groupEntries(config);
     default:
       return refusal(
         ErrorCode.INVALID_REQUEST,
