@@ -52,7 +52,7 @@ describe("joining", () => {
     const a = new Client(group, "a");
     assert.equal(a.beat(), ErrorCode.NONE);
     assert.equal(sizeOf(a.has), 4);
-    assert.equal(a.epoch, 1);
+    assert.equal(a.epoch, 2, "as in Kafka");
     assert.equal(phase(group), "Stable");
   });
 
@@ -92,7 +92,7 @@ describe("joining", () => {
     group.topics.set("orders-us", 3);
     a.beat();
     assert.equal(sizeOf(a.has), 5);
-    assert.equal(a.epoch, 2);
+    assert.equal(a.epoch, 3);
   });
 
   test("an internal topic is in a pattern only if the pattern spells out its name", () => {
@@ -148,7 +148,7 @@ describe("epochs", () => {
     assert.equal(group.beat("b", 1).errorCode, ErrorCode.UNKNOWN_MEMBER_ID);
   });
 
-  test("offsets are committed at one's own epoch only", () => {
+  test("offsets are committed at one's own epoch", () => {
     const group = new ShardFixture();
     group.topics.set("orders", 1);
     const a = new Client(group, "a");
@@ -156,8 +156,50 @@ describe("epochs", () => {
     const commit = (generation: number, memberId = "a") => group.commit(1, { memberId, generation })[0];
     assert.equal(commit(a.epoch), ErrorCode.NONE);
     assert.equal(commit(a.epoch - 1), ErrorCode.STALE_MEMBER_EPOCH);
+    assert.equal(commit(a.epoch + 1), ErrorCode.STALE_MEMBER_EPOCH);
     assert.equal(commit(a.epoch, "b"), ErrorCode.UNKNOWN_MEMBER_ID);
     assert.equal(commit(-1, ""), ErrorCode.UNKNOWN_MEMBER_ID);
+  });
+
+  test("and at an older one for what one has had since then, also while one has to give it up (KIP-1251)", () => {
+    const group = new ShardFixture();
+    group.topics.set("orders", 1);
+    const a = new Client(group, "a");
+    a.beat();
+    const first = a.epoch;
+    const commit = (generation: number, topic: string, client = a) =>
+      group.commit(1, { memberId: client.id, generation }, topic)[0];
+    group.topics.set("bills", 1);
+    a.beat({ topicNames: ["orders", "bills"] });
+    for (const isRestarted of [false, true]) {
+      if (isRestarted) group.restart();
+      assert.equal(commit(first, "orders"), ErrorCode.NONE);
+      assert.equal(
+        commit(first, "bills"),
+        ErrorCode.STALE_MEMBER_EPOCH,
+        "it has that since its new epoch only",
+      );
+      assert.equal(commit(first - 1, "orders"), ErrorCode.STALE_MEMBER_EPOCH);
+    }
+    const b = new Client(group, "b");
+    b.beat({ topicNames: ["orders"] });
+    a.beat();
+    assert.deepEqual(phase(group), "Reconciling");
+    assert.equal(commit(first, "orders"), ErrorCode.NONE, "nobody else has it yet");
+    settle([a, b]);
+    assert.equal(sizeOf(b.has), 1);
+    assert.equal(commit(first, "orders"), ErrorCode.STALE_MEMBER_EPOCH);
+    assert.equal(commit(first, "orders", b), ErrorCode.STALE_MEMBER_EPOCH);
+  });
+
+  test("a group that everybody left has none that waits for a target", () => {
+    const group = new ShardFixture();
+    group.topics.set("orders", 1);
+    const a = new Client(group, "a");
+    a.beat();
+    group.beat("a", -1);
+    const { epoch, targetEpoch } = group.shard.group(groupId)?.consumer ?? {};
+    assert.deepEqual([epoch, targetEpoch], [3, 3]);
   });
 
   test("every epoch that is told is in the log", () => {

@@ -222,13 +222,26 @@ export class ShardFixture {
   }
 
   commit(at: number, claim: Partial<Claim> = {}, topic = "orders", metadata = "") {
-    const request = commitRequest(at, claim, topic, metadata);
+    const request = this.#request(at, claim, topic, metadata);
     return this.turn((shard, turn) => shard.commit(turn, request));
   }
 
   /** Inside the transaction of a producer. */
   commitIn(producer: ProducerId, at: number, claim: Partial<Claim> = {}, topic = "orders", metadata = "") {
-    return this.holdIn(producer, commitRequest(at, claim, topic, metadata));
+    return this.holdIn(producer, this.#request(at, claim, topic, metadata));
+  }
+
+  #request(at: number, claim: Partial<Claim>, topic: string, metadata: string): CommitRequest {
+    const to = {
+      topic,
+      partition: partitionIndex(0),
+      offset: offset(at),
+      leaderEpoch: leaderEpoch(0),
+      metadata,
+      topicId: this.topics.find(topic)?.id ?? NO_TOPIC_ID,
+    };
+    const full = { memberId: "", instanceId: null, generation: -1, ...claim };
+    return { groupId, claim: full, offsets: [to], isTransactional: false };
   }
 
   holdIn(producer: ProducerId, request: CommitRequest) {
@@ -287,19 +300,6 @@ export class ShardFixture {
     for (const id of ids) this.sync(id, generation, id === leader ? parts : {});
     return { ids, generation };
   }
-}
-
-function commitRequest(at: number, claim: Partial<Claim>, topic: string, metadata: string): CommitRequest {
-  const to = {
-    topic,
-    partition: partitionIndex(0),
-    offset: offset(at),
-    leaderEpoch: leaderEpoch(0),
-    metadata,
-    topicId: NO_TOPIC_ID,
-  };
-  const full = { memberId: "", instanceId: null, generation: -1, ...claim };
-  return { groupId, claim: full, offsets: [to], isTransactional: false };
 }
 
 function throughBytes(record: GroupRecord): GroupRecord {

@@ -57,12 +57,12 @@ export function commitOffsets(
 function mayCommit(
   turn: GroupTurn,
   group: Group | undefined,
-  { claim, isTransactional }: CommitRequest,
+  { claim, offsets, isTransactional }: CommitRequest,
 ): ErrorCode {
   // Producers before KIP-447 do not say for which member they commit: their epoch fences them.
   if (isTransactional && isUnnamed(claim)) return ErrorCode.NONE;
   if (group?.consumer) {
-    const refused = group.consumer.verify(claim);
+    const refused = group.consumer.mayCommit(claim, offsets);
     // The producer of a transaction knows generations only.
     return isTransactional && refused === ErrorCode.STALE_MEMBER_EPOCH
       ? ErrorCode.ILLEGAL_GENERATION

@@ -1,6 +1,14 @@
 /** One member of a group of KIP-848 as its three records have it, and as they are written. */
 import type { ConsumerMemberValue, CurrentValue } from "./records.ts";
-import { contains, noPartitions, type PartitionSet, partitionSet, topicPartitions } from "./partition-set.ts";
+import { epochsOf, noEpochs, recordedEpochs } from "./assignment-epochs.ts";
+import {
+  contains,
+  noPartitions,
+  type PartitionSet,
+  partitionSet,
+  topicPartitions,
+  union,
+} from "./partition-set.ts";
 import { type Held, MemberState } from "./reconcile.ts";
 
 export interface ConsumerMember {
@@ -18,6 +26,7 @@ export const holdsNothing: Held = {
   state: MemberState.stable,
   assigned: noPartitions,
   revoking: noPartitions,
+  since: noEpochs,
 };
 
 export const aboutNobody: ConsumerMemberValue = {
@@ -34,7 +43,14 @@ export const aboutNobody: ConsumerMemberValue = {
 
 export function toCurrent(held: Held): CurrentValue {
   const listed = (set: PartitionSet) =>
-    topicPartitions(set).map((topic) => ({ ...topic, assignmentEpochs: null }));
+    topicPartitions(set).map(({ topicId, partitions }) => {
+      const since = held.since.get(topicId);
+      return {
+        topicId,
+        partitions,
+        assignmentEpochs: partitions.map((each) => since?.get(each) ?? held.epoch),
+      };
+    });
   return {
     memberEpoch: held.epoch,
     previousMemberEpoch: held.previousEpoch,
@@ -45,12 +61,16 @@ export function toCurrent(held: Held): CurrentValue {
 }
 
 export function fromCurrent(value: CurrentValue): Held {
+  const assigned = partitionSet(value.assignedPartitions);
+  const revoking = partitionSet(value.partitionsPendingRevocation);
+  const recorded = recordedEpochs([...value.assignedPartitions, ...value.partitionsPendingRevocation]);
   return {
     epoch: value.memberEpoch,
     previousEpoch: value.previousMemberEpoch,
     state: stateOf(value.state),
-    assigned: partitionSet(value.assignedPartitions),
-    revoking: partitionSet(value.partitionsPendingRevocation),
+    assigned,
+    revoking,
+    since: epochsOf(union(assigned, revoking), recorded, Math.max(0, value.memberEpoch)),
   };
 }
 

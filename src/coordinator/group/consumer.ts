@@ -8,10 +8,11 @@ import type { PartitionIndex, TopicId } from "../../base/ids.ts";
 import { ErrorCode } from "../../protocol/errors.ts";
 import type { ConsumerMemberValue, ConsumerRecord, GroupTurn } from "./records.ts";
 import { hashTopics, type TopicFacts, type TopicView } from "../topic-view.ts";
-import type { Assignor } from "./assign/assignor.ts";
-import { assignRanges } from "./assign/range.ts";
-import { assignUniformly } from "./assign/uniform.ts";
+import { assignors, assignorOf, defaultAssignor } from "./assign/assignors.ts";
+import { epochsOf, noEpochs } from "./assignment-epochs.ts";
 import { mostVoted } from "./classic-member.ts";
+import type { OffsetToCommit } from "./commits.ts";
+import { ConsumerSessions } from "./consumer-sessions.ts";
 import type { Claim } from "./classic-request.ts";
 import {
   aboutNobody,
@@ -46,12 +47,8 @@ import { matchTopics } from "./topic-regex.ts";
 
 export type ConsumerPhase = "Empty" | "Assigning" | "Reconciling" | "Stable";
 
-/** By the names that members ask for; the first is used where nobody asks. */
-const assignors: ReadonlyMap<string, Assignor> = new Map([
-  ["uniform", assignUniformly],
-  ["range", assignRanges],
-]);
-const [defaultAssignor = ""] = assignors.keys();
+/** As Kafka's: at epoch 1 a group has nobody and nothing to divide. */
+const firstEpoch = 2;
 
 export class ConsumerGroup {
   readonly id: string;
@@ -61,10 +58,7 @@ export class ConsumerGroup {
   #targetEpoch = 0;
   #metadataHash = 0;
   readonly #members = new Map<string, ConsumerMember>();
-  /** When a member is taken for dead, and until when one has to give up what it was asked to (monotonic ms). */
-  readonly #sessionEnds = new Map<string, number>();
-  readonly #revocationEnds = new Map<string, number>();
-  readonly #invited = new Map<string, number>();
+  readonly #sessions = new ConsumerSessions();
   /** Of the topics, when the hash was last compared. */
   #seenVersion = -1;
 
@@ -180,7 +174,7 @@ export class ConsumerGroup {
     const away = beat.instanceId === null ? undefined : this.byInstance(beat.instanceId);
     if (away !== undefined && away.id !== beat.memberId) this.#replace(turn, away, beat.memberId);
     const about = this.#members.get(beat.memberId)?.about ?? aboutNobody;
-    this.#invited.delete(beat.memberId);
+    this.#sessions.uninvite(beat.memberId);
     const next: ConsumerMemberValue = classic ?? {
       ...about,
       classicMemberMetadata: null,
@@ -225,7 +219,7 @@ export class ConsumerGroup {
       // Its partitions wait for it until its session ends.
       const away = { ...member.held, epoch: MemberEpoch.leaveForNow, previousEpoch: member.held.epoch };
       turn.write({ kind: "current", key: this.#key(memberId), value: toCurrent(away) });
-      this.#revocationEnds.delete(memberId);
+      this.#sessions.endRevocation(memberId);
     } else {
       this.drop(turn, memberId);
     }
@@ -235,14 +229,15 @@ export class ConsumerGroup {
   drop(turn: GroupTurn, memberId: string): void {
     this.#forget(turn, memberId);
     this.#writeEpoch(turn, this.#hash());
+    // Nobody is left who would have to be told of a target: there is none to be worked out.
+    if (this.isEmpty) this.#writeTargetEpoch(turn);
   }
 
   #forget(turn: GroupTurn, memberId: string): void {
     for (const kind of ["current", "target", "member"] as const) {
       turn.write({ kind, key: this.#key(memberId), value: null });
     }
-    this.#sessionEnds.delete(memberId);
-    this.#revocationEnds.delete(memberId);
+    this.#sessions.forget(memberId);
   }
 
   // ── Epoch, target, steps ──
@@ -256,7 +251,7 @@ export class ConsumerGroup {
   }
 
   #writeEpoch(turn: GroupTurn, metadataHash: number): void {
-    const value = { epoch: this.#epoch + 1, metadataHash };
+    const value = { epoch: Math.max(firstEpoch, this.#epoch + 1), metadataHash };
     turn.write({ kind: "consumer", key: { group: this.id }, value });
   }
 
@@ -292,8 +287,7 @@ export class ConsumerGroup {
       topics: new Set(this.#wanted(member).map(({ id }) => id)),
       target: member.target,
     }));
-    const assign = assignors.get(this.assignorName) ?? assignUniformly;
-    const targets = assign(candidates, counts);
+    const targets = assignorOf(this.assignorName)(candidates, counts);
     for (const { id, target } of members) {
       const next = targets.get(id) ?? noPartitions;
       if (same(next, target)) continue;
@@ -303,6 +297,10 @@ export class ConsumerGroup {
         value: { topicPartitions: topicPartitions(next) },
       });
     }
+    this.#writeTargetEpoch(turn);
+  }
+
+  #writeTargetEpoch(turn: GroupTurn): void {
     const value = { assignmentEpoch: this.#epoch, assignmentTimestamp: turn.wallMs };
     turn.write({ kind: "targetEpoch", key: { group: this.id }, value });
   }
@@ -340,10 +338,10 @@ export class ConsumerGroup {
   }
   /** Somebody was told this id and may join with it until then (monotonic ms). */
   invite(id: string, untilMs: number): void {
-    this.#invited.set(id, untilMs);
+    this.#sessions.invite(id, untilMs);
   }
   isInvited(id: string): boolean {
-    return this.#invited.has(id);
+    return this.#sessions.isInvited(id);
   }
 
   /** A sign of life that says nothing else. */
@@ -376,65 +374,63 @@ export class ConsumerGroup {
         key: this.#key(id),
         value: { topicPartitions: topicPartitions(assigned) },
       });
-      const held = { ...holdsNothing, epoch, previousEpoch: epoch, assigned };
+      const since = epochsOf(assigned, noEpochs, epoch);
+      const held = { ...holdsNothing, epoch, previousEpoch: epoch, assigned, since };
       turn.write({ kind: "current", key: this.#key(id), value: toCurrent(held) });
     }
-    const key = { group: this.id };
-    turn.write({ kind: "consumer", key, value: { epoch, metadataHash: this.#hash() } });
-    turn.write({
-      kind: "targetEpoch",
-      key,
-      value: { assignmentEpoch: epoch, assignmentTimestamp: turn.wallMs },
-    });
+    turn.write({ kind: "consumer", key: { group: this.id }, value: { epoch, metadataHash: this.#hash() } });
+    this.#writeTargetEpoch(turn);
     for (const member of this.#members.values()) this.#watch(turn, member);
   }
 
   // ── Time ──
 
-  #watch(turn: GroupTurn, { id, about, held }: ConsumerMember): void {
-    this.#sessionEnds.set(id, turn.monotonicMs + this.#sessionMs(about));
-    if (held.state !== MemberState.unrevoked) this.#revocationEnds.delete(id);
-    else if (!this.#revocationEnds.has(id)) {
-      this.#revocationEnds.set(id, turn.monotonicMs + Math.max(0, about.rebalanceTimeoutMs));
-    }
+  #watch(turn: GroupTurn, member: ConsumerMember): void {
+    this.#watchFrom(turn.monotonicMs, member);
+    if (member.held.state !== MemberState.unrevoked) this.#sessions.endRevocation(member.id);
+  }
+
+  #watchFrom(nowMs: number, { id, about, held }: ConsumerMember): void {
+    const { classicMemberMetadata, rebalanceTimeoutMs } = about;
+    const sessionMs = classicMemberMetadata?.sessionTimeoutMs ?? this.#settings.consumerSessionTimeoutMs;
+    this.#sessions.hear(id, nowMs + sessionMs);
+    if (held.state !== MemberState.unrevoked) return;
+    this.#sessions.awaitRevocation(id, nowMs + Math.max(0, rebalanceTimeoutMs));
   }
 
   /** Ends what ran out by now: a member that is not heard of, or that does not give up what others wait for. */
   onTime(turn: GroupTurn): void {
-    const late = new Set<string>();
-    for (const ends of [this.#sessionEnds, this.#revocationEnds]) {
-      for (const [id, atMs] of ends) if (atMs <= turn.monotonicMs) late.add(id);
-    }
-    for (const [id, atMs] of this.#invited) if (atMs <= turn.monotonicMs) this.#invited.delete(id);
-    for (const id of late) this.drop(turn, id);
-  }
-
-  #sessionMs({ classicMemberMetadata }: ConsumerMemberValue): number {
-    return classicMemberMetadata?.sessionTimeoutMs ?? this.#settings.consumerSessionTimeoutMs;
+    for (const id of this.#sessions.late(turn.monotonicMs)) this.drop(turn, id);
   }
 
   /** Monotonic; `Infinity`: nothing will happen by itself. */
   get nextDeadlineMs(): number {
-    let next = Infinity;
-    for (const ends of [this.#sessionEnds, this.#revocationEnds]) {
-      for (const atMs of ends.values()) next = Math.min(next, atMs);
-    }
-    return next;
+    return this.#sessions.nextDeadlineMs;
   }
 
   /** The log is read: every session begins anew, since nobody could be heard. `nowMs`: monotonic. */
   loaded(nowMs: number): void {
-    for (const { id, about, held } of this.#members.values()) {
-      this.#sessionEnds.set(id, nowMs + this.#sessionMs(about));
-      if (held.state === MemberState.unrevoked) {
-        this.#revocationEnds.set(id, nowMs + Math.max(0, about.rebalanceTimeoutMs));
-      }
-    }
+    for (const member of this.#members.values()) this.#watchFrom(nowMs, member);
   }
 
   // ── What else members may do ──
 
-  /** A member commits, or reads its offsets, at its own epoch only. */
+  /**
+   * A member commits at its own epoch; at an older one, of which it knew before it heard of its new one, what
+   * it has had since then (KIP-1251).
+   */
+  mayCommit(claim: Claim, offsets: readonly OffsetToCommit[]): ErrorCode {
+    const { held } = this.#members.get(claim.memberId) ?? {};
+    const verdict = this.verify(claim);
+    if (verdict !== ErrorCode.STALE_MEMBER_EPOCH || held === undefined) return verdict;
+    const hadThem = offsets.every(({ topicId, partition }) => {
+      const since = held.since.get(topicId)?.get(partition);
+      return since !== undefined && since <= claim.generation;
+    });
+    return hadThem && claim.generation < held.epoch ? ErrorCode.NONE : verdict;
+  }
+
+  /** A member reads its offsets at its own epoch only. */
   verify({ memberId, generation }: Claim): ErrorCode {
     if (generation < 0 && this.isEmpty) return ErrorCode.NONE;
     const member = this.#members.get(memberId);

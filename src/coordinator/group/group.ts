@@ -45,7 +45,8 @@ export class Group {
       bytes +=
         consumerBytes(about.subscribedTopicNames) +
         classicBytes(about.classicMemberMetadata?.supportedProtocols ?? []);
-      bytes += partitionBytes * (sizeOf(target) + sizeOf(held.assigned));
+      // What it has is there twice: with the epoch since which it has it.
+      bytes += partitionBytes * (sizeOf(target) + 2 * sizeOf(held.assigned));
     }
     return bytes;
   }

@@ -4,7 +4,17 @@
  * comes to the epoch of the target when nothing is left that it must give up. Pure.
  */
 import type { PartitionIndex, TopicId } from "../../base/ids.ts";
-import { common, minus, only, overlap, type PartitionSet, sizeOf, union } from "./partition-set.ts";
+import { type AssignmentEpochs, epochsOf } from "./assignment-epochs.ts";
+import {
+  common,
+  minus,
+  noPartitions,
+  only,
+  overlap,
+  type PartitionSet,
+  sizeOf,
+  union,
+} from "./partition-set.ts";
 
 /** Numbers as records have them. */
 export const MemberState = { stable: 0, unrevoked: 1, unreleased: 2 } as const;
@@ -17,6 +27,8 @@ export interface Held {
   readonly state: MemberState;
   readonly assigned: PartitionSet;
   readonly revoking: PartitionSet;
+  /** Of both. */
+  readonly since: AssignmentEpochs;
 }
 
 export interface Goal {
@@ -53,11 +65,13 @@ function step(held: Held, { epoch, target, owned, isFree }: Goal): Held {
   if (sizeOf(revoking) > 0 && (owned === null || overlap(owned, revoking))) {
     return { ...held, state: MemberState.unrevoked, assigned: kept, revoking };
   }
+  const assigned = union(kept, free);
   return {
     epoch,
     previousEpoch: held.epoch === epoch ? held.previousEpoch : held.epoch,
     state: isWaiting ? MemberState.unreleased : MemberState.stable,
-    assigned: union(kept, free),
-    revoking: new Map(),
+    assigned,
+    revoking: noPartitions,
+    since: epochsOf(assigned, held.since, epoch),
   };
 }
