@@ -404,11 +404,6 @@ export const brokerSettings = {
   }),
 
   // Transactions.
-  "transaction.abort.timed.out.transaction.cleanup.interval.ms": int({
-    default: 10_000,
-    min: 1,
-    text: "How often transactions are looked through for those that are open for longer than their producer said, to abort them: readers of committed records wait for so long behind a producer that died.",
-  }),
   "transaction.max.timeout.ms": int({
     default: 900_000,
     min: 1,

@@ -42,10 +42,11 @@ interface Group {
 
 const groups: readonly Group[] = [
   {
-    text: "Retries, buffers and replicas of Kafka's coordinator of transactions, and transactions whose end an outside coordinator decides (KIP-939): no effect.",
+    text: "Retries, buffers and replicas of Kafka's coordinator of transactions, how often it looks for those whose time is over (here they are aborted when it is), and transactions whose end an outside coordinator decides (KIP-939): no effect.",
     keys: {
       "add.partitions.to.txn.retry.backoff.max.ms": ["int", "100"],
       "add.partitions.to.txn.retry.backoff.ms": ["int", "20"],
+      "transaction.abort.timed.out.transaction.cleanup.interval.ms": ["int", "10000"],
       "transaction.state.log.load.buffer.size": ["int", "5242880"],
       "transaction.state.log.min.isr": ["int", "2"],
       "transaction.state.log.replication.factor": ["short", "3"],

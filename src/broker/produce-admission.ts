@@ -12,9 +12,10 @@ import type { RequestContext } from "./context.ts";
 export class ProduceAdmission {
   readonly #context: RequestContext;
   readonly #transactionalId: string | null;
-  readonly #wanted = new Map<Partition, TransactionPartition>();
-  readonly #refused = new Map<Partition, ErrorCode>();
   #claim: TransactionalClaim | null = null;
+  /** Both stay empty, and unmade, for requests without transactions. */
+  #wanted: Map<Partition, TransactionPartition> | null = null;
+  #refused: Map<Partition, ErrorCode> | null = null;
 
   constructor(context: RequestContext, transactionalId: string | null) {
     this.#context = context;
@@ -29,25 +30,28 @@ export class ProduceAdmission {
     const isSame = this.#claim.producerId === producerId && this.#claim.producerEpoch === producerEpoch;
     // One transactional id has one producer.
     if (!isSame) return ErrorCode.INVALID_PRODUCER_ID_MAPPING;
+    this.#wanted ??= new Map();
     this.#wanted.set(partition, { topic, partition: partition.partition });
     return null;
   }
 
   /** Asks the coordinator. What is admitted must be appended in the same step. Resolves when what was decided is durable; null: with the appends. */
   decide(): Promise<unknown> | null {
-    if (this.#claim === null) return null;
+    if (this.#claim === null || this.#wanted === null) return null;
     const { services, apiVersion } = this.#context;
     const places = [...this.#wanted.values()];
     const { errorCodes, durable } = services.transactions.admit("Produce", apiVersion, this.#claim, places);
     for (const [at, partition] of [...this.#wanted.keys()].entries()) {
       const errorCode = errorCodes[at] ?? ErrorCode.UNKNOWN_SERVER_ERROR;
-      if (errorCode !== ErrorCode.NONE) this.#refused.set(partition, errorCode);
+      if (errorCode === ErrorCode.NONE) continue;
+      this.#refused ??= new Map();
+      this.#refused.set(partition, errorCode);
     }
     return durable;
   }
 
   /** Why a batch for this partition is not admitted; undefined: it is. */
   refusalOf(partition: Partition, batch: BatchView): ErrorCode | undefined {
-    return batch.isTransactional ? this.#refused.get(partition) : undefined;
+    return batch.isTransactional ? this.#refused?.get(partition) : undefined;
   }
 }
