@@ -16,6 +16,7 @@ import { run as journalDamage } from "../test/proof/journal-damage.ts";
 import { run as segmentFlips } from "../test/proof/segment-flips.ts";
 import { run as segmentLife } from "../test/proof/segment-life.ts";
 import { run as storeCrash } from "../test/proof/store-crash.ts";
+import { run as transactionLife } from "../test/proof/transaction-life.ts";
 import { run as walCrash } from "../test/proof/wal-crash.ts";
 import { run as walDamage } from "../test/proof/wal-damage.ts";
 import { run as walFaults } from "../test/proof/wal-faults.ts";
@@ -46,6 +47,7 @@ const proofs: readonly Proof[] = [
     run: async () => ({ ...(await segmentFlips({ sample: 1 })) }),
   },
   { name: "compaction: lives", run: async () => ({ ...(await compactionLife({ worlds: 2_000 })) }) },
+  { name: "transactions: lives", run: async () => ({ ...(await transactionLife({ worlds: 1_000 })) }) },
   { name: "segments: lives", run: async () => ({ ...(await segmentLife({ worlds: 2_000 })) }) },
   { name: "audit: correct logs", run: () => counted(auditClean({ histories: 10_000 })) },
   { name: "simulation: whole broker", run: () => command("node", "src/sim/main.ts", "--seeds", "2000") },
