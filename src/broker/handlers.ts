@@ -41,6 +41,7 @@ import { offsetForLeaderEpoch } from "./api/offset-for-leader-epoch.ts";
 import { produce } from "./api/produce.ts";
 import { pushTelemetry } from "./api/push-telemetry.ts";
 import { syncGroup } from "./api/sync-group.ts";
+import { txnOffsetCommit } from "./api/txn-offset-commit.ts";
 import { updateFeatures } from "./api/update-features.ts";
 import { writeTxnMarkers } from "./api/write-txn-markers.ts";
 import type { AnyHandler } from "./handle.ts";
@@ -65,6 +66,7 @@ export const handlers: readonly AnyHandler[] = [
   initProducerId,
   addPartitionsToTxn,
   addOffsetsToTxn,
+  txnOffsetCommit,
   endTxn,
   writeTxnMarkers,
   describeProducers,

@@ -1,0 +1,66 @@
+/**
+ * TxnOffsetCommit: stores how far a group has got as part of a producer's transaction (KIP-98): it counts when
+ * that commits. The transaction must be the producer's own, and its member one that the group knows now
+ * (KIP-447), so that whoever lost its partitions cannot move their offsets any more.
+ */
+import type { AppendRefusal } from "../../log/outcomes.ts";
+import { ErrorCode } from "../../protocol/errors.ts";
+import { TxnOffsetCommit } from "../../protocol/messages/txn-offset-commit.ts";
+import { offsetsTopic } from "../groups.ts";
+import { handle } from "../handle.ts";
+import { WantedOffsets, weighOffsets } from "../wanted-offsets.ts";
+
+/** Topics are named by id from version 6 on. */
+const topicIdVersionMin = 6;
+
+export const txnOffsetCommit = handle(TxnOffsetCommit, {
+  prepare(request, { services: { groups, transactions } }) {
+    const bytes = weighOffsets(request.groupId, request.topics);
+    const entering = transactions.enter();
+    if (entering === undefined) return groups.enter(bytes)?.then(() => request);
+    return entering.then(() => groups.enter(bytes)).then(() => request);
+  },
+
+  // Up to the decision of the group there is no await: what admits the offsets lies before them in the WAL.
+  async decide({ groupId, topics, ...request }, { services, apiVersion }) {
+    const { groups, transactions, tail } = services;
+    const bytes = weighOffsets(groupId, topics);
+    const wanted = new WantedOffsets(topics, apiVersion >= topicIdVersionMin, services.topics);
+    const { offsets } = wanted;
+    const answer = (codes: readonly ErrorCode[] | ErrorCode) => ({
+      throttleTimeMs: 0,
+      topics: wanted.answer(codes),
+    });
+    if (groupId === "" || offsets.length === 0) {
+      tail.dismiss(bytes);
+      return answer(ErrorCode.INVALID_GROUP_ID);
+    }
+    const { transactionalId, producerId, producerEpoch } = request;
+    const place = { topic: offsetsTopic, partition: groups.partitionOf(groupId) };
+    const claimed = { transactionalId, producerId, producerEpoch };
+    const admitted = transactions.admit("TxnOffsetCommit", apiVersion, claimed, [place]);
+    const [code = ErrorCode.UNKNOWN_SERVER_ERROR] = admitted.errorCodes;
+    if (code !== ErrorCode.NONE) {
+      tail.dismiss(bytes);
+      await admitted.durable;
+      return answer(code);
+    }
+    const claim = {
+      memberId: request.memberId,
+      instanceId: request.groupInstanceId,
+      generation: request.generationIdOrMemberEpoch,
+    };
+    const decided = groups.runIn(
+      groupId,
+      { producerId, producerEpoch },
+      (shard, turn) => shard.commit(turn, { groupId, claim, offsets, isTransactional: true }),
+      bytes,
+    );
+    const [outcome] = await Promise.all([decided, admitted.durable]);
+    return answer(outcome.kind === "decided" ? outcome.result : codeOf(outcome));
+  },
+});
+
+function codeOf({ kind }: AppendRefusal): ErrorCode {
+  return kind === "stale-producer-epoch" ? ErrorCode.INVALID_PRODUCER_EPOCH : ErrorCode.UNKNOWN_SERVER_ERROR;
+}
