@@ -8,9 +8,10 @@ import { Consumer } from "./consumer.ts";
 import type { ConsumerOptions } from "./consumer-options.ts";
 import { GroupConsumer } from "./group/group-consumer.ts";
 import type { GroupConsumerOptions } from "./group/options.ts";
-import type { ClientOptions, ProducerOptions } from "./options.ts";
+import type { ClientOptions, ProducerOptions, TransactionalProducerOptions } from "./options.ts";
 import { Producer } from "./producer.ts";
 import { type ClientPorts, clientSettings } from "./settings.ts";
+import { TransactionalProducer } from "./transactional-producer.ts";
 
 /** Throws `OptionError`. Connects when first needed, or with `connect`. */
 export function createClient(options: ClientOptions, ports: ClientPorts): Client {
@@ -34,9 +35,15 @@ export class Client implements AsyncDisposable {
     return this.#cluster.connect();
   }
 
-  /** Throws `OptionError`. Connects when the first record is sent. */
-  producer(options: ProducerOptions = {}): Producer {
-    const producer = new Producer(this.#cluster, options, () => this.#open.delete(producer));
+  /** Throws `OptionError`. Connects when the first record is sent, or the first transaction begun. */
+  producer(options: TransactionalProducerOptions): TransactionalProducer;
+  producer(options?: ProducerOptions): Producer;
+  producer(options: ProducerOptions | TransactionalProducerOptions = {}): Producer | TransactionalProducer {
+    const onClose = (): void => void this.#open.delete(producer);
+    const producer =
+      "transactionalId" in options
+        ? new TransactionalProducer(this.#cluster, options, onClose)
+        : new Producer(this.#cluster, options, onClose);
     this.#open.add(producer);
     return producer;
   }

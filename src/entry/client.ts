@@ -45,7 +45,11 @@ export type { BrokerView, PartitionView, TopicView } from "../client/cluster.ts"
 export * from "../client/errors.ts";
 export * from "../client/consumer-errors.ts";
 export type { CompressionName, Partitioner, ProducerOptions } from "../client/options.ts";
+export type { TransactionalProducerOptions } from "../client/options.ts";
 export { PartialDeliveryError, type Producer, type ProducerStats } from "../client/producer.ts";
+export type { OffsetSource, Transaction } from "../client/transaction.ts";
+export * from "../client/transaction-errors.ts";
+export type { TransactionalProducer, TransactionalProducerStats } from "../client/transactional-producer.ts";
 export type {
   Acknowledgement,
   Bytes,
@@ -68,6 +72,7 @@ export type {
 export type { AssignorName, TopicPartition } from "../client/group/assignor.ts";
 export * from "../client/group/errors.ts";
 export type { GroupConsumer } from "../client/group/group-consumer.ts";
+export type { TransformContext, TransformOptions } from "../client/group/transform.ts";
 export type { Handle, HandlerContext, RunOptions, SlowHandler } from "../client/group/handlers.ts";
 export type {
   CommitRequest,

@@ -13,10 +13,13 @@ import { ClosedError } from "../errors.ts";
 import type { IncomingRecord } from "../incoming-record.ts";
 import { type LoopRules, Reader, type RecordBatch } from "../reader.ts";
 import { RetryWatch } from "../retry-watch.ts";
+import { type OffsetSource, takeOffsets } from "../transaction.ts";
+import { TransactionUsageError } from "../transaction-errors.ts";
+import type { TransactionalProducer } from "../transactional-producer.ts";
 import type { TopicPartition } from "./assignor.ts";
 import { Commits, type Wish } from "./commits.ts";
 import { Coordinator } from "../coordinator.ts";
-import { CommitError, NotOwnedError } from "./errors.ts";
+import { CommitError } from "./errors.ts";
 import { Handlers, type RunOptions, type Taken } from "./handlers.ts";
 import { Holdings } from "./holdings.ts";
 import { ClassicMembership } from "./classic-membership.ts";
@@ -30,10 +33,13 @@ import {
   groupSettingsOf,
   type ReleaseReason,
 } from "./options.ts";
+import { Release } from "./release.ts";
 import type { Share } from "./share.ts";
 import { Subscription } from "./subscription.ts";
+import { type TakenAccess, TakenOffsets } from "./taken-offsets.ts";
+import { Transform, type TransformOptions } from "./transform.ts";
 
-export class GroupConsumer implements AsyncIterable<IncomingRecord>, AsyncDisposable {
+export class GroupConsumer implements AsyncIterable<IncomingRecord>, OffsetSource, AsyncDisposable {
   readonly #cluster: Cluster;
   readonly #settings: GroupSettings;
   readonly #watch: RetryWatch;
@@ -43,6 +49,7 @@ export class GroupConsumer implements AsyncIterable<IncomingRecord>, AsyncDispos
   /** Another one once it is known which protocol the broker serves. */
   #member: Member;
   readonly #commits: Commits;
+  readonly #releasing: Release;
   readonly #subscription: Subscription;
   readonly #onClose: () => void;
   readonly #holdings: Holdings;
@@ -50,6 +57,9 @@ export class GroupConsumer implements AsyncIterable<IncomingRecord>, AsyncDispos
   #handedOut: Share | undefined = undefined;
   /** Of the last `run`. */
   #handlers: Handlers | undefined = undefined;
+  readonly #takenAccess: TakenAccess;
+  /** `transform` commits in transactions, and nothing beside them. */
+  #isTransforming = false;
   #starting: Promise<void> | undefined = undefined;
   #closing: Promise<void> | undefined = undefined;
   readonly #closed = Promise.withResolvers<void>();
@@ -107,6 +117,16 @@ export class GroupConsumer implements AsyncIterable<IncomingRecord>, AsyncDispos
       onFailure: (cause) => this.#fail(cause),
     };
     this.#member = new ClassicMembership(this.#memberAccess);
+    this.#takenAccess = {
+      group: settings.group,
+      coordinator,
+      member: () => this.#member,
+      holdings: this.#holdings,
+      reader: this.#reader,
+      onFailure: (cause) => {
+        if (this.#closing === undefined) this.#fail(cause);
+      },
+    };
     this.#commits = new Commits({
       coordinator,
       settings,
@@ -114,6 +134,14 @@ export class GroupConsumer implements AsyncIterable<IncomingRecord>, AsyncDispos
       watch,
       member: () => this.#member,
       isOwned: (share) => this.#holdings.holds(share),
+    });
+    this.#releasing = new Release({
+      clock: cluster.settings.clock,
+      settings,
+      commits: this.#commits,
+      holdings: this.#holdings,
+      handlers: () => this.#handlers,
+      commitsItself: () => this.#commitsItself,
     });
   }
 
@@ -164,7 +192,7 @@ export class GroupConsumer implements AsyncIterable<IncomingRecord>, AsyncDispos
     const handlers = new Handlers(options, this.#cluster.settings.clock, () => this.#reader.tell());
     try {
       const records = this.#reader.iterate({
-        ...this.#rules(() => (handlers.hasRoom ? this.#takeFor(handlers) : undefined)),
+        ...this.#rules(() => (handlers.hasRoom ? this.#takeOne((of) => handlers.mayTake(of)) : undefined)),
         isFinished: () => handlers.failure !== undefined || this.#isFinished,
       });
       this.#handlers = handlers;
@@ -173,17 +201,59 @@ export class GroupConsumer implements AsyncIterable<IncomingRecord>, AsyncDispos
       if (handlers.failure === undefined) await Promise.race([handlers.end(), this.#closed.promise]);
     } finally {
       handlers.stop();
-      if (!this.#reader.isClosed) await this.#within(handlers.end());
+      if (!this.#reader.isClosed) await this.#releasing.within(handlers.end());
     }
     const { failure } = handlers;
     if (failure === undefined) return;
     for (const share of this.#holdings.all) share.rewind();
     this.#reader.moved();
-    if (this.#settings.autoCommit && this.#closing === undefined) {
+    if (this.#commitsItself && this.#closing === undefined) {
       // The handler's failure is what the caller has to know; a commit that failed is told as well.
       await this.#commitNow(this.#holdings.wishes()).catch((cause: unknown) => this.#tellCommit(cause));
     }
     throw failure;
+  }
+
+  /**
+   * Consume, transform, produce, until `close`: records are handled in transactions of `producer`, which hold what
+   * the handler sends and how far the group has got. Each record counts once for readers of committed records,
+   * whatever crashes; what a handler does elsewhere may happen again. Commits nothing beside the transactions,
+   * whatever `autoCommit` says. Rejects with `HandlerError` when the handler fails, `ProducerFencedError`, and
+   * `TransactionAbortedError` for what another attempt would not mend; begun again, it goes on behind the last commit.
+   */
+  async transform(producer: TransactionalProducer, options: TransformOptions): Promise<void> {
+    this.#isTransforming = true;
+    const transform = new Transform(
+      {
+        producer,
+        source: this,
+        watch: this.#watch,
+        clock: this.#cluster.settings.clock,
+        goBack: () => {
+          for (const share of this.#holdings.all) share.goBack();
+          this.#reader.moved();
+        },
+      },
+      options,
+    );
+    // First: offsets of a predecessor's open transaction keep the group's from being told.
+    await producer.connect();
+    const take = (): Taken | undefined => this.#takeOne(() => true);
+    const all = this.#reader.iterate(this.#rules(() => transform.collect(take)));
+    for await (const taken of all) await transform.once(taken);
+  }
+
+  /** For `tx.commitOffsets`. */
+  [takeOffsets](): TakenOffsets {
+    const running = this.#handlers?.isRunning === true;
+    if (!this.#isTransforming && (this.#settings.autoCommit || running)) {
+      throw new TransactionUsageError(
+        running
+          ? `Handlers of run finish in any order, so no transaction can tell what of group ${this.#settings.group} is its own; use transform.`
+          : `The consumer of group ${this.#settings.group} commits by itself, beside the transaction; use transform, or make it with autoCommit: false.`,
+      );
+    }
+    return new TakenOffsets(this.#takenAccess);
   }
 
   /**
@@ -218,7 +288,7 @@ export class GroupConsumer implements AsyncIterable<IncomingRecord>, AsyncDispos
   seek(target: PartitionRef & { readonly to: StartingPoint }): void {
     const partition = this.#reader.assignment.find(target);
     const share = this.#holdings.of(partition);
-    share?.forget();
+    share?.moved();
     this.#lent.forget(share);
     this.#reader.seek(target);
   }
@@ -291,7 +361,7 @@ export class GroupConsumer implements AsyncIterable<IncomingRecord>, AsyncDispos
   #scheduleCommit(): void {
     this.#commitTimer = this.#cluster.settings.clock.schedule(this.#settings.commitIntervalMs, () => {
       if (this.#closing !== undefined) return;
-      this.#commits.async(() => this.#holdings.wishes());
+      if (this.#commitsItself) this.#commits.async(() => this.#holdings.wishes());
       this.#scheduleCommit();
     });
   }
@@ -326,8 +396,12 @@ export class GroupConsumer implements AsyncIterable<IncomingRecord>, AsyncDispos
     };
   }
 
-  #takeFor(handlers: Handlers): Taken | undefined {
-    const record = this.#reader.takeRecord((of) => this.#mayTake(of) && handlers.mayTake(of));
+  get #commitsItself(): boolean {
+    return this.#settings.autoCommit && !this.#isTransforming;
+  }
+
+  #takeOne(mayTake: (of: AssignedPartition) => boolean): Taken | undefined {
+    const record = this.#reader.takeRecord((of) => this.#mayTake(of) && mayTake(of));
     const share = this.#handedOut;
     if (record === undefined || share?.reading === undefined) return undefined;
     return { record, share, of: share.reading };
@@ -372,35 +446,9 @@ export class GroupConsumer implements AsyncIterable<IncomingRecord>, AsyncDispos
     if (failure !== undefined) this.#tellCommit(failure);
   }
 
-  /** Returns what the last commit failed with. */
+  /** Resolves with what the last commit failed with. */
   async #letGo(shares: readonly Share[], reason: ReleaseReason | "closed"): Promise<unknown> {
-    const { onReleased, autoCommit, commitTimeoutMs, rebalanceTimeoutMs, releaseTimeoutMs } = this.#settings;
-    for (const share of shares) {
-      share.isLeaving = true;
-      if (reason === "lost") share.abort(new NotOwnedError("the group has given the partition to another"));
-    }
-    this.#handlers?.giveUpLeaving();
-    await this.#within(Promise.all(shares.map((share) => share.idle())));
-    for (const share of shares) {
-      if (share.isBusy) share.abort(new NotOwnedError("the partition is taken away"));
-    }
-    let failure: unknown;
-    try {
-      const told = shares.map(({ topic, partition }) => ({ topic, partition }));
-      await this.#within(Promise.resolve(onReleased(told, reason === "lost" ? "lost" : "revoked")));
-      if (autoCommit && reason !== "lost") {
-        // The group waits for a member that lets go, and a member that is closed waits for the group.
-        const mayWait = reason === "closed";
-        const timeoutMs = mayWait
-          ? commitTimeoutMs
-          : Math.min(commitTimeoutMs, rebalanceTimeoutMs - releaseTimeoutMs);
-        const wishes = shares.map((share) => ({ share }));
-        await this.#commits.sync(wishes, { mayWait, timeoutMs });
-      }
-    } catch (cause) {
-      failure = cause;
-    }
-    for (const share of shares) this.#holdings.drop(share);
+    const failure = await this.#releasing.letGo(shares, reason);
     this.#changed();
     return failure;
   }
@@ -417,16 +465,6 @@ export class GroupConsumer implements AsyncIterable<IncomingRecord>, AsyncDispos
   #fail(cause: Error): void {
     this.#failure ??= cause;
     this.#changed();
-  }
-
-  /** At most `releaseTimeoutMs`. */
-  async #within(done: Promise<unknown>): Promise<void> {
-    const { clock } = this.#cluster.settings;
-    let timer: Timer | undefined;
-    const late = new Promise<void>((resolve) => {
-      timer = clock.schedule(this.#settings.releaseTimeoutMs, resolve);
-    });
-    await Promise.race([done, late]).finally(() => timer?.cancel());
   }
 
   #isReady(): boolean {

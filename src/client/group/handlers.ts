@@ -96,6 +96,10 @@ export class Handlers {
     this.#slowMs = atLeast("slowMs", slowMs, 1);
   }
 
+  get isRunning(): boolean {
+    return this.#running.size > 0;
+  }
+
   get hasRoom(): boolean {
     if (this.failure !== undefined) return false;
     if (this.#order === "key") return this.#waiting < this.#concurrency * waitingFactor;

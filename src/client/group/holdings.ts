@@ -58,6 +58,20 @@ export class Holdings {
   async add(parts: readonly TopicPartition[], generation: number): Promise<void> {
     const shares = parts.map((part) => new Share(part, generation));
     for (const share of shares) this.#shares.set(nameOf(share), share);
+    await this.#place(shares);
+  }
+
+  /** Reads on where the group stands, which is to be asked: what it was told last may not have been heard. Rejects as `add` does. */
+  async relocate(shares: readonly Share[]): Promise<void> {
+    for (const share of shares) {
+      this.#unread(share);
+      share.reading = undefined;
+    }
+    this.#access.reader.moved();
+    await this.#place(shares);
+  }
+
+  async #place(shares: readonly Share[]): Promise<void> {
     const views = new Map<string, TopicView>();
     for (const topic of new Set(shares.map((share) => share.topic))) {
       const view = await this.#findTopic(topic, shares);
@@ -82,9 +96,13 @@ export class Holdings {
       const view = views.get(share.topic);
       if (view === undefined || !this.holds(share) || share.isLeaving) continue;
       const place = startingPlaceOf(share, { committed, count: view.partitions.length, from });
+      const { to, epoch } =
+        place.committed === undefined && share.anchor !== undefined
+          ? { to: share.anchor.offset, epoch: share.anchor.epoch }
+          : { to: place.to, epoch: place.committed?.epoch };
       share.committed = place.committed;
       share.metadata = place.metadata;
-      share.reading = reader.assignment.take(view, share.partition, place.to, place.committed?.epoch);
+      share.reading = reader.assignment.take(view, share.partition, to, epoch);
       this.#byReading.set(share.reading, share);
     }
     reader.moved();
@@ -93,9 +111,15 @@ export class Holdings {
   drop(share: Share): void {
     if (this.holds(share)) this.#shares.delete(nameOf(share));
     if (share.reading === undefined) return;
-    this.#byReading.delete(share.reading);
-    this.#access.reader.assignment.drop(share.reading);
+    this.#unread(share);
     this.#access.reader.moved();
+  }
+
+  #unread(share: Share): void {
+    const { reading } = share;
+    if (reading === undefined) return;
+    this.#byReading.delete(reading);
+    this.#access.reader.assignment.drop(reading);
   }
 
   /** To commit what is finished of everything. */

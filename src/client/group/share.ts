@@ -3,7 +3,7 @@
  * may be committed, what was. A partition that comes back is another share, so that nothing of before is
  * mistaken for it.
  */
-import { type LeaderEpoch, NO_TOPIC_ID, type TopicId } from "../../base/ids.ts";
+import { type LeaderEpoch, NO_TOPIC_ID, offset, type TopicId } from "../../base/ids.ts";
 import type { AssignedPartition } from "../assigned-partition.ts";
 import type { TopicPartition } from "./assignor.ts";
 import { type Place, Unfinished } from "./unfinished.ts";
@@ -19,7 +19,9 @@ export class Share implements TopicPartition {
   /** Once it is known where the group stands in it. */
   reading: AssignedPartition | undefined = undefined;
   /** As the group has it; `undefined`: nothing. */
-  committed: Place | undefined = undefined;
+  #committed: Place | undefined = undefined;
+  /** Where it goes on when what was handed out since does not count; `undefined`: nothing was handed out yet. */
+  #anchor: Place | undefined = undefined;
   /** Of the newest commit that was sent; an older one is not sent after it (C21). */
   commitOrder = 0;
   /** What is written beside each offset; see `starting-place.ts`. */
@@ -33,6 +35,18 @@ export class Share implements TopicPartition {
     this.topic = topic;
     this.partition = partition;
     this.generation = generation;
+  }
+
+  get committed(): Place | undefined {
+    return this.#committed;
+  }
+
+  set committed(place: Place | undefined) {
+    this.#committed = this.#anchor = place;
+  }
+
+  get anchor(): Place | undefined {
+    return this.#anchor;
   }
 
   get topicId(): TopicId {
@@ -53,11 +67,17 @@ export class Share implements TopicPartition {
   /** The record at `at`, and those handed out with it, are somebody's to finish. */
   begin(at: number, epochBefore: LeaderEpoch): void {
     this.#expected++;
+    this.#anchor ??= { offset: offset(at), epoch: epochBefore };
     this.#unfinished.begin(at, epochBefore);
   }
 
   finish(at: number): void {
     if (this.#unfinished.finish(at)) this.#settle();
+  }
+
+  /** All that was handed out below `end`. */
+  finishBefore(end: number): void {
+    for (const at of this.#unfinished.offsetsBefore(end)) this.finish(at);
   }
 
   /** It will not be finished here: it bounds what is committed, and nobody waits for it. */
@@ -83,8 +103,11 @@ export class Share implements TopicPartition {
 
   /** Everything before it is finished; `undefined`: not known yet. */
   get finishedTo(): Place | undefined {
-    const { lowest } = this.#unfinished;
-    if (lowest !== undefined) return lowest;
+    return this.#unfinished.lowest ?? this.handedOutTo;
+  }
+
+  /** Everything before it was handed out; `undefined`: not known yet. */
+  get handedOutTo(): Place | undefined {
     const { reading } = this;
     if (reading === undefined || !reading.wasPlaced || reading.state.kind === "unplaced") return undefined;
     return { offset: reading.position, epoch: reading.positionEpoch };
@@ -96,6 +119,18 @@ export class Share implements TopicPartition {
     if (lowest === undefined) return;
     this.forget();
     this.reading?.place(lowest.offset, lowest.epoch);
+  }
+
+  /** Hands out again everything since the last commit, or since it was given. */
+  goBack(): void {
+    this.forget();
+    if (this.#anchor !== undefined) this.reading?.place(this.#anchor.offset, this.#anchor.epoch);
+  }
+
+  /** It is read elsewhere from now on, because somebody said so. */
+  moved(): void {
+    this.forget();
+    this.#anchor = undefined;
   }
 
   /** What was handed out does not count any more. */

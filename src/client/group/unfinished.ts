@@ -54,6 +54,11 @@ export class Unfinished {
     return true;
   }
 
+  /** Of those that are unfinished. */
+  offsetsBefore(end: number): readonly number[] {
+    return [...this.#byOffset.keys()].filter((at) => at < end);
+  }
+
   finishAll(): void {
     this.#handed = [];
     this.#head = 0;
