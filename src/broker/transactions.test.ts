@@ -270,6 +270,12 @@ describe("a transaction that hangs in one partition", () => {
     assert.equal(markers[0]?.topics[0]?.partitions[0]?.errorCode, ErrorCode.NONE);
     const after = await broker.ask(DescribeProducers, wanted);
     assert.equal(after.topics[0]?.partitions[0]?.activeProducers[0]?.currentTxnStartOffset, -1);
+    // The epoch that somebody made up for the marker does not shut out the coordinator.
+    assert.equal((await end(broker, producer, false)).errorCode, ErrorCode.NONE);
+    const next = await init(broker);
+    await send(broker, next, "next");
+    await end(broker, next, true);
+    assert.deepEqual(await committed(broker), ["next"]);
   });
 });
 

@@ -280,6 +280,15 @@ export class Transactions {
     return outcome;
   }
 
+  /**
+   * The highest epoch that a marker made by hand may have: one above the coordinator's own would have it
+   * refused in that partition ever after, and its next transaction there would never end.
+   */
+  get manualEpochMax(): number {
+    const topic = this.#options.topics.byName(transactionsTopic);
+    return Math.min(...(topic?.partitions.map(({ leaderEpoch }) => leaderEpoch) ?? [0]));
+  }
+
   // ── What happens by itself ──
 
   #armExpiry(): void {

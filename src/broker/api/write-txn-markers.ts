@@ -13,14 +13,18 @@ export const writeTxnMarkers = handle(WriteTxnMarkers, {
   async decide(request, { services }) {
     const { transactions, wal } = services;
     let awaited = 0;
-    const markers = request.markers.map(({ transactionResult, topics, ...producer }) => ({
-      producerId: producer.producerId,
+    const markers = request.markers.map(({ transactionResult, topics, ...marker }) => ({
+      producerId: marker.producerId,
       topics: topics.map(({ name, partitionIndexes }) => ({
         name,
         partitions: partitionIndexes.map((partitionIndex) => {
           const outcome = transactions.mark(
             { topic: name, partition: partitionIndex },
-            { ...producer, outcome: transactionResult ? "commit" : "abort" },
+            {
+              ...marker,
+              coordinatorEpoch: Math.min(marker.coordinatorEpoch, transactions.manualEpochMax),
+              outcome: transactionResult ? "commit" : "abort",
+            },
           );
           if (outcome !== null && outcome.walNumber > awaited) awaited = outcome.walNumber;
           return { partitionIndex, errorCode: codeOf(outcome) };
