@@ -46,10 +46,10 @@ export const lastToldEpoch = producerEpoch(32_766);
 export const isSame = (a: ProducerIdentity, b: ProducerIdentity): boolean =>
   a.producerId === b.producerId && a.producerEpoch === b.producerEpoch;
 
-/** What an id and one partition of its transaction take in memory beside their names. */
-const plainBytes = 500;
-const topicBytes = 250;
-const partitionBytes = 40;
+/** What an id, a topic and a partition of its transaction take in memory beside their names. Measured with 100,000 ids. */
+const plainBytes = 700;
+const topicBytes = 500;
+const partitionBytes = 20;
 
 export function transactionBytes(id: string): number {
   return plainBytes + 2 * id.length;
@@ -57,7 +57,9 @@ export function transactionBytes(id: string): number {
 
 /** What is added by partitions that are new, at most. */
 export function partitionsBytes(partitions: readonly TransactionPartition[]): number {
-  return partitions.reduce((sum, { topic }) => sum + topicBytes + partitionBytes + 2 * topic.length, 0);
+  let bytes = partitionBytes * partitions.length;
+  for (const topic of new Set(partitions.map((each) => each.topic))) bytes += topicBytes + 2 * topic.length;
+  return bytes;
 }
 
 export class Transaction {
