@@ -177,7 +177,12 @@ async function connectWorker(
     "reconnect.backoff.max.ms": "500",
   };
   const properties = join(directory, "worker.properties");
-  writeFileSync(properties, Object.entries(settings).map((pair) => `${pair.join("=")}\n`).join(""));
+  writeFileSync(
+    properties,
+    Object.entries(settings)
+      .map((pair) => `${pair.join("=")}\n`)
+      .join(""),
+  );
   let process: Running | undefined;
   const ask = async (path: string, init: RequestInit = {}): Promise<unknown> => {
     expectRunning();

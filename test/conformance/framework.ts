@@ -59,8 +59,11 @@ export function conforms(
     const directory = mkdtempSync(join(cacheDirectory, "conformance", "scene-"));
     const brokers: Broker[] = [];
     const outcome = { recordCount: 0, failure: "" };
+    const late = new Promise<never>((_, reject) => {
+      context.signal.addEventListener("abort", () => reject(new Error(`not done after ${timeoutMs} ms`)));
+    });
     try {
-      const { recordCount, ...counts } = await play({
+      const playing = play({
         random: new SimRandom(seed),
         directory,
         broker: async (name) => {
@@ -70,6 +73,7 @@ export function conforms(
           return broker;
         },
       });
+      const { recordCount, ...counts } = await Promise.race([playing, late]);
       outcome.recordCount = recordCount;
       const told = Object.entries(counts).map(([name, count]) => `, ${name} ${count}`);
       context.diagnostic(`seed ${seed}: records ${recordCount}${told.join("")}`);
@@ -77,6 +81,7 @@ export function conforms(
       outcome.failure = error instanceof Error ? error.message.slice(0, 2000) : String(error);
       throw new Error(`seed ${seed}, ${directory}`, { cause: error });
     } finally {
+      await Promise.allSettled([...processes].map(kill));
       await Promise.allSettled(brokers.map((broker) => broker.stop()));
       keep(client, what, Math.round(performance.now() - begun) / 1000, outcome);
     }
@@ -115,7 +120,9 @@ async function classpath(): Promise<string> {
   return [sources, await javaProgram(sources, await kafkaFrameworksClasspath())].join(delimiter);
 }
 
-/** Starts a Java program: one of those beside this file, or one of Kafka's by its full name. */
+const processes = new Set<Running>();
+
+/** Starts a Java program: one of those beside this file, or one of Kafka's by its full name. A scene ends it. */
 export async function startJava(
   name: string,
   args: readonly string[],
@@ -123,7 +130,10 @@ export async function startJava(
 ): Promise<Running> {
   const level = process.env["HOLDFAST_JAVA_LOG"] ?? "error";
   const quiet = `-Dorg.slf4j.simpleLogger.defaultLogLevel=${level}`;
-  return start("java", [...jvm, quiet, "-cp", await classpath(), name, ...args], options);
+  const running = start("java", [...jvm, quiet, "-cp", await classpath(), name, ...args], options);
+  processes.add(running);
+  void running.ended.catch(() => undefined).then(() => processes.delete(running));
+  return running;
 }
 
 /** Waits for the end of a process; anything but exit code 0 is an error that carries what it said. */
