@@ -1,6 +1,6 @@
 /**
- * Kafka's own tools say the same of the groups of Holdfast as of those of Apache Kafka 4.3.0, apart from ids and
- * times: each scene of tool-scenes.ts is played against both, and what the tools said is compared.
+ * Kafka's own tools say the same of Holdfast as of Apache Kafka 4.3.0, apart from ids and times: each scene of
+ * tool-scenes.ts (groups) and cluster-scenes.ts is played against both, and what the tools said is compared.
  *
  *   HOLDFAST_INTEROP   sample (some scenes, for .ci/run) or full; without it nothing runs
  *
@@ -14,6 +14,7 @@ import { inspect, isDeepStrictEqual } from "node:util";
 import { type Broker, startBroker } from "../../tools/brokers.ts";
 import { type InteropResult, keepNewest, testedCommit } from "../../tools/interop-results.ts";
 import { cacheDirectory } from "../../tools/toolbox.ts";
+import { clusterScenes } from "./cluster-scenes.ts";
 import { type Line, scenes, Stage } from "./tool-scenes.ts";
 import { openToolShell, type ToolShell, toolShellClasspath } from "./tool-shell.ts";
 
@@ -46,7 +47,7 @@ after(async () => {
   if (directory !== "") rmSync(directory, { recursive: true, force: true });
 });
 
-for (const { tool, name, sample, play } of scenes) {
+for (const { tool, name, sample, play } of [...scenes, ...clusterScenes]) {
   if (scale === "sample" && !sample) continue;
   test(`what Kafka's tools say is the same: ${name}`, { skip, timeout: 300_000 }, async () => {
     const begun = performance.now();

@@ -27,10 +27,15 @@ export interface Scene {
 }
 
 const toolClasses = {
+  "client-metrics": "ClientMetricsCommand",
+  configs: "kafka.admin.ConfigCommand",
   "console-consumer": "consumer.ConsoleConsumer",
   "consumer-groups": "consumer.group.ConsumerGroupCommand",
   "delete-records": "DeleteRecordsCommand",
+  features: "FeatureCommand",
   "get-offsets": "GetOffsetShell",
+  "leader-election": "LeaderElectionCommand",
+  "reassign-partitions": "reassign.ReassignPartitionsCommand",
   topics: "TopicCommand",
 } as const;
 
@@ -57,10 +62,14 @@ export class Stage {
     this.#name = name;
   }
 
-  /** Asks a tool (its name, then its arguments), keeps what it says, and answers what it printed as it is. */
-  async ask(command: string): Promise<string> {
+  /**
+   * Asks a tool (its name, then its arguments), keeps what it says, and answers what it printed as it is.
+   * `seen`: what of a row is compared, where two brokers may differ; undefined: nothing of it.
+   */
+  async ask(command: string, seen: (row: string) => string | undefined = (row) => row): Promise<string> {
     const { code, out, err } = await this.#run(command);
-    this.lines.push({ asked: this.#same(command), code, said: this.#rows(out + err) });
+    const said = this.#rows(out + err).flatMap((row) => seen(row) ?? []);
+    this.lines.push({ asked: this.#same(command), code, said });
     return out;
   }
 
