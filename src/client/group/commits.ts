@@ -107,10 +107,13 @@ export class Commits {
       const isHopeless = failures.some(({ kind }) => kind === "refused" || (kind === "moved" && !mayWait));
       if (isOver || isHopeless) throw this.#error(failures);
       await sleep(client.clock, backoffAfter(attempt, client));
-      while (mayWait && !member().isStable && client.clock.monotonicMs() < endMs) {
+      const findGone = (): readonly Failure[] => failures.filter(({ target }) => !isOwned(target.share));
+      let gone = findGone();
+      // What is gone does not come back, and the group of a member that was closed never comes to rest.
+      while (mayWait && gone.length === 0 && !member().isStable && client.clock.monotonicMs() < endMs) {
         await sleep(client.clock, client.backoffMs);
+        gone = findGone();
       }
-      const gone = failures.filter(({ target }) => !isOwned(target.share));
       if (gone.length > 0) {
         const cause = new NotOwnedError("the partition belongs to another member by now");
         throw this.#error(gone.map((each) => ({ ...each, cause })));

@@ -98,6 +98,27 @@ describe("commits", () => {
     }
   });
 
+  it("of a member that was closed meanwhile fail at once: no group that it could wait for knows it any more", async (test) => {
+    for (const protocol of ["classic", "consumer"] as const) {
+      const broker = await aBroker(test, { "group.initial.rebalance.delay.ms": "0" });
+      await broker.createTopic("t");
+      await broker.write("t", counted(0, 10));
+      const door = await Door.before(broker);
+      const consumer = new Process(test, broker, door.bootstrap).member({ autoCommit: false, protocol });
+      let closing: Promise<void> | undefined;
+      door.on(OffsetCommit, (request) => {
+        closing ??= consumer.close();
+        return refused(request, ErrorCode.STALE_MEMBER_EPOCH);
+      });
+      await broker.scheduler.runUntil(consumer.ready());
+      const beganMs = broker.scheduler.nowMs;
+      await assert.rejects(broker.scheduler.runUntil(finish(consumer, 5)), CommitError);
+      await broker.scheduler.runUntil(closing as unknown as Promise<void>);
+      const tookMs = broker.scheduler.nowMs - beganMs;
+      assert(tookMs < 5_000, `the loop ends after ${tookMs} ms`);
+    }
+  });
+
   it("of a generation that the group has left are an error, and what they were about is read again (C20)", async (test) => {
     const broker = await aBroker(test, { "group.initial.rebalance.delay.ms": "0" });
     await broker.createTopic("t");
