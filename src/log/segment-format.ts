@@ -94,7 +94,10 @@ export const ProducerSnapshot = struct({
 });
 export interface ProducerSnapshot extends Decoded<typeof ProducerSnapshot> {}
 
-/** An aborted transaction whose marker lies in this segment. */
+/**
+ * An aborted transaction whose marker lies in this segment. It goes with its marker: without it a reader
+ * would take the producer's next transaction for aborted, too.
+ */
 export const AbortedTransaction = struct({
   producerId: branded<ProducerId>(int64),
   firstOffset: branded<Offset>(int64),
@@ -112,7 +115,10 @@ export const EpochStart = struct({
 });
 export interface EpochStart extends Decoded<typeof EpochStart> {}
 
-/** What a partition is, apart from its records, at the end of a segment. */
+/**
+ * What a partition is, apart from its records, at the end of a segment. Without leader epochs only `aborted`
+ * counts: compaction has cut a segment in two, and what the partition was in its middle is not known.
+ */
 export const FooterState = struct({
   /** The latest append time that was recorded, ms: the clock by which producers expire. */
   recordedMs: int64,
