@@ -26,6 +26,8 @@ export type Treatment =
   | { readonly answer: unknown }
   /** The broker gets it so much later, in ms; what follows on the connection is not held up. */
   | { readonly heldMs: number }
+  /** The broker gets it, and so much later, in ms, once more over another connection; nobody hears that answer. */
+  | { readonly echoMs: number }
   /** The broker gets it, and the client gets this instead of its answer. */
   | { readonly rewrite: (answer: never) => unknown };
 
@@ -106,7 +108,10 @@ export class Door {
           slots.push(slot);
           const pass = (): void => void broker.write([lengthOf(frame), frame]);
           if (typeof treatment === "string" || "rewrite" in treatment) pass();
-          else if ("heldMs" in treatment) this.#broker.scheduler.schedule(treatment.heldMs, pass);
+          else if ("echoMs" in treatment) {
+            pass();
+            this.#broker.scheduler.schedule(treatment.echoMs, () => this.#sendApart(frame));
+          } else if ("heldMs" in treatment) this.#broker.scheduler.schedule(treatment.heldMs, pass);
           else {
             const api = (rule as Rule).api as Api<unknown, unknown>;
             slot.answer = encodeResponse(api, header.apiVersion, header.correlationId, treatment.answer);
@@ -127,6 +132,14 @@ export class Door {
         }
       },
     });
+  }
+
+  #sendApart(frame: Uint8Array): void {
+    const socket = this.#broker.network.connect(9092);
+    if (socket === null) return;
+    const ignore = (): void => undefined;
+    socket.open({ onData: () => socket.destroy(), onEnd: ignore, onDrain: ignore, onClose: ignore });
+    socket.write([lengthOf(frame), frame]);
   }
 
   /** Whoever is told where the broker is, is told of the door. */
