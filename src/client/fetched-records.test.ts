@@ -116,6 +116,28 @@ describe("the records of a fetch answer", () => {
     assert.deepEqual(offsetsOf(fetched(log, { aborted: null })), [0, 1, 2, 3, 5, 6]);
   });
 
+  it("leave out several aborted transactions of one producer, and none behind a marker that compaction emptied", () => {
+    const emptied = stamped(
+      buildBatch([], {
+        producerId: pid,
+        producerEpoch: producerEpoch(0),
+        isTransactional: true,
+        isControl: true,
+      }),
+      5,
+    );
+    const log = [
+      batch(0, 2, { transactional: true }),
+      marker("abort", 2),
+      batch(3, 2, { transactional: true }),
+      emptied,
+      batch(6, 2, { transactional: true }),
+      marker("commit", 8),
+    ];
+    const aborted = [0, 3].map((at) => ({ producerId: pid, firstOffset: offset(at) }));
+    assert.deepEqual(offsetsOf(fetched(log, { aborted })), [6, 7]);
+  });
+
   it("have the batch's time where the broker set it", () => {
     const bytes = batch(0, 2);
     BatchView.at(bytes).stampLogAppendTime(5_555);

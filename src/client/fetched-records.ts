@@ -7,7 +7,6 @@
 import { MalformedError } from "../base/errors.ts";
 import { type LeaderEpoch, leaderEpoch, type Offset, offset, type ProducerId } from "../base/ids.ts";
 import { type BatchView, wholeBatchesIn } from "../record/batch.ts";
-import { readControl } from "../record/control.ts";
 import { InflationError } from "../record/errors.ts";
 import { inflatedPayload, RecordCursor } from "../record/record.ts";
 import { DamagedRecordsError } from "./consumer-errors.ts";
@@ -173,7 +172,8 @@ export class FetchedRecords {
       }
     }
     if (batch.isControl) {
-      if (readControl(batch).kind === "abort") this.#abortedNow.delete(batch.producerId);
+      // A producer has one transaction at a time, and whichever marker it is ends it; compaction may have emptied it.
+      this.#abortedNow.delete(batch.producerId);
       return false;
     }
     return !(batch.isTransactional && this.#abortedNow.has(batch.producerId));

@@ -16,7 +16,7 @@ import type { ConsumerSettings } from "./consumer-options.ts";
 import { BrokerRefusedError } from "./errors.ts";
 import { type FetchPlan, planFetch, roomMin } from "./fetch-plan.ts";
 import { type Asked, diverges, FetchQuestion, type PartitionAnswer } from "./fetch-request.ts";
-import { FetchedRecords } from "./fetched-records.ts";
+import { type AbortedTransaction, FetchedRecords } from "./fetched-records.ts";
 import type { Links } from "./links.ts";
 import type { RetryWatch } from "./retry-watch.ts";
 
@@ -254,7 +254,7 @@ export class Fetcher {
         ...place,
         from: partition.fetchOffset,
         stopAt: partition.stopAt,
-        aborted: isCommitted ? (part.abortedTransactions ?? []) : null,
+        aborted: isCommitted ? inOrder(part.abortedTransactions) : null,
         onDamage: settings.onDamage,
         onSkipped,
       });
@@ -346,5 +346,9 @@ export class Fetcher {
     return this.#access.cluster.settings.clock.monotonicMs();
   }
 }
+
+/** Brokers name them in the order in which they ended. */
+const inOrder = (aborted: PartitionAnswer["abortedTransactions"]): readonly AbortedTransaction[] =>
+  (aborted ?? []).toSorted((a, b) => a.firstOffset - b.firstOffset);
 
 const isWaiting = (part: HeldPart): boolean => !part.isReleased && !part.of.isPaused;
