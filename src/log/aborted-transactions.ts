@@ -4,6 +4,7 @@ import type { BatchView } from "../record/batch.ts";
 import type { AbortedTransaction } from "./segment-format.ts";
 
 export class AbortedTransactions {
+  /** Ascending; those of one producer do not overlap. */
   readonly #byProducer = new Map<ProducerId, AbortedTransaction[]>();
   #isComplete = true;
 
@@ -17,6 +18,7 @@ export class AbortedTransactions {
     this.#isComplete = false;
   }
 
+  /** Of the next footer, in the order of offsets. */
   add(transactions: readonly AbortedTransaction[]): void {
     for (const transaction of transactions) {
       const known = this.#byProducer.get(transaction.producerId);
@@ -30,8 +32,14 @@ export class AbortedTransactions {
     if (!batch.isTransactional || batch.isControl) return false;
     const { baseOffset } = batch;
     const transactions = this.#byProducer.get(batch.producerId) ?? [];
-    return transactions.some(
-      ({ firstOffset, lastOffset }) => firstOffset <= baseOffset && baseOffset <= lastOffset,
-    );
+    let low = 0;
+    let high = transactions.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if ((transactions[middle] as AbortedTransaction).lastOffset < baseOffset) low = middle + 1;
+      else high = middle;
+    }
+    const next = transactions[low];
+    return next !== undefined && next.firstOffset <= baseOffset;
   }
 }
