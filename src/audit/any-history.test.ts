@@ -31,6 +31,7 @@ const kinds: readonly OperationKind[] = [
   "fetch-offsets",
   "reset",
   "look",
+  "init",
 ];
 
 const draw: fc.Arbitrary<Draw> = fc.record({
@@ -87,7 +88,8 @@ function addStep(operation: Operation, step: StepDraw): void {
     if (generation >= 0) operation.stored(told, offset);
   };
   const polls = (): void => {
-    if (generation === 4) operation.reachedEnd(place);
+    if (kind === "poll" && value % 4 === 0) operation.glimpsed(place, offset, `v${value}`, facts);
+    else if (generation === 4) operation.reachedEnd(place);
     else if (generation === 3) operation.rebalanced(place);
     else operation.polled(place, offset, `v${value}`, facts);
   };
@@ -99,6 +101,7 @@ function addStep(operation: Operation, step: StepDraw): void {
     case "transaction":
       if (value % 3 === 0) return polls();
       if (value % 3 === 1) return sends();
+      if (value % 6 === 2) return operation.inGroup(group, generation).handled(place, offset, `v${value}`);
       return operation.inGroup(group, generation).commits(place, offset);
     case "assign":
     case "subscribe":
@@ -114,6 +117,8 @@ function addStep(operation: Operation, step: StepDraw): void {
       return operation.inGroup(group).committed(place, offset - 1);
     case "reset":
       return operation.inGroup(group).resets(place, offset);
+    case "init":
+      return void operation.takesOver("t");
     case "look":
       operation.watermarks(place, { logStart: value % 4, highWatermark: offset });
       return operation.lookedUp(place, value, offset - 1);

@@ -60,7 +60,8 @@ class Groups {
     }
     for (let operation = 0; operation < operations.kind.length; operation++) {
       findings.work++;
-      if (operations.kind[operation] !== "transaction" || operations.outcome[operation] !== "unknown") continue;
+      if (operations.kind[operation] !== "transaction" || operations.outcome[operation] !== "unknown")
+        continue;
       const seen = evidence.firstSeen[operation] as number;
       if (!Number.isFinite(seen)) continue;
       const proven = this.#proofs.get(seen);
@@ -80,8 +81,8 @@ class Groups {
         break;
       case "transaction":
         this.#each(operation, StepKind.commit, (step) => this.#judgeCommit(step));
-        // One of which nobody tells the end may be committed.
-        if (operations.endEvent.at(operation) === NONE) this.#handledWithin(operation);
+        // It may be committed long before its client hears of it.
+        this.#handledWithin(operation);
         break;
       case "fetch-offsets":
         this.#each(operation, StepKind.committed, (step) => this.#floorAt.set(step, this.#share(step).floor));
@@ -107,7 +108,6 @@ class Groups {
         if (isOk) this.#handled(operation);
         break;
       case "transaction":
-        this.#handledWithin(operation);
         // What it commits it has handled by its end.
         this.#each(operation, StepKind.commit, (step) => this.#judgeAhead(step));
         if (isOk) this.#committed(operation);

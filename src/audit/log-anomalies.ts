@@ -14,7 +14,8 @@ export function findLogAnomalies(evidence: Evidence, findings: Findings): void {
   for (let step = 0; step < steps.kind.length; step++) {
     findings.work++;
     const kind = steps.kind.at(step);
-    if (kind === StepKind.poll || kind === StepKind.handled || kind === StepKind.glimpse) judgeRead(evidence, step, findings);
+    if (kind === StepKind.poll || kind === StepKind.handled || kind === StepKind.glimpse)
+      judgeRead(evidence, step, findings);
   }
 }
 

@@ -13,7 +13,11 @@ class TransactionStory extends Story {
   constructor(history?: History) {
     super(history);
     for (let offset = 0; offset < 5; offset++) this.send("p", this.orders, [[offset, `in${offset}`]]);
-    this.poll("seer", this.orders, [0, 1, 2, 3, 4].map((offset) => [offset, `in${offset}`] as const));
+    this.poll(
+      "seer",
+      this.orders,
+      [0, 1, 2, 3, 4].map((offset) => [offset, `in${offset}`] as const),
+    );
   }
 
   init(client: string, outcome: Outcome = "ok"): void {

@@ -1,11 +1,12 @@
 /**
  * Thousands of histories of correct logs, drawn from seeds: producers with several batches under way,
- * transactions, readers, groups with rebalances, crashes, unknown outcomes, lagging brokers, retention and
+ * transactions with and without the offsets of their input, readers, groups with rebalances, crashes, unknown outcomes, lagging brokers, retention and
  * compaction. The checker must find nothing in any; a world with one broken rule it must not pass for ever.
  */
 import { check, describeReport } from "../../src/audit/check.ts";
 import { cleaner, looker, producer, reader, readEverything, transactor } from "./audit-clients.ts";
 import { admin, handleEverything, member, ModelGroup } from "./audit-group.ts";
+import { glimpser, Transformation, transformer } from "./audit-transactions.ts";
 import { CleanWorld, type Variant } from "./audit-world.ts";
 
 export interface CleanOptions {
@@ -46,16 +47,21 @@ export function tell(seed: number, variant: Variant | null): CleanWorld {
     );
   const group = new ModelGroup(world, "g");
   const members = several(3, (name) => name, "member");
+  const transformation = new Transformation(world, "t");
   world.run([
     ...several(3, (name) => producer(world, name), "producer"),
     ...several(2, (name) => transactor(world, name), "transactor"),
     ...several(3, (name) => reader(world, name), "reader"),
     ...several(2, (name) => looker(world, name), "looker"),
+    ...several(3, (name) => transformer(transformation, name), "transformer"),
+    ...several(1, (name) => glimpser(world, name), "glimpser"),
     ...members.map((name) => member(world, group, name)),
     admin(world, group, members),
     cleaner(world),
   ]);
   world.isOver = true;
+  world.abortAll();
+  transformation.finish();
   handleEverything(world, group);
   readEverything(world);
   return world;

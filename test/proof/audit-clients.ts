@@ -1,6 +1,12 @@
 /** Producers, transactions, readers and whoever deletes, in a correct world. Each yields where others may act. */
 import type { Operation } from "../../src/audit/operation.ts";
-import type { CleanWorld, Entry, ModelPartition, Turns } from "./audit-world.ts";
+import {
+  type CleanWorld,
+  type Entry,
+  type ModelPartition,
+  OpenTransaction,
+  type Turns,
+} from "./audit-world.ts";
 
 const inFlightMax = 5;
 
@@ -116,7 +122,9 @@ export function* transactor(world: CleanWorld, name: string): Turns {
     }
     const operation = world.begin(name, "transaction");
     world.count("transactions");
-    const open: { readonly partition: ModelPartition; readonly entry: Entry }[] = [];
+    const transaction = new OpenTransaction(world.nowMs);
+    const open = transaction.entries;
+    world.track(transaction, () => world.end(transaction, "aborted"));
     let next = position;
     for (let steps = random.between(1, 4); steps > 0; steps--) {
       yield;
@@ -124,6 +132,7 @@ export function* transactor(world: CleanWorld, name: string): Turns {
         next = world.read(operation, source, { from: next, broker: world.brokers[0] as string, max: 5 });
         continue;
       }
+      if (transaction.state !== "open") break;
       const partition = random.pick(world.partitions);
       const value = world.aValue();
       const facts = world.facts();
@@ -133,12 +142,17 @@ export function* transactor(world: CleanWorld, name: string): Turns {
       open.push({ partition, entry });
       world.count("records sent");
     }
-    const isCommitted = random.chance(0.7);
     yield;
+    if (transaction.state !== "open") {
+      operation.fail(world.nowMs);
+      continue;
+    }
+    const isCommitted = random.chance(0.7);
     const isTorn =
       isCommitted && open.length > 1 && world.breaks("a transaction is committed in one partition only");
     const isShown = !isCommitted && open.length > 0 && world.breaks("an aborted record is shown");
     const ended = isCommitted || isShown ? ("committed" as const) : ("aborted" as const);
+    world.decide(transaction, ended);
     const touched = new Set(open.map(({ partition }) => partition));
     let isFirst = true;
     for (const partition of touched) {

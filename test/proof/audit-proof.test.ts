@@ -15,6 +15,10 @@ test("histories of correct logs give no false alarm", async () => {
     "rebalances",
     "commits refused",
     "resets",
+    "transactions with offsets",
+    "transactions timed out",
+    "producers fenced",
+    "records glimpsed",
   ]) {
     assert.ok((counts[what] as number) > 50, what);
   }
@@ -33,6 +37,10 @@ const named: { readonly [variant in Variant]: AnomalyKind } = {
   "a member commits what it has not handled": "commit-ahead",
   "a committed offset goes back": "committed-offset-went-back",
   "one partition is given to two members": "two-owners",
+  "offsets are committed outside of their transaction": "aborted-commit",
+  "a transaction is committed without its offsets": "torn-transaction",
+  "a fenced producer is taken": "zombie-write",
+  "a transaction hangs": "hanging-transaction",
 };
 
 for (const [variant, kind] of Object.entries(named) as [Variant, AnomalyKind][]) {

@@ -20,6 +20,10 @@ export const variants = [
   "a member commits what it has not handled",
   "a committed offset goes back",
   "one partition is given to two members",
+  "offsets are committed outside of their transaction",
+  "a transaction is committed without its offsets",
+  "a fenced producer is taken",
+  "a transaction hangs",
 ] as const;
 export type Variant = (typeof variants)[number];
 
@@ -29,6 +33,25 @@ export interface Entry {
   readonly value: string | null;
   readonly facts: RecordFacts;
   state: "open" | "committed" | "aborted";
+}
+
+/** After so long an open transaction is aborted. */
+const timeoutMs = 100;
+/** Longer than markers that are written one by one, between the turns of others, can take. */
+const endingMsMax = 600;
+
+export class OpenTransaction {
+  readonly entries: { readonly partition: ModelPartition; readonly entry: Entry }[] = [];
+  state: "open" | "committed" | "aborted" = "open";
+  beganMs: number;
+  /** Up to where its input is handled, once that is part of it; −1: it is not. */
+  next = -1;
+  /** Of the variant: nobody ends it. */
+  isForgotten = false;
+
+  constructor(beganMs: number) {
+    this.beganMs = beganMs;
+  }
 }
 
 export class ModelPartition {
@@ -89,7 +112,8 @@ export type Turns = Generator<void, void, void>;
 
 export class CleanWorld {
   readonly random: SimRandom;
-  readonly history = new History();
+  readonly history: History;
+  readonly #open = new Map<OpenTransaction, () => void>();
   readonly variant: Variant | null;
   readonly partitions: readonly ModelPartition[];
   readonly brokers: readonly string[];
@@ -106,6 +130,10 @@ export class CleanWorld {
   constructor(seed: number, variant: Variant | null) {
     this.random = new SimRandom(seed);
     this.variant = variant;
+    // Worlds are short: what hangs in one must show soon.
+    this.history = new History({
+      openMsMax: timeoutMs + (variant === "a transaction hangs" ? 100 : endingMsMax),
+    });
     this.brokers = ["1", "2", "3"].slice(0, this.random.pick([1, 1, 3]));
     this.partitions = Array.from({ length: this.random.between(1, 4) }, (_, index) => {
       const cleanup =
@@ -122,8 +150,41 @@ export class CleanWorld {
     while (waiting.length > 0) {
       const at = this.random.below(waiting.length);
       this.nowMs += this.random.below(5);
+      this.#onTime();
       if ((waiting[at] as Turns).next().done) waiting.splice(at, 1);
     }
+  }
+
+  /** `abort` is called when it is open for too long. */
+  track(transaction: OpenTransaction, abort: () => void): void {
+    this.#open.set(transaction, abort);
+  }
+
+  /** Nobody ends the others any more. */
+  abortAll(): void {
+    for (const transaction of this.#open.keys()) this.end(transaction, "aborted");
+  }
+
+  #onTime(): void {
+    for (const [transaction, abort] of this.#open) {
+      if (transaction.isForgotten || this.nowMs - transaction.beganMs < timeoutMs) continue;
+      this.count("transactions timed out");
+      abort();
+    }
+  }
+
+  /** From now on its time-out does not matter. */
+  decide(transaction: OpenTransaction, outcome: "committed" | "aborted"): void {
+    transaction.state = outcome;
+    this.#open.delete(transaction);
+  }
+
+  /** In all its partitions at once. */
+  end(transaction: OpenTransaction, outcome: "committed" | "aborted"): void {
+    this.decide(transaction, outcome);
+    const touched = new Set(transaction.entries.map(({ partition }) => partition));
+    for (const { entry } of transaction.entries) entry.state = outcome;
+    for (const partition of touched) partition.append(null, {}, "committed");
   }
 
   count(what: string, by = 1): void {
