@@ -248,15 +248,10 @@ export async function eventually<Answer>(
   ask: () => Promise<Answer | undefined> | Answer | undefined,
 ): Promise<Answer> {
   const deadline = performance.now() + timeoutMs;
-  let failure: unknown;
   while (performance.now() < deadline) {
-    try {
-      const answer = await ask();
-      if (answer !== undefined) return answer;
-    } catch (error) {
-      failure = error;
-    }
+    const answer = await ask();
+    if (answer !== undefined) return answer;
     await sleep(250);
   }
-  throw new Error(`${what} did not come about within ${timeoutMs} ms`, { cause: failure });
+  throw new Error(`${what}: not within ${timeoutMs} ms`);
 }

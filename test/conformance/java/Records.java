@@ -29,7 +29,7 @@ import org.apache.kafka.common.serialization.StringSerializer;
  *                                     "acknowledged N" when all are
  *   read ADDRESS TOPIC WAIT_MS [START]  everything that is committed, one line per record: partition, offset,
  *                                     timestamp, key, value, with tabs between; then "end PARTITION OFFSET" of
- *                                     each. Fails when it cannot come to the ends that an uncommitted reader
+ *                                     each; nothing when there is no such topic. Fails when it cannot come to the ends that an uncommitted reader
  *                                     sees: a transaction hangs, or a reader does. START, as P:OFFSET,P:OFFSET,
  *                                     is where to begin instead of the beginning.
  *   commit ADDRESS GROUP TOPIC OFFSET…  for partition 0, 1, …, as a client that assigns partitions by itself
@@ -135,7 +135,9 @@ public final class Records {
 
     private static List<TopicPartition> partitionsOf(KafkaConsumer<?, ?> consumer, String topic) {
         List<TopicPartition> partitions = new ArrayList<>();
-        for (PartitionInfo info : consumer.partitionsFor(topic)) partitions.add(new TopicPartition(topic, info.partition()));
+        List<PartitionInfo> known = consumer.partitionsFor(topic);
+        if (known == null) return partitions;
+        for (PartitionInfo info : known) partitions.add(new TopicPartition(topic, info.partition()));
         return partitions;
     }
 
