@@ -62,6 +62,9 @@ export interface TransactionsOptions {
   readonly onFailure: (cause: Error) => void;
 }
 
+/** A transaction is late when it is over its time by this, as in Kafka. */
+const lateBufferMs = 5 * 60_000;
+
 export class Transactions {
   readonly #options: TransactionsOptions;
   readonly #shards: Shards<TransactionShard, TransactionRecord>;
@@ -98,6 +101,19 @@ export class Transactions {
     const { meter } = env;
     meter.gauge("holdfast_transactions_bytes", "About what transactions take in memory.", () => this.bytes);
     meter.gauge("holdfast_transactions_ids", "Transactional ids that are known.", () => this.count);
+    meter.gauge(
+      "holdfast_transactions_late_partitions",
+      "Partitions whose committed readers wait for a producer that was silent for longer than a transaction may take.",
+      () => this.#latePartitions(),
+    );
+  }
+
+  #latePartitions(): number {
+    const { env, config, partitions } = this.#options;
+    const lateMs = env.clock.wallMs() - config.get("transaction.max.timeout.ms") - lateBufferMs;
+    let count = 0;
+    for (const { heldSinceMs } of partitions) if (heldSinceMs !== null && heldSinceMs < lateMs) count++;
+    return count;
   }
 
   /** Begins to read what is there, after the groups have. */

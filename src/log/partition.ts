@@ -137,6 +137,11 @@ export class Partition implements FlushSource, SegmentSource {
   openTransactions(): Iterable<OpenTransaction> {
     return this.#transactions.undecided();
   }
+  /** When the producer that keeps the last stable offset where it is last wrote here, ms since 1970; null: nobody does. */
+  get heldSinceMs(): number | null {
+    const id = this.#transactions.firstOpen;
+    return id === null ? null : this.#producers.lastMs(id);
+  }
   /** Whether the producer's next transactional batch continues a transaction here (KIP-890: what begins one is verified). */
   hasOpenTransaction(producerId: ProducerId): boolean {
     return this.#producers.openFrom(producerId) >= 0;

@@ -211,6 +211,11 @@ export class ProducerState {
     return this.#producers.get(id)?.openFrom ?? NO_OFFSET;
   }
 
+  /** When it last wrote, ms since 1970; −1: nothing is known of it. */
+  lastMs(id: ProducerId): number {
+    return this.#producers.get(id)?.lastMs ?? -1;
+  }
+
   /** All that is remembered, in the order of the newest batches. */
   *active(): Generator<ActiveProducer, void, void> {
     for (let next = this.#oldest; next !== null; next = next.newer) {

@@ -159,6 +159,18 @@ describe("transactions in a partition", () => {
     ]);
   });
 
+  it("it is told since when the producer is silent that keeps readers waiting", () => {
+    const world = new PartitionWorld();
+    assert.equal(world.partition.heldSinceMs, null);
+    world.append(aTransactional(7), 2000);
+    world.append(aTransactional(8), 3000);
+    assert.equal(world.partition.heldSinceMs, 2000);
+    world.mark(aMarker(7, "abort"));
+    assert.equal(world.partition.heldSinceMs, null, "a marker is on its way");
+    world.wal.sync();
+    assert.equal(world.partition.heldSinceMs, 3000);
+  });
+
   it("a marker that was lost in a crash leaves its transaction open", () => {
     const world = new PartitionWorld();
     world.append(aTransactional(7));

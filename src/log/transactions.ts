@@ -66,6 +66,11 @@ export class Transactions {
     return this.#first?.firstOffset ?? null;
   }
 
+  /** Whose transaction that is; null: there is none, or its marker is on its way. */
+  get firstOpen(): ProducerId | null {
+    return this.#first !== null && this.#first === this.#firstOpen ? this.#first.producerId : null;
+  }
+
   /** By first offset. */
   *undecided(): Generator<OpenTransaction, void, void> {
     for (let next = this.#first; next !== null; next = next.later) {
