@@ -1,6 +1,6 @@
 /** One broker in a simulated world with a client, for tests of what it answers. */
 import type { TestContext } from "node:test";
-import { Broker } from "../src/broker/broker.ts";
+import { Broker, type BrokerBounds } from "../src/broker/broker.ts";
 import { BrokerConfig } from "../src/broker/config.ts";
 import type { ClientPorts } from "../src/client/settings.ts";
 import { sha256 } from "../src/io/sha256.ts";
@@ -26,6 +26,7 @@ interface World {
   readonly disk: SimDisk;
   readonly network: SimNetwork;
   readonly settings: ReadonlyMap<string, string>;
+  readonly bounds: BrokerBounds | null;
 }
 
 /** Small, so that a test is quick. */
@@ -52,8 +53,12 @@ export class SimulatedBroker {
     this.#client = this.connect();
   }
 
-  /** `settings`: as they would be on the command line. */
-  static async start(settings: { readonly [name: string]: string } = {}, seed = 1): Promise<SimulatedBroker> {
+  /** `settings`: as they would be on the command line. `bounds`: null are those of the settings. */
+  static async start(
+    settings: { readonly [name: string]: string } = {},
+    seed = 1,
+    bounds: BrokerBounds | null = null,
+  ): Promise<SimulatedBroker> {
     const random = new SimRandom(seed);
     const scheduler = new Scheduler(random);
     const world: World = {
@@ -62,6 +67,7 @@ export class SimulatedBroker {
       disk: new SimDisk({ scheduler, random }),
       network: new SimNetwork(scheduler, random),
       settings: new Map(Object.entries({ ...smallSettings, ...settings })),
+      bounds,
     };
     return new SimulatedBroker(world, await scheduler.runUntil(startBroker(world)));
   }
@@ -207,7 +213,7 @@ export class SimulatedBroker {
   }
 }
 
-async function startBroker({ random, scheduler, disk, network, settings }: World): Promise<Life> {
+async function startBroker({ random, scheduler, disk, network, settings, bounds }: World): Promise<Life> {
   const clock = new SimClock(scheduler);
   const broker = await Broker.start({
     env: { clock, random, log: silentLogger, meter: silentMeter },
@@ -218,6 +224,7 @@ async function startBroker({ random, scheduler, disk, network, settings }: World
     listen: { host: "127.0.0.1", port },
     advertised: null,
     software: "test",
+    ...(bounds === null ? {} : { bounds }),
     onFailure: (cause) => {
       throw cause;
     },
