@@ -23,10 +23,19 @@ export interface InteropResult {
   readonly target: string;
   /**
    * An exchange of the data set, a newcomer's first steps, what an operator does with Kafka's own tools, what
-   * these tools say here and of Apache Kafka, a case of the client's own test suite, or what one of Kafka's
-   * frameworks did (test/conformance).
+   * these tools say here and of Apache Kafka, a case of the client's own test suite, copying in transactions, or
+   * what one of Kafka's frameworks did (test/conformance).
    */
-  readonly kind: "write" | "read" | "tour" | "admin" | "groups" | "same" | "suite" | "framework";
+  readonly kind:
+    | "write"
+    | "read"
+    | "tour"
+    | "admin"
+    | "groups"
+    | "transactions"
+    | "same"
+    | "suite"
+    | "framework";
   /** Of an exchange, the client that wrote; else what was done. */
   readonly what: string;
   /** The broker got `kill -9` half-way and was started again. */

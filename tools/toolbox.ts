@@ -35,7 +35,7 @@ export class ToolboxError extends Error {
   override readonly name = "ToolboxError";
 }
 
-export type KafkaClientVersion = "4.3.0" | "4.4.0";
+export type KafkaClientVersion = "3.9.1" | "4.3.0" | "4.4.0";
 
 /** The class path of Apache Kafka 4.3.0: the broker, its command line tools and its clients. */
 export async function kafkaClasspath(): Promise<string> {

@@ -16,6 +16,7 @@ import { type InteropResult, keepNewest, testedCommit } from "../../tools/intero
 import { cacheDirectory } from "../../tools/toolbox.ts";
 import { clusterScenes } from "./cluster-scenes.ts";
 import { type Line, scenes, Stage } from "./tool-scenes.ts";
+import { transactionScenes } from "./transaction-scenes.ts";
 import { openToolShell, type ToolShell, toolShellClasspath } from "./tool-shell.ts";
 
 const scale = process.env["HOLDFAST_INTEROP"];
@@ -47,7 +48,7 @@ after(async () => {
   if (directory !== "") rmSync(directory, { recursive: true, force: true });
 });
 
-for (const { tool, name, sample, play } of [...scenes, ...clusterScenes]) {
+for (const { tool, name, sample, play } of [...scenes, ...clusterScenes, ...transactionScenes]) {
   if (scale === "sample" && !sample) continue;
   test(`what Kafka's tools say is the same: ${name}`, { skip, timeout: 300_000 }, async () => {
     const begun = performance.now();

@@ -44,7 +44,7 @@ export async function playGroup(play: GroupPlay): Promise<GroupOutcome> {
   const begun = performance.now();
   const broker = await startBroker(play.target, {
     directory: play.directory,
-    settings: brokerSettings(play),
+    settings: shortSessions(play.target, play.sessionMs),
   });
   const judge = new GroupJudge(partitionCount, play.member.aheadMax);
   const faults: string[] = [];
@@ -154,7 +154,7 @@ function castOf(play: GroupPlay, address: string, judge: GroupJudge, faults: str
 }
 
 /** Short sessions, so that a dead member is missed soon; the members of KIP-848 are told theirs by the broker. */
-function brokerSettings({ target, sessionMs }: GroupPlay): string[] {
+export function shortSessions(target: BrokerKind, sessionMs: number): string[] {
   const settings = {
     "group.min.session.timeout.ms": 1_000,
     "group.initial.rebalance.delay.ms": 200,

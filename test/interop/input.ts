@@ -17,12 +17,13 @@ export interface Input {
 
 const tickMs = 50;
 
-/** Begins to write to a topic that is empty. */
+/** Begins to write to a topic that is empty; `recordsMax` is how many at most. */
 export function writing(
   producer: Sender,
   topic: string,
   partitionCount: number,
   recordsPerSecond: number,
+  recordsMax: number = Number.POSITIVE_INFINITY,
 ): Input {
   const ends = Array.from({ length: partitionCount }, () => 0);
   const sent: Promise<void>[] = [];
@@ -35,7 +36,7 @@ export function writing(
     if (offset !== due) throw new Error(`Record ${due} of partition ${partition} is at ${offset}`);
   };
   const work = (async () => {
-    for (let place = 0; !isEnding; place += perTick) {
+    for (let place = 0; !isEnding && place < recordsMax; place += perTick) {
       for (let index = 0; index < perTick; index += 1) {
         sent.push(send((place + index) % partitionCount));
         // Awaited at the end.

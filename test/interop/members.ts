@@ -60,7 +60,7 @@ export interface Spared {
 }
 
 /** It is started many times on few processors. */
-const jvm = [
+export const jvmOfMembers: readonly string[] = [
   "-Xmx128m",
   "-XX:+UseSerialGC",
   "-XX:TieredStopAtLevel=1",
@@ -70,7 +70,7 @@ const jvm = [
 export function members(): readonly Member[] {
   const classicOnly = { consumer: "It speaks the classic protocol only." };
   const ours = member(holdfastProgram());
-  const java = member(javaProgramOf("4.4.0", jvm));
+  const java = member(javaProgramOf("4.4.0", jvmOfMembers));
   const go = member(franzGoProgram);
   const librdkafka = member(confluentProgram);
   const platform = member(platformaticProgram);

@@ -37,6 +37,7 @@ const toolClasses = {
   "leader-election": "LeaderElectionCommand",
   "reassign-partitions": "reassign.ReassignPartitionsCommand",
   topics: "TopicCommand",
+  transactions: "TransactionsCommand",
 } as const;
 
 type ToolName = keyof typeof toolClasses;
@@ -44,7 +45,12 @@ type ToolName = keyof typeof toolClasses;
 /** What Kafka's formatters write, as far as it matters here. */
 interface FormattedRecord {
   readonly key: unknown;
-  readonly value: { readonly data: { readonly members?: { readonly memberId: string }[] } } | null;
+  readonly value: { readonly data: FormattedData } | null;
+}
+
+interface FormattedData {
+  readonly members?: { readonly memberId: string }[];
+  readonly transactionPartitions?: { readonly topic: string; readonly partitionIds: number[] }[];
 }
 
 /** One broker with the tools before it, and everything that they said. */
@@ -79,22 +85,34 @@ export class Stage {
   }
 
   /** Reads what `__consumer_offsets` says of a group, with one of Kafka's formatters; keeps the newest of each key. */
-  async readOffsetsTopic(formatter: string, group: string): Promise<void> {
-    const partition = shardIndex(group, offsetsPartitionCount);
-    const from = `--topic __consumer_offsets --partition ${partition} --offset earliest --timeout-ms 2500`;
+  readOffsetsTopic(formatter: string, group: string): Promise<void> {
+    return this.#readTopic("__consumer_offsets", formatter, group);
+  }
+
+  /** The same of `__transaction_state` and a transactional id. */
+  readTransactionsTopic(transactionalId: string): Promise<void> {
+    return this.#readTopic("__transaction_state", "TransactionLogMessageFormatter", transactionalId);
+  }
+
+  async #readTopic(topic: string, formatter: string, name: string): Promise<void> {
+    const partition = shardIndex(name, internalPartitionCount);
+    const from = `--topic ${topic} --partition ${partition} --offset earliest --timeout-ms 2500`;
     const { code, out } = await this.#run(
       `console-consumer ${from} --formatter org.apache.kafka.tools.consumer.${formatter}`,
     );
     const newest = new Map<string, string>();
     // The formatters write one object behind the other.
     for (const line of out.split(/\n|(?<=\})(?=\{"key":)/)) {
-      if (!line.includes(`"${group}"`)) continue;
+      if (!line.includes(`"${name}"`)) continue;
       const { key, value } = JSON.parse(line) as FormattedRecord;
       value?.data.members?.sort((a, b) => (a.memberId < b.memberId ? -1 : 1));
+      value?.data.transactionPartitions?.sort((a, b) => (a.topic < b.topic ? -1 : 1));
+      for (const { partitionIds } of value?.data.transactionPartitions ?? [])
+        partitionIds.sort((a, b) => a - b);
       newest.set(JSON.stringify(key), JSON.stringify(value));
     }
     const said = Array.from(newest, ([key, value]) => this.#same(`${key} = ${value}`)).toSorted();
-    this.lines.push({ asked: `${formatter} of ${group}`, code, said });
+    this.lines.push({ asked: `${formatter} of ${name}`, code, said });
   }
 
   async topic(name: string, partitionCount: number): Promise<void> {
@@ -146,7 +164,8 @@ export class Stage {
       .replaceAll(join(cacheDirectory, "interop", "scenes", this.#name), "FILE")
       .replaceAll(/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/g, "ID")
       .replaceAll(/(?<![\w/+-])(?!\w+Exception)[\w-]{22}(?![\w/+=-])/g, "ID")
-      .replaceAll(/(Timestamp"?[:=])\d+/g, "$1TIME")
+      .replaceAll(/(Timestamp(Ms)?"?[:=])\d+/g, "$1TIME")
+      .replaceAll(/(roducerId":)\d+/g, "$1ID")
       .replaceAll(/\d{4}-\d\d-\d\dT[\d:.]+(Z|[+-][\d:]+)?/g, "TIME")
       .replaceAll(/\s+/g, " ")
       .trim();
@@ -155,7 +174,7 @@ export class Stage {
 
 const hourMs = 3_600_000;
 /** Kafka's default, which both have. */
-const offsetsPartitionCount = 50;
+const internalPartitionCount = 50;
 const views = ["offsets", "offsets --verbose", "members", "members --verbose", "state", "state --verbose"];
 
 async function describe(stage: Stage, group: string): Promise<void> {

@@ -30,6 +30,14 @@ export interface ToolShell {
   /** Resolves when the member has read and committed everything in its partitions. */
   settle(client: string): Promise<void>;
   leave(client: string): Promise<void>;
+  /** A producer of a transactional id makes itself known; the one of that id in this shell is forgotten. */
+  transactional(id: string, timeoutMs: number): Promise<void>;
+  begin(id: string): Promise<void>;
+  /** Resolves when the records are acknowledged. */
+  send(id: string, topic: string, partition: number, count: number): Promise<void>;
+  commitWithin(id: string, group: string, topic: string, partition: number, offset: number): Promise<void>;
+  /** Answers `ended`, or by which of Kafka's exceptions the client was told that it cannot. */
+  end(id: string, how: "commit" | "abort"): Promise<string>;
   close(): Promise<void>;
 }
 
@@ -98,6 +106,19 @@ export async function openToolShell(address: string): Promise<ToolShell> {
     leave: async (client) => {
       await ask("leave", client);
     },
+    transactional: async (id, timeoutMs) => {
+      await ask("transactional", id, `${timeoutMs}`);
+    },
+    begin: async (id) => {
+      await ask("begin", id);
+    },
+    send: async (id, topic, partition, count) => {
+      await ask("send", id, topic, `${partition}`, `${count}`);
+    },
+    commitWithin: async (id, group, topic, partition, offset) => {
+      await ask("commit-within", id, group, topic, `${partition}`, `${offset}`);
+    },
+    end: async (id, how) => (await ask("end", id, how)).out ?? "",
     close: async () => {
       input.end();
       await process.ended;

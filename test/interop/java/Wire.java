@@ -8,6 +8,7 @@ import java.nio.charset.StandardCharsets;
 import java.security.MessageDigest;
 import java.time.Duration;
 import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.HexFormat;
 import java.util.List;
 import java.util.Map;
@@ -31,6 +32,8 @@ import org.apache.kafka.common.serialization.ByteArraySerializer;
  *   Wire produce ADDRESS TOPIC FILE PARTITIONS
  *   Wire consume ADDRESS TOPIC PARTITIONS
  *   Wire member ...    see Member
+ *   Wire copy ...      see Copier
+ *   Wire follow ...    see Follower
  *
  * Prints "progress N" now and then, "acked N" after writing, "partition P COUNT SHA256" after reading.
  */
@@ -43,8 +46,20 @@ public final class Wire {
             case "produce" -> produce(args[1], args[2], args[3], Integer.parseInt(args[4]));
             case "consume" -> consume(args[1], args[2], Integer.parseInt(args[3]));
             case "member" -> Member.run(java.util.Arrays.copyOfRange(args, 1, args.length));
+            case "copy" -> Copier.run(named(args));
+            case "follow" -> Follower.run(named(args));
             default -> throw new IllegalArgumentException(args[0]);
         }
+    }
+
+    /** The arguments behind the first, each NAME=VALUE. */
+    private static Map<String, String> named(String[] args) {
+        Map<String, String> named = new HashMap<>();
+        for (int i = 1; i < args.length; i++) {
+            int at = args[i].indexOf('=');
+            named.put(args[i].substring(0, at), args[i].substring(at + 1));
+        }
+        return named;
     }
 
     private static void produce(String address, String topic, String file, int partitionCount) throws Exception {

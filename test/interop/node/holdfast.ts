@@ -1,8 +1,12 @@
 /** Our own client as writer and reader, as a user of `holdfast/client` has it. */
 import assert from "node:assert/strict";
+import { setTimeout as sleep } from "node:timers/promises";
 import { createClient, type GroupConsumer, type GroupConsumerOptions } from "../../../src/entry/client.ts";
 import { codecs } from "../data-set.ts";
+import { tell } from "./membership.ts";
 import { runWireProgram, tourSetting, writeRecords } from "./wire.ts";
+
+class OnPurpose extends Error {}
 
 await runWireProgram({
   produce: async (address, topic, path, acknowledged) => {
@@ -92,5 +96,53 @@ await runWireProgram({
         );
     }
     await closing;
+  },
+
+  copy: async (told) => {
+    const { address, input, output, group, protocol, sessionMs, lot } = told;
+    await using client = createClient({ bootstrap: address, clientId: "interop" });
+    const producer = client.producer({
+      transactionalId: told.transactionalId,
+      transactionTimeoutMs: told.timeoutMs,
+    });
+    const consumer = client.consumer({
+      group,
+      topic: input,
+      autoCommit: false,
+      ...(protocol === "consumer"
+        ? ({ protocol: "consumer" } as const)
+        : {
+            protocol: "classic" as const,
+            sessionTimeoutMs: sessionMs,
+            heartbeatIntervalMs: sessionMs / 5,
+            assignors: [protocol === "cooperative" ? ("cooperative-sticky" as const) : ("range" as const)],
+          }),
+    });
+    const closing = told.ending.then(() => consumer.close());
+    for await (const { partition, records } of consumer.batches({ recordsMax: lot })) {
+      const aborts = told.aborts();
+      try {
+        await producer.transaction(async (tx) => {
+          await tx.commitOffsets(consumer);
+          await tx.sendMany(records.map(({ key, value }) => ({ topic: output, partition, key, value })));
+          await sleep(told.pauseMs);
+          if (aborts) throw new OnPurpose();
+        });
+        told.committed(records.length, new Map([[partition, (records.at(-1)?.offset ?? -1) + 1]]));
+      } catch (refusal) {
+        // Whatever became of it, the consumer goes on where the group has committed.
+        if ((refusal as Error).cause instanceof OnPurpose) told.aborted(records.length);
+        else told.refused(refusal);
+      }
+    }
+    await closing;
+    await producer.close();
+  },
+
+  follow: async (address, topic) => {
+    await using client = createClient({ bootstrap: address, clientId: "interop" });
+    for await (const { partition, records } of client.consumer({ topic, from: "start" }).batches()) {
+      tell(records.map(({ offset, value }) => `record ${partition} ${offset} ${String(value)}`).join("\n"));
+    }
   },
 });

@@ -4,9 +4,11 @@
  * partition at a time: it takes its sequence numbers back when a send fails.
  */
 import assert from "node:assert/strict";
+import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
 import { zstdCompress, zstdDecompress } from "node:zlib";
 import type { DataRecord } from "../data-set.ts";
+import type { Copying } from "./copying.ts";
 import { packageNamed, runWireProgram, tourSetting, writeInLots } from "./wire.ts";
 
 interface Codec {
@@ -29,21 +31,32 @@ interface Producer {
     readonly compression?: number;
     readonly messages: readonly (Message | { readonly value: string })[];
   }): Promise<readonly { readonly partition: number; readonly baseOffset: string }[]>;
+  transaction(): Promise<Transaction>;
   disconnect(): Promise<void>;
+}
+
+interface Transaction extends Pick<Producer, "send"> {
+  sendOffsets(options: {
+    readonly consumerGroupId: string;
+    readonly topics: readonly {
+      readonly topic: string;
+      readonly partitions: readonly { readonly partition: number; readonly offset: string }[];
+    }[];
+  }): Promise<void>;
+  commit(): Promise<void>;
+  abort(): Promise<void>;
 }
 
 interface Consumer {
   on(event: "consumer.crash", listener: (crash: { readonly payload: Crash }) => void): void;
+  on(event: "consumer.group_join", listener: () => void): void;
   connect(): Promise<void>;
   subscribe(options: { readonly topics: readonly string[]; readonly fromBeginning: boolean }): Promise<void>;
   run(options: {
     readonly autoCommit: boolean;
     readonly eachBatchAutoResolve: boolean;
     readonly eachBatch: (given: {
-      readonly batch: {
-        readonly partition: number;
-        readonly messages: readonly { readonly offset: string; readonly value: Buffer | null }[];
-      };
+      readonly batch: Batch;
       readonly resolveOffset: (offset: string) => void;
       readonly heartbeat: () => Promise<void>;
       readonly isRunning: () => boolean;
@@ -53,7 +66,17 @@ interface Consumer {
   commitOffsets(
     offsets: readonly { readonly topic: string; readonly partition: number; readonly offset: string }[],
   ): Promise<void>;
+  seek(to: { readonly topic: string; readonly partition: number; readonly offset: string }): void;
   disconnect(): Promise<void>;
+}
+
+interface Batch {
+  readonly partition: number;
+  readonly messages: readonly {
+    readonly offset: string;
+    readonly key: Buffer | null;
+    readonly value: Buffer | null;
+  }[];
 }
 
 interface Crash {
@@ -90,6 +113,12 @@ interface Admin {
     readonly includeSynonyms: boolean;
     readonly resources: readonly { readonly type: number; readonly name: string }[];
   }): Promise<TopicSettings>;
+  fetchOffsets(options: {
+    readonly groupId: string;
+    readonly topics: readonly string[];
+  }): Promise<
+    readonly { readonly partitions: readonly { readonly partition: number; readonly offset: string }[] }[]
+  >;
   fetchTopicOffsets(topic: string): Promise<readonly { readonly offset: string }[]>;
   deleteTopics(options: { readonly topics: readonly string[] }): Promise<void>;
   disconnect(): Promise<void>;
@@ -103,7 +132,12 @@ const kafkajs = packageNamed("kafkajs") as {
     readonly logCreator?: () => (entry: LogEntry) => void;
     readonly retry?: { readonly retries: number; readonly maxRetryTime: number };
   }) => {
-    producer(options?: { readonly idempotent: true; readonly maxInFlightRequests: number }): Producer;
+    producer(options?: {
+      readonly idempotent: true;
+      readonly maxInFlightRequests: number;
+      readonly transactionalId?: string;
+      readonly transactionTimeout?: number;
+    }): Producer;
     admin(): Admin;
     consumer(options: {
       readonly groupId: string;
@@ -132,6 +166,87 @@ kafkajs.CompressionCodecs[types.ZSTD] = () => ({
   compress: ({ buffer }) => promisify(zstdCompress)(buffer),
   decompress: (buffer) => promisify(zstdDecompress)(buffer),
 });
+
+/**
+ * Transactions of a client that does not tell the group's generation in them. A partition has its transactional
+ * id: whoever takes it ends what its former owner has begun, and asks only then where to go on.
+ */
+class Copiers {
+  readonly #kafka: InstanceType<typeof kafkajs.Kafka>;
+  readonly #told: Copying;
+  #producers = new Map<number, Producer>();
+
+  constructor(kafka: InstanceType<typeof kafkajs.Kafka>, told: Copying) {
+    this.#kafka = kafka;
+    this.#told = told;
+  }
+
+  forget(): void {
+    for (const producer of this.#producers.values()) void producer.disconnect();
+    this.#producers = new Map();
+  }
+
+  /** Answers the offset to go on at when these messages were not copied. */
+  async copy(partition: number, messages: Batch["messages"]): Promise<string | undefined> {
+    const { input, output, group, pauseMs } = this.#told;
+    const first = messages[0]?.offset ?? "";
+    const known = this.#producers.get(partition);
+    const producer = known ?? this.#newProducer(partition);
+    try {
+      if (known === undefined) await producer.connect();
+      const transaction = await producer.transaction();
+      if (known === undefined) {
+        const committed = await this.#committed(partition);
+        this.#producers.set(partition, producer);
+        if (committed !== first) {
+          await transaction.abort();
+          return committed;
+        }
+      }
+      const copies = messages.map(({ key, value }) => ({ partition, key, value, headers: {} }));
+      await transaction.send({ topic: output, messages: copies });
+      const end = Number(messages.at(-1)?.offset) + 1;
+      await transaction.sendOffsets({
+        consumerGroupId: group,
+        topics: [{ topic: input, partitions: [{ partition, offset: String(end) }] }],
+      });
+      await sleep(pauseMs);
+      if (this.#told.aborts()) {
+        await transaction.abort();
+        this.#told.aborted(messages.length);
+        return first;
+      }
+      await transaction.commit();
+      this.#told.committed(messages.length, new Map([[partition, end]]));
+      return undefined;
+    } catch (refusal) {
+      this.#told.refused(refusal);
+      // The next one for this partition ends what is open, and asks what is committed.
+      this.#producers.delete(partition);
+      await producer.disconnect();
+      return first;
+    }
+  }
+
+  #newProducer(partition: number): Producer {
+    return this.#kafka.producer({
+      idempotent: true,
+      maxInFlightRequests: 1,
+      transactionalId: `${this.#told.group}-${partition}`,
+      transactionTimeout: this.#told.timeoutMs,
+    });
+  }
+
+  async #committed(partition: number): Promise<string> {
+    const admin = this.#kafka.admin();
+    await admin.connect();
+    const { group: groupId, input } = this.#told;
+    const [topic] = await admin.fetchOffsets({ groupId, topics: [input] });
+    await admin.disconnect();
+    const offset = topic?.partitions.find((each) => each.partition === partition)?.offset ?? "-1";
+    return offset === "-1" ? "0" : offset;
+  }
+}
 
 await runWireProgram({
   produce: async (address, topic, path, acknowledged) => {
@@ -232,6 +347,57 @@ await runWireProgram({
           // A refusal is for KafkaJS, which joins again.
           else await committed;
           await heartbeat();
+        },
+      });
+      await Promise.race([told.ending, crashed]);
+      await consumer.disconnect();
+    }
+    clearInterval(alive);
+  },
+
+  copy: async (told) => {
+    const { address, input, group, sessionMs } = told;
+    const kafka = new kafkajs.Kafka({
+      clientId: "interop",
+      brokers: [address],
+      logLevel: 0,
+      retry: { retries: 100, maxRetryTime: 1_000 },
+    });
+    const alive = setInterval(() => undefined, 1_000);
+    const partitions = new Copiers(kafka, told);
+    while (!told.isEnding) {
+      const consumer = kafka.consumer({
+        groupId: group,
+        sessionTimeout: sessionMs,
+        heartbeatInterval: sessionMs / 5,
+        maxWaitTimeInMs: 500,
+        maxBytesPerPartition: 16_384,
+      });
+      const crashed = new Promise<void>((resolve) => {
+        consumer.on("consumer.crash", ({ payload }) => {
+          told.refused(payload.error);
+          if (!payload.restart) resolve();
+        });
+      });
+      // Somebody else may have had a partition in between.
+      consumer.on("consumer.group_join", () => partitions.forget());
+      await consumer.connect();
+      await consumer.subscribe({ topics: [input], fromBeginning: true });
+      await consumer.run({
+        autoCommit: false,
+        eachBatchAutoResolve: false,
+        eachBatch: async ({ batch, resolveOffset, heartbeat, isRunning, isStale }) => {
+          const { partition, messages } = batch;
+          for (let at = 0; at < messages.length && isRunning() && !isStale(); at += told.lot) {
+            const lot = messages.slice(at, at + told.lot);
+            const goOnAt = await partitions.copy(partition, lot);
+            if (goOnAt !== undefined) {
+              consumer.seek({ topic: input, partition, offset: goOnAt });
+              return;
+            }
+            resolveOffset(lot.at(-1)?.offset ?? "");
+            await heartbeat();
+          }
         },
       });
       await Promise.race([told.ending, crashed]);

@@ -58,7 +58,7 @@ export class Membership {
 }
 
 /** Written to the pipe when it returns, unlike with `console.log`. */
-function tell(lines: string): void {
+export function tell(lines: string): void {
   let bytes = Buffer.from(`${lines}\n`);
   while (bytes.length > 0) {
     try {

@@ -4,6 +4,7 @@
  */
 import assert from "node:assert/strict";
 import { setTimeout as sleep } from "node:timers/promises";
+import type { Copying } from "./copying.ts";
 import type { Membership } from "./membership.ts";
 import { packageNamed, runWireProgram, tourSetting, writeInLots } from "./wire.ts";
 
@@ -31,7 +32,15 @@ interface Producer {
     readonly compression?: string;
     readonly messages: readonly (Message | { readonly topic: string; readonly value: Buffer })[];
   }): Promise<{ readonly offsets?: readonly { readonly partition: number; readonly offset: bigint }[] }>;
-  close(): Promise<void>;
+  beginTransaction(): Promise<Transaction>;
+  close(force?: boolean): Promise<void>;
+}
+
+interface Transaction extends Pick<Producer, "send"> {
+  addConsumer(consumer: Consumer): Promise<void>;
+  addOffset(message: GroupMessage): Promise<void>;
+  commit(): Promise<void>;
+  abort(): Promise<void>;
 }
 
 interface FetchedBatch {
@@ -47,6 +56,7 @@ interface FetchedBatch {
 interface GroupMessage {
   readonly partition: number;
   readonly offset: bigint;
+  readonly key: Buffer;
   readonly value: Buffer;
   commit(): Promise<void>;
 }
@@ -143,7 +153,9 @@ interface Admin {
 }
 
 const { Producer, Consumer, Admin, ConfigResourceTypes } = packageNamed("@platformatic/kafka") as {
-  readonly Producer: new (options: (BaseOptions & { readonly idempotent: true }) | Address) => Producer;
+  readonly Producer: new (
+    options: (BaseOptions & { readonly idempotent: true; readonly transactionalId?: string }) | Address,
+  ) => Producer;
   readonly Consumer: new (options: GroupOptions) => Consumer;
   readonly Admin: new (options: Address) => Admin;
   readonly ConfigResourceTypes: Readonly<Record<"TOPIC", number>>;
@@ -285,7 +297,86 @@ await runWireProgram({
     // It commits once more, which fails while the broker is away.
     await consumer.close(true).catch((refusal: unknown) => told.refused(refusal));
   },
+
+  copy: async (told) => {
+    const { address, group, sessionMs } = told;
+    const consumer = new Consumer({
+      ...baseOptions(address),
+      groupId: group,
+      sessionTimeout: sessionMs,
+      heartbeatInterval: sessionMs / 5,
+      rebalanceTimeout: 10 * sessionMs,
+      protocols: [{ name: "roundrobin", version: 1 }],
+    });
+    while (!told.isEnding) {
+      // The producer's time-out is that of its transactions.
+      const producer = new Producer({
+        ...baseOptions(address),
+        timeout: told.timeoutMs,
+        idempotent: true,
+        transactionalId: told.transactionalId,
+      });
+      try {
+        await copyStream(consumer, producer, told);
+      } catch (refusal) {
+        told.refused(refusal);
+        await sleep(200);
+      }
+      await producer.close(true).catch((refusal: unknown) => told.refused(refusal));
+    }
+    await consumer.close(true).catch((refusal: unknown) => told.refused(refusal));
+  },
 });
+
+/** Until a transaction is not committed: what the group has committed is known to another stream only. */
+async function copyStream(consumer: Consumer, producer: Producer, told: Copying): Promise<void> {
+  const messages = await consumer.consume({
+    topics: [told.input],
+    mode: "committed",
+    fallbackMode: "earliest",
+    autocommit: false,
+    maxWaitTime: 500,
+    maxBytesPerPartition: 16_384,
+    highWaterMark: 200,
+  });
+  void told.ending.then(() => messages.close()).catch((refusal: unknown) => told.refused(refusal));
+  try {
+    let gathered: GroupMessage[] = [];
+    for await (const message of messages) {
+      gathered.push(message);
+      if (gathered.length < told.lot && messages.readableLength > 0) continue;
+      const lot = gathered;
+      gathered = [];
+      const last = new Map(lot.map((each) => [each.partition, each]));
+      const transaction = await producer.beginTransaction();
+      await transaction.addConsumer(consumer);
+      const headers = new Map<Buffer, Buffer>();
+      await transaction.send({
+        messages: lot.map(({ partition, key, value }) => ({
+          topic: told.output,
+          partition,
+          key,
+          value,
+          headers,
+        })),
+      });
+      for (const each of last.values()) await transaction.addOffset(each);
+      await sleep(told.pauseMs);
+      if (told.aborts()) {
+        await transaction.abort();
+        told.aborted(lot.length);
+        return;
+      }
+      await transaction.commit();
+      told.committed(
+        lot.length,
+        new Map([...last].map(([partition, each]) => [partition, Number(each.offset) + 1])),
+      );
+    }
+  } finally {
+    await messages.close().catch((refusal: unknown) => told.refused(refusal));
+  }
+}
 
 async function stream(consumer: Consumer, told: Membership): Promise<void> {
   const messages = await consumer.consume({

@@ -5,6 +5,7 @@
 import { createRequire } from "node:module";
 import { join } from "node:path";
 import { type Codec, codecs, type DataRecord, Digests, recordsOf } from "../data-set.ts";
+import { Copying, named } from "./copying.ts";
 import { Membership } from "./membership.ts";
 
 const progressEvery = 500;
@@ -18,6 +19,10 @@ export interface WireProgram {
   tour(address: string, topic: string): Promise<void>;
   /** Is in a group until it is asked to end, and leaves it then. */
   member(told: Membership): Promise<void>;
+  /** Copies a topic in transactions until it is asked to end, and leaves the group then. */
+  copy?(told: Copying): Promise<void>;
+  /** Reads what is committed until the process is killed. */
+  follow?(address: string, topic: string): Promise<void>;
 }
 
 /** The setting that a tour gives its topic. */
@@ -41,6 +46,14 @@ export async function runWireProgram(program: WireProgram): Promise<void> {
     await program.member(told);
     told.left();
     process.exit();
+  } else if (action === "copy" && program.copy !== undefined) {
+    const told = new Copying(named(process.argv.slice(3)));
+    await program.copy(told);
+    told.left();
+    process.exit();
+  } else if (action === "follow" && program.follow !== undefined) {
+    const words = named(process.argv.slice(3));
+    await program.follow(words.get("address") ?? "", words.get("topic") ?? "");
   } else {
     throw new Error(`Cannot read the arguments ${process.argv.slice(2).join(" ")}`);
   }

@@ -1,8 +1,9 @@
 """Writes a data set with confluent-kafka (librdkafka), or reads a topic back: see wire.py."""
 
 import struct
+import time
 
-from confluent_kafka import Consumer, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, OffsetSpec, ResourceType
 
 import wire
@@ -163,4 +164,110 @@ def tell(told: wire.Membership, error: object, partitions: list[TopicPartition])
         told.committed((each.partition, each.offset) for each in partitions)
 
 
-wire.run(produce, consume, tour, member)
+def copy(told: wire.Copying) -> None:
+    gathered: list[Message] = []
+
+    def changed(_: Consumer, partitions: list[TopicPartition]) -> None:
+        # What is at hand may be somebody else's now.
+        gathered.clear()
+
+    classic = {"session.timeout.ms": told.session_ms, "heartbeat.interval.ms": told.session_ms // 5}
+    consumer = Consumer(
+        {
+            "bootstrap.servers": told.address,
+            "group.id": told.group,
+            "group.protocol": "consumer" if told.protocol == "consumer" else "classic",
+            "isolation.level": "read_committed",
+            "enable.auto.commit": False,
+            "auto.offset.reset": "earliest",
+            **({} if told.protocol == "consumer" else classic),
+            **RECONNECT,
+        }
+    )
+    consumer.subscribe([told.input], on_assign=changed, on_revoke=changed, on_lost=changed)
+    producer = transactional(told)
+    while not told.is_ending:
+        message = consumer.poll(0.2 if not gathered else 0)
+        if message is not None and message.error() is None:
+            gathered.append(message)
+        if not gathered or (message is not None and len(gathered) < told.lot):
+            continue
+        messages = gathered.copy()
+        gathered.clear()
+        try:
+            copy_lot(told, consumer, producer, messages)
+        except KafkaException as refusal:
+            told.refused(refusal)
+            producer = abandoned(told, producer, refusal.args[0])
+            go_back(told, consumer, messages)
+    consumer.close()
+
+
+def copy_lot(told: wire.Copying, consumer: Consumer, producer: Producer, messages: list[Message]) -> None:
+    producer.begin_transaction()
+    ends: dict[int, int] = {}
+    for message in messages:
+        producer.produce(told.output, key=message.key(), value=message.value(), partition=message.partition())
+        ends[message.partition()] = message.offset() + 1
+    producer.flush()
+    offsets = [TopicPartition(told.input, partition, end) for partition, end in ends.items()]
+    producer.send_offsets_to_transaction(offsets, consumer.consumer_group_metadata())
+    time.sleep(told.pause)
+    if told.aborts():
+        producer.abort_transaction()
+        told.aborted(len(messages))
+        go_back(told, consumer, messages)
+        return
+    while True:
+        try:
+            producer.commit_transaction()
+            break
+        except KafkaException as refusal:
+            # Its outcome is not known yet.
+            if not refusal.args[0].retriable():
+                raise
+    told.committed(len(messages), ends)
+
+
+def transactional(told: wire.Copying) -> Producer:
+    while True:
+        producer = Producer(
+            {
+                "bootstrap.servers": told.address,
+                "transactional.id": told.transactional_id,
+                "transaction.timeout.ms": told.timeout_ms,
+                "linger.ms": 5,
+                **RECONNECT,
+            }
+        )
+        try:
+            producer.init_transactions(30)
+            return producer
+        except KafkaException as refusal:
+            told.refused(refusal)
+
+
+def abandoned(told: wire.Copying, producer: Producer, error: KafkaError) -> Producer:
+    """After it no transaction of ours is open; where that cannot be said, another producer sees to it."""
+    if error.txn_requires_abort():
+        try:
+            producer.abort_transaction()
+            return producer
+        except KafkaException as refusal:
+            told.refused(refusal)
+    return transactional(told)
+
+
+def go_back(told: wire.Copying, consumer: Consumer, messages: list[Message]) -> None:
+    """To where the group has committed."""
+    read = {message.partition() for message in messages}
+    while owned := [each for each in consumer.assignment() if each.partition in read]:
+        try:
+            for each in consumer.committed(owned, timeout=30):
+                consumer.seek(TopicPartition(told.input, each.partition, max(each.offset, 0)))
+            return
+        except KafkaException as refusal:
+            told.refused(refusal)
+
+
+wire.run(produce, consume, tour, member, copy)

@@ -125,11 +125,42 @@ class Membership:
         self.is_ending = True
 
 
+class Copying:
+    """What a copier is told (see ../copiers.ts), and what it tells."""
+
+    def __init__(self, words: dict[str, str]) -> None:
+        self.address, self.input, self.output = words["address"], words["input"], words["output"]
+        self.group, self.protocol, self.transactional_id = words["group"], words["protocol"], words["transactional-id"]
+        self.session_ms, self.timeout_ms = int(words["session-ms"]), int(words["timeout-ms"])
+        self.lot, self.pause = int(words["lot"]), int(words["pause-ms"]) / 1000
+        self._aborts_every, self._transactions = int(words["aborts-every"]), 0
+        self.is_ending = False
+        signal.signal(signal.SIGTERM, self._end)
+
+    def aborts(self) -> bool:
+        """Whether the next transaction is aborted on purpose."""
+        self._transactions += 1
+        return self._transactions % self._aborts_every == 0
+
+    def committed(self, count: int, ends: dict[int, int]) -> None:
+        print("committed", count, *(number for end in sorted(ends.items()) for number in end), flush=True)
+
+    def aborted(self, count: int) -> None:
+        print("aborted", count, flush=True)
+
+    def refused(self, reason: object) -> None:
+        print("refused", " ".join(str(reason).split()), flush=True)
+
+    def _end(self, *_: object) -> None:
+        self.is_ending = True
+
+
 def run(
     produce: Callable[[str, str, str, Acks], None],
     consume: Callable[[str, str, Gathered], None],
     tour: Callable[[str, str], None],
     member: Callable[[Membership], None],
+    copy: Optional[Callable[[Copying], None]] = None,
 ) -> None:
     match sys.argv[1:]:
         case ["produce", address, topic, path, partitions]:
@@ -144,6 +175,9 @@ def run(
             tour(address, topic)
         case ["member", *told]:
             member(Membership(*told))
+            print("left", flush=True)
+        case ["copy", *words] if copy is not None:
+            copy(Copying(dict(word.split("=", 1) for word in words)))
             print("left", flush=True)
         case others:
             raise SystemExit(f"cannot read the arguments {others}")

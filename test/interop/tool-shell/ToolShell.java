@@ -38,11 +38,17 @@ import org.apache.kafka.common.utils.Exit;
  *   hold CLIENT COUNT                 returns when CLIENT holds COUNT partitions
  *   settle CLIENT                     returns when CLIENT has read everything and committed it
  *   leave CLIENT                      closes it
+ *   transactional ID TIME             a producer of this transactional id, with a time-out in ms, makes itself known
+ *   begin ID                          its transaction
+ *   send ID TOPIC PARTITION N         N records within it
+ *   commit-within ID GROUP TOPIC PARTITION OFFSET
+ *   end ID commit|abort               {"out"}: "ended", or the name of the exception that says why not
  */
 public final class ToolShell {
     private static final ObjectMapper json = new ObjectMapper();
     private static final long waitMs = 60_000;
     private static final Map<String, Member> members = new HashMap<>();
+    private static final Transactions transactions = new Transactions();
     private static String address;
 
     /** A tool asked for the end of the process; what it does afterwards, as catching this, does not count. */
@@ -86,6 +92,7 @@ public final class ToolShell {
             answers.println(json.writeValueAsString(answer));
         }
         for (Member member : members.values()) member.leave();
+        transactions.close();
         System.exit(0);
     }
 
@@ -113,6 +120,21 @@ public final class ToolShell {
             case "leave":
                 members.remove(words.get(0)).leave();
                 return Map.of();
+            case "transactional":
+                transactions.open(address, words.get(0), words.get(1));
+                return Map.of();
+            case "begin":
+                transactions.begin(words.get(0));
+                return Map.of();
+            case "send":
+                transactions.send(words.get(0), words.get(1), Integer.parseInt(words.get(2)), Integer.parseInt(words.get(3)));
+                return Map.of();
+            case "commit-within":
+                TopicPartition partition = new TopicPartition(words.get(2), Integer.parseInt(words.get(3)));
+                transactions.commit(words.get(0), words.get(1), partition, Long.parseLong(words.get(4)));
+                return Map.of();
+            case "end":
+                return Map.of("out", transactions.end(words.get(0), words.get(1).equals("commit")));
             default:
                 throw new IllegalArgumentException("no such command: " + command);
         }

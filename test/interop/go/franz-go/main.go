@@ -15,7 +15,9 @@ import (
 )
 
 func main() {
-	wire.Main(wire.Program{Produce: produce, Consume: consume, Tour: tour, Member: member})
+	wire.Main(wire.Program{
+		Produce: produce, Consume: consume, Tour: tour, Member: member, Copy: transact, Follow: follow,
+	})
 }
 
 func codecs() []kgo.CompressionCodec {

@@ -27,6 +27,10 @@ type Program struct {
 	Tour    func(address, topic string) error
 	// Member is in a group until the context ends, and leaves it then.
 	Member func(ctx context.Context, told *Membership) error
+	// Copy copies a topic in transactions until the context ends, and leaves the group then; nil if it cannot.
+	Copy func(ctx context.Context, told *Copying) error
+	// Follow reads what is committed until the process is killed; nil if it cannot.
+	Follow func(address, topic string) error
 }
 
 // TourSetting and TourValue are what a tour gives its topic.
@@ -74,6 +78,11 @@ func run(program Program, args []string) error {
 		return program.Tour(args[1], args[2])
 	case len(args) == 7 && args[0] == "member":
 		return member(program.Member, args[1:])
+	case len(args) > 1 && args[0] == "copy" && program.Copy != nil:
+		return copying(program.Copy, named(args[1:]))
+	case len(args) == 3 && args[0] == "follow" && program.Follow != nil:
+		told := named(args[1:])
+		return program.Follow(told["address"], told["topic"])
 	}
 	return fmt.Errorf("cannot read the arguments %q", args)
 }
