@@ -35,8 +35,8 @@ export interface Terms {
 }
 
 export type Ending =
-  | { readonly kind: "done"; readonly identity: Identity }
-  /** `isInDoubt`: an earlier attempt may have been carried out all the same. */
+  /** `isInDoubt`: an earlier attempt may have been carried out all the same, or be on its way still. */
+  | { readonly kind: "done"; readonly identity: Identity; readonly isInDoubt: boolean }
   | { readonly kind: "refused"; readonly cause: BrokerRefusedError; readonly isInDoubt: boolean }
   | { readonly kind: "unanswered"; readonly cause: Error };
 
@@ -158,7 +158,7 @@ export class TransactionCoordinator {
       }
       const isRaised = answer.producerId !== NO_PRODUCER;
       const after = isRaised ? { id: answer.producerId, epoch: answer.producerEpoch } : identity;
-      return { kind: "done", identity: after };
+      return { kind: "done", identity: after, isInDoubt };
     } catch (cause) {
       return { kind: "unanswered", cause: cause as Error };
     }

@@ -199,7 +199,9 @@ export class TransactionalProducer implements AsyncDisposable {
     switch (ending.kind) {
       case "done":
         this.#counts.committed++;
-        this.#goOn(terms, ending.identity);
+        // Before KIP-890 an attempt that comes late would end the next transaction, unless that has another epoch (P19).
+        if (terms.version === 1 && ending.isInDoubt) this.#forget();
+        else this.#goOn(terms, ending.identity);
         return;
       case "unanswered":
         throw this.#unknown(ending.cause);
