@@ -11,6 +11,7 @@ import {
   offset,
   partitionIndex,
   producerEpoch,
+  producerId,
   type ProducerEpoch,
   type ProducerId,
 } from "../base/ids.ts";
@@ -24,7 +25,7 @@ import { InitProducerId } from "../protocol/messages/init-producer-id.ts";
 import { ListTransactions } from "../protocol/messages/list-transactions.ts";
 import { Produce } from "../protocol/messages/produce.ts";
 import { WriteTxnMarkers } from "../protocol/messages/write-txn-markers.ts";
-import { batchesIn } from "../record/batch.ts";
+import { batchesIn, BatchView } from "../record/batch.ts";
 import { buildBatch } from "../record/builder.ts";
 import { recordsIn } from "../record/record.ts";
 
@@ -249,6 +250,25 @@ describe("an end that comes too late", () => {
 });
 
 describe("a transaction that hangs in one partition", () => {
+  test("because damage took what its coordinator knew of it, is aborted by the next start", async (t) => {
+    const broker = await withTopic(t);
+    const producer = await init(broker);
+    await send(broker, producer, "known");
+    const { partitions, topics, wal } = broker.broker.services;
+    const id = topics.idOf(topic);
+    const log = id === undefined ? undefined : partitions.get(id, only);
+    assert.ok(log !== undefined);
+    const stranger = { producerId: producerId(4_711), producerEpoch: producerEpoch(3), baseSequence: 0 };
+    const session = partitions.begin();
+    const batch = buildBatch([{ value: "orphan", timestamp: 1 }], { ...stranger, isTransactional: true });
+    log.append(session, BatchView.at(batch), 1);
+    await broker.scheduler.runUntil(wal.whenDurable(session.commit()));
+    broker.crash();
+    await broker.boot();
+    await end(broker, producer, true);
+    assert.deepEqual(await committed(broker), ["known"]);
+  });
+
   test("is seen there, and ended by hand", async (t) => {
     const broker = await withTopic(t);
     const producer = await init(broker);

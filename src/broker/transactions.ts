@@ -7,7 +7,7 @@
  * order does what waiting would do: no marker stays without its intention, and no completion without its
  * markers, though all of them leave in one frame (I4). What a crash cuts off is driven again at the start.
  */
-import { type PartitionIndex, type ProducerId } from "../base/ids.ts";
+import { NO_PRODUCER_EPOCH, type PartitionIndex, type ProducerId } from "../base/ids.ts";
 import type { Env, Timer } from "../base/ports.ts";
 import type { ShardRuntime } from "../coordinator/runtime.ts";
 import { addsImplicitly, participantCode } from "../coordinator/transaction/codes.ts";
@@ -23,7 +23,11 @@ import {
   type Told,
   TransactionShard,
 } from "../coordinator/transaction/shard.ts";
-import type { TransactionalClaim, TransactionPartition } from "../coordinator/transaction/transaction.ts";
+import type {
+  Transaction,
+  TransactionalClaim,
+  TransactionPartition,
+} from "../coordinator/transaction/transaction.ts";
 import type { AppendSession } from "../log/memory-tail.ts";
 import type { MarkerWish, MarkOutcome } from "../log/outcomes.ts";
 import type { Partitions } from "../log/partitions.ts";
@@ -239,10 +243,39 @@ export class Transactions {
     const { groups, onFailure } = this.#options;
     const drive = (): void => {
       for (const runtime of this.#shards.all) this.#drive(runtime);
+      this.#abortOrphans();
     };
     const reading = groups.whenRead();
     if (reading === undefined) drive();
     else reading.then(drive).catch((cause: unknown) => onFailure(cause as Error));
+  }
+
+  /**
+   * Ends what is open in a partition and known to no transactional id. Additions lie before the data that they
+   * admit, so only damage leaves such a thing, of a marker or of the coordinator's records; nobody else would
+   * ever end it, and readers of committed records would wait for good.
+   */
+  #abortOrphans(): void {
+    const { partitions, topics, env } = this.#options;
+    const known = new Map<ProducerId, Transaction>();
+    for (const { shard } of this.#shards.all) {
+      for (const each of shard.transactions()) known.set(each.value.producerId, each);
+    }
+    for (const partition of partitions) {
+      const topic = topics.byId(partition.topicId)?.name;
+      if (topic === undefined) continue;
+      const place = { topic, partition: partition.partition };
+      for (const { producerId, firstOffset } of partition.openTransactions()) {
+        const owner = known.get(producerId);
+        if (owner?.holds(place) === true && (owner.isOpen || owner.isEnding)) continue;
+        const { producerEpoch } = [...partition.activeProducers()].find(
+          (each) => each.producerId === producerId,
+        ) ?? { producerEpoch: NO_PRODUCER_EPOCH };
+        const coordinatorEpoch = this.manualEpochMax;
+        this.mark(place, { producerId, producerEpoch, coordinatorEpoch, outcome: "abort" });
+        env.log.error("transaction.orphan-aborted", { ...place, producerId, firstOffset });
+      }
+    }
   }
 
   #step(runtime: Runtime, transaction: PreparedTransaction, places: readonly Place[], from: number): void {
