@@ -265,8 +265,10 @@ describe("a transaction that hangs in one partition", () => {
     await broker.scheduler.runUntil(wal.whenDurable(session.commit()));
     broker.crash();
     await broker.boot();
-    await end(broker, producer, true);
-    assert.deepEqual(await committed(broker), ["known"]);
+    const next = await end(broker, producer, true);
+    await send(broker, next, "behind it");
+    await end(broker, next, true);
+    assert.deepEqual(await committed(broker), ["known", "behind it"]);
   });
 
   test("is seen there, and ended by hand", async (t) => {
