@@ -1,4 +1,5 @@
 /** Times and durations as people write them. Times without a zone are the machine's local time. */
+import { UsageError } from "./usage-error.ts";
 
 const unitsMs: { readonly [unit: string]: number } = {
   ms: 1,
@@ -17,6 +18,13 @@ export function parseDuration(text: string): number | null {
     ms += Number(number) * (unitsMs[unit as string] as number);
   }
   return Number.isSafeInteger(Math.round(ms)) ? Math.round(ms) : null;
+}
+
+/** Throws `UsageError`. */
+export function durationOf(option: string, text: string): number {
+  const ms = parseDuration(text);
+  if (ms !== null) return ms;
+  throw new UsageError(`${option} ${text} is no duration, such as 90s, 10m or 1h30m.`);
 }
 
 /**

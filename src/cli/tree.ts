@@ -22,6 +22,7 @@ import {
 import { addGroupCommands } from "./group-commands.ts";
 import { partitionList } from "./partition-choice.ts";
 import { addTopicCommands } from "./topic-commands.ts";
+import { addTxnCommands } from "./txn-commands.ts";
 
 export function commandTree(act: Act): Command {
   const root = new Command("holdfast")
@@ -109,6 +110,10 @@ export function commandTree(act: Act): Command {
         "go on behind records that are gone or damaged, and say which; without it that is an error",
       ),
       option(
+        "--uncommitted",
+        "also records of transactions that are open or were aborted; without it those are left out, or waited for",
+      ),
+      option(
         "-f, --format <format>",
         "how a record is printed: %t %p %o %k %v %h %T and more; see `holdfast cheat format`",
       ),
@@ -121,6 +126,7 @@ export function commandTree(act: Act): Command {
       hidden("-e, --exit-at-end"),
       hidden("-J, --json-envelope"),
       hidden("--num <n>", wholeNumber("--num", 1)),
+      hidden("--isolation-level <level>").choices(["read_committed", "read_uncommitted"]),
       ...hiddenMany("--property <key=value>", "--formatter-property <key=value>"),
     ],
     load: async () => (await import("./commands/consume.ts")).consume,
@@ -142,6 +148,7 @@ export function commandTree(act: Act): Command {
 
   addTopicCommands(root, act);
   addGroupCommands(root, act);
+  addTxnCommands(root, act);
   addBenchCommands(root, act);
 
   add(root, {

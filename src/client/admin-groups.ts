@@ -252,7 +252,7 @@ const coordinatorOf = ({ cluster, links }: AdminAccess, group: string): Coordina
   new Coordinator(cluster, { kind: "group", name: group }, links);
 
 /** For `requestTimeoutMs`. */
-function persistently({ cluster: { settings } }: AdminAccess, what: string): Persistence {
+export function persistently({ cluster: { settings } }: AdminAccess, what: string): Persistence {
   const endMs = settings.clock.monotonicMs() + settings.requestTimeoutMs;
   let attempts = 0;
   return {

@@ -41,8 +41,21 @@ import {
   type NewTopic,
   type TopicDescription,
 } from "./admin-topics.ts";
+import {
+  abortInPartition,
+  describeProducers,
+  describeTransaction,
+  fenceProducer,
+  findHangingTransactions,
+  type HangingTransaction,
+  type ListedTransaction,
+  listTransactions,
+  type PartitionProducer,
+  type TransactionDescription,
+} from "./admin-transactions.ts";
 import type { BrokerView, Cluster } from "./cluster.ts";
 import { NoBrokerError, refuseUnlessNone } from "./errors.ts";
+import type { TopicPartition } from "./group/assignor.ts";
 import { Links } from "./links.ts";
 import { type Isolation, lookUpOffsets } from "./offset-lookup.ts";
 import { backoffAfter } from "./settings.ts";
@@ -218,6 +231,51 @@ export class Admin implements AsyncDisposable {
     partitions: readonly { readonly topic: string; readonly partition: number }[],
   ): Promise<void> {
     return deleteGroupOffsets(this.#access, group, partitions);
+  }
+
+  /** By transactional id. `openForMs`: only those that have been open for longer. Rejects with `BrokerRefusedError`. */
+  listTransactions(
+    options: {
+      readonly states?: readonly string[] | undefined;
+      readonly producerIds?: readonly number[] | undefined;
+      readonly openForMs?: number | undefined;
+    } = {},
+  ): Promise<readonly ListedTransaction[]> {
+    return this.#persist(() => listTransactions(this.#access, options));
+  }
+
+  /** Rejects with `BrokerRefusedError` (code `TRANSACTIONAL_ID_NOT_FOUND`, …). */
+  describeTransactions(transactionalIds: readonly string[]): Promise<readonly TransactionDescription[]> {
+    return Promise.all(transactionalIds.map((id) => describeTransaction(this.#access, id)));
+  }
+
+  /** Which producers partitions know, and which of them have a transaction open. Rejects with `BrokerRefusedError`. */
+  describeProducers(partitions: readonly TopicPartition[]): Promise<readonly PartitionProducer[]> {
+    return this.#persist(() => describeProducers(this.#access, partitions));
+  }
+
+  /** Open transactions whose producer has written nothing for `idleMs` (default 15 minutes) and that no coordinator will end. */
+  findHangingTransactions(
+    partitions: readonly TopicPartition[],
+    options: { readonly idleMs?: number | undefined } = {},
+  ): Promise<readonly HangingTransaction[]> {
+    const { idleMs = 15 * 60_000 } = options;
+    return this.#persist(() => findHangingTransactions(this.#access, partitions, idleMs));
+  }
+
+  /**
+   * Aborts the transaction that a producer has open in one partition, by a marker there. For one that hangs: to a
+   * coordinator that knows of it nothing is said. Rejects with `BrokerRefusedError`.
+   */
+  abortTransaction(
+    producer: TopicPartition & Pick<PartitionProducer, "producerId" | "producerEpoch" | "coordinatorEpoch">,
+  ): Promise<void> {
+    return abortInPartition(this.#access, producer);
+  }
+
+  /** Puts out the producer with this id and aborts what it has open; an id that is not there is made by that. */
+  fenceProducer(transactionalId: string): Promise<void> {
+    return fenceProducer(this.#access, transactionalId);
   }
 
   async describeCluster(): Promise<ClusterDescription> {

@@ -111,4 +111,10 @@ export type {
   PartitionDescription,
   TopicDescription,
 } from "../client/admin-topics.ts";
+export type {
+  HangingTransaction,
+  ListedTransaction,
+  PartitionProducer,
+  TransactionDescription,
+} from "../client/admin-transactions.ts";
 export type { DeletedRecords, RecordDeletion } from "../client/admin-records.ts";

@@ -80,6 +80,18 @@ export const sheets: { readonly [noun: string]: Sheet } = {
       ["another group goes on where this one stands", "holdfast group seek copy --to billing"],
     ],
   },
+  txn: {
+    about: "transactions",
+    lines: [
+      ["which ids are there, and in which state?", "holdfast txn list"],
+      ["what has been open for more than a minute?", "holdfast txn list --state Ongoing --older 1m"],
+      ["which partitions does it hold up?", "holdfast txn describe payments-1"],
+      ["end it, and put its producer out", "holdfast txn abort payments-1"],
+      ["does one hang that nobody will end?", "holdfast txn hanging"],
+      ["end that in its partition", "holdfast txn abort --partition orders:3 --producer 4711"],
+      ["see what is open or was aborted, too", "holdfast consume orders --uncommitted"],
+    ],
+  },
   topic: {
     about: "create, look at, change, delete",
     lines: [

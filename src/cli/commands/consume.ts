@@ -31,6 +31,8 @@ export interface ConsumeOptions extends ConnectionOptions, PrintOptions {
   readonly exitAtEnd?: boolean;
   readonly group?: string;
   readonly skip?: boolean;
+  readonly uncommitted?: boolean;
+  readonly isolationLevel?: "read_committed" | "read_uncommitted";
 }
 
 export async function consume({ terminal, args, options }: Invocation<ConsumeOptions>): Promise<ExitCode> {
@@ -42,7 +44,9 @@ export async function consume({ terminal, args, options }: Invocation<ConsumeOpt
   const until = options.until === "end" || options.exitAtEnd === true;
   const print = openPrinter(options, paintFor(terminal.stdout, terminal.env), Date.now);
   const client = connect(options, terminal);
+  const isUncommitted = options.uncommitted === true || options.isolationLevel === "read_uncommitted";
   const consumer = open(client, topic, options, {
+    isolation: isUncommitted ? "uncommitted" : "committed",
     ...(until ? { until: "end" } : {}),
     ...(options.skip === true ? { onDamage: "skip", onLostPosition: "start" } : {}),
     onSkipped: ({ partition, from: first, to, reason }) => {
