@@ -41,6 +41,7 @@ import { TailEntry } from "./tail-entry.ts";
 import { TailIndex } from "./tail-index.ts";
 import { type OpenTransaction, Transactions } from "./transactions.ts";
 import { EntryKind, type WalEntry } from "./wal.ts";
+import { Watchers } from "./watchers.ts";
 
 export class Partition implements FlushSource, SegmentSource {
   readonly topicId: TopicId;
@@ -62,7 +63,7 @@ export class Partition implements FlushSource, SegmentSource {
   readonly #reader: PartitionReader;
   #lastNumber = 0;
   #appendedBytes = 0;
-  readonly #watchers = new Set<() => void>();
+  readonly #watchers = new Watchers();
 
   constructor(options: PartitionOptions) {
     this.topicId = options.topicId;
@@ -286,20 +287,17 @@ export class Partition implements FlushSource, SegmentSource {
       this.#transactions.settle(entry.end);
     }
     assertOrdered(this.#logStart, this.lastStable, this.#durableEnd, this.#logEnd);
-    return this.#watchers.size > 0;
+    return !this.#watchers.isEmpty;
   }
 
   /** Calls back after each change of the durable end and when the partition closes. Returns how to stop it. */
   watch(callback: () => void): () => void {
-    this.#watchers.add(callback);
-    return () => this.#watchers.delete(callback);
+    return this.#watchers.add(callback);
   }
 
   /** For `Partitions`, once per durable group. */
   wake(): void {
-    // A copy, because who is woken may watch again at once.
-    const watching = [...this.#watchers];
-    for (const callback of watching) callback();
+    this.#watchers.wake();
   }
 
   #moveStart(start: Offset): void {
