@@ -54,6 +54,21 @@ const request = (
 });
 
 describe("fetch sessions (KIP-227)", () => {
+  it("knows what the client was told of a partition, so that nothing is made of what it knows", () => {
+    const sessions = sessionsWith(2);
+    const first = served(sessions.plan(request(0, 0, [wish(0), wish(1)])));
+    assert.equal(first.knows(0, offset(0), offset(7)), false, "a full fetch is answered in full");
+    first.omits(wish(0), news());
+    first.omits(wish(1), news({ errorCode: 1 }));
+    const next = served(sessions.plan(request(first.sessionId, 1)));
+    assert.equal(next.knows(0, offset(0), offset(7)), true);
+    assert.equal(next.knows(0, offset(0), offset(8)), false, "there is more");
+    assert.equal(next.knows(0, offset(1), offset(7)), false, "there is less");
+    assert.equal(next.knows(1, offset(0), offset(7)), false, "after an error it has to hear that it is over");
+    const sessionless = served(sessions.plan(request(0, -1, [wish(0)])));
+    assert.equal(sessionless.knows(0, offset(0), offset(7)), false);
+  });
+
   it("a request with epoch −1 gets no session", () => {
     const plan = served(sessionsWith(2).plan(request(0, -1, [wish(0)])));
     assert.equal(plan.sessionId, 0);

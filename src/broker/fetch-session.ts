@@ -57,6 +57,11 @@ export type FetchPlan =
       readonly wishes: readonly FetchWish[];
       /** 0: no session. */
       readonly sessionId: number;
+      /**
+       * Whether the client was told that the partition of `wishes[index]` begins and ends there: then it has to
+       * hear of records and errors only.
+       */
+      knows(index: number, logStart: Offset, highWatermark: Offset): boolean;
       /** Whether this answer may leave the partition out; remembers what the client was told. */
       omits(wish: FetchWish, news: FetchNews): boolean;
     };
@@ -97,7 +102,7 @@ function distinct(wishes: readonly FetchWish[]): readonly FetchWish[] {
   return once;
 }
 
-const neverOmits = (): boolean => false;
+const never = (): boolean => false;
 
 export class FetchSessions {
   readonly #clock: Clock;
@@ -158,10 +163,15 @@ export class FetchSessions {
       this.#drop(session.id);
       return { kind: "unknown-session" };
     }
+    const partitions = [...session.partitions.values()];
     return {
       kind: "serve",
-      wishes: Array.from(session.partitions.values(), (partition) => partition.wish),
+      wishes: partitions.map(({ wish }) => wish),
       sessionId: session.id,
+      knows(index, logStart, highWatermark) {
+        const told = partitions[index];
+        return told?.toldLogStart === logStart && told.toldHighWatermark === highWatermark;
+      },
       omits: (wish, news) => this.#omits(session, wish, news),
     };
   }
@@ -176,12 +186,13 @@ export class FetchSessions {
       !wishes.some(isNamedTooLong);
     const wanted = request.sessionEpoch === 0 && wishes.length > 0;
     const session = wanted && fits ? this.#make(request.byId) : null;
-    if (session === null) return { kind: "serve", wishes, sessionId: 0, omits: neverOmits };
+    if (session === null) return { kind: "serve", wishes, sessionId: 0, knows: never, omits: never };
     for (const wish of wishes) this.#add(session, wish);
     return {
       kind: "serve",
       wishes,
       sessionId: session.id,
+      knows: never,
       omits: (wish, news) => {
         this.#omits(session, wish, news);
         return false;

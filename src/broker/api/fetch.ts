@@ -11,7 +11,7 @@ import type { Partition } from "../../log/partition.ts";
 import { ErrorCode } from "../../protocol/errors.ts";
 import { Fetch, type FetchRequest, type FetchResponse } from "../../protocol/messages/fetch.ts";
 import type { RequestContext } from "../context.ts";
-import type { FetchNews, FetchWish } from "../fetch-session.ts";
+import type { FetchNews, FetchPlan, FetchWish } from "../fetch-session.ts";
 import { type Awaited, waitForBytes } from "../fetch-wait.ts";
 import { handle } from "../handle.ts";
 import { epochMismatch } from "../leader-epoch-check.ts";
@@ -59,7 +59,7 @@ export const fetch = handle(Fetch, {
       case "wrong-topic-naming":
         return failed(ErrorCode.FETCH_SESSION_TOPIC_ID_ERROR);
       case "serve":
-        return serve(request, plan.wishes, context).then(({ served, room }) => {
+        return serve(request, plan, context).then(({ served, room }) => {
           // The connection counts the answer from here on.
           room.giveBack();
           return answer(
@@ -102,12 +102,11 @@ function answer(sessionId: number, served: readonly Served[]): FetchResponse {
   return { ...failed(ErrorCode.NONE), sessionId, responses: [...topics.values()] };
 }
 
-async function serve(
-  request: FetchRequest,
-  wishes: readonly FetchWish[],
-  context: RequestContext,
-): Promise<Reading> {
-  const first = await readAll(request, wishes, context);
+type ServePlan = Extract<FetchPlan, { readonly kind: "serve" }>;
+
+async function serve(request: FetchRequest, plan: ServePlan, context: RequestContext): Promise<Reading> {
+  const { wishes } = plan;
+  const first = await readAll(request, plan, context);
   const enough = first.room.bytes >= request.minBytes || first.urgent || wishes.length === 0;
   if (enough || request.maxWaitMs <= 0) return first;
   first.room.giveBack();
@@ -125,7 +124,7 @@ async function serve(
     waitMs: request.maxWaitMs,
     onCancel: (cancel) => context.connection.onClose(cancel),
   });
-  return readAll(request, wishes, context);
+  return readAll(request, plan, context);
 }
 
 interface Reading {
@@ -139,11 +138,7 @@ interface Reading {
 /** So many partitions of one fetch are read from segments at the same time: the disk has something to do while one is checked. */
 const readsAtOnceMax = 4;
 
-async function readAll(
-  request: FetchRequest,
-  wishes: readonly FetchWish[],
-  context: RequestContext,
-): Promise<Reading> {
+async function readAll(request: FetchRequest, plan: ServePlan, context: RequestContext): Promise<Reading> {
   const { config, answers } = context.services;
   const room = new AnswerRoom(answers, Math.min(request.maxBytes, config.get("fetch.max.bytes")));
   const served: Served[] = [];
@@ -156,7 +151,9 @@ async function readAll(
     room.take(one.bytes);
     urgent ||= one.response.errorCode !== ErrorCode.NONE || one.response.divergingEpoch.epoch >= 0;
   };
-  for (const [index, wish] of wishes.entries()) {
+  for (let index = 0; index < plan.wishes.length; index++) {
+    if (isQuiet(index, request, plan, context)) continue;
+    const wish = plan.wishes[index] as FetchWish;
     // Who is first gets a batch of any size, so it must be known whether there is one; and room may be left over.
     while (reading.size >= readsAtOnceMax || (reading.size > 0 && (room.bytes === 0 || room.left === 0))) {
       await Promise.race(reading);
@@ -179,6 +176,25 @@ async function readAll(
   }
   await Promise.all(reading);
   return { served, room, urgent };
+}
+
+/**
+ * Nothing is to be read there, and the session's client knows the rest: the answer leaves it out. A consumer
+ * of 1,000 partitions that hears of a record each millisecond cannot have an answer made for each of them.
+ */
+function isQuiet(index: number, request: FetchRequest, plan: ServePlan, context: RequestContext): boolean {
+  const wish = plan.wishes[index] as FetchWish;
+  const partition = find(wish, context);
+  if (partition === undefined) return false;
+  const { logStart, highWatermark, lastStable } = partition;
+  const end = request.isolationLevel === readCommitted ? lastStable : highWatermark;
+  return (
+    plan.knows(index, logStart, highWatermark) &&
+    wish.fetchOffset >= end &&
+    wish.fetchOffset <= highWatermark &&
+    epochMismatch(wish.currentLeaderEpoch, partition.leaderEpoch) === null &&
+    divergence(wish, partition) === null
+  );
 }
 
 function find(wish: FetchWish, context: RequestContext): Partition | undefined {
@@ -243,9 +259,13 @@ function divergence(
   partition: Partition,
 ): PartitionResponse["divergingEpoch"] | "unknown" | null {
   if (wish.lastFetchedEpoch < 0) return null;
+  const { leaderEpoch: epoch, logStart, highWatermark } = partition;
+  // Of the epoch of now, which ends where the log does: what nearly everybody asks.
+  const isNow = wish.lastFetchedEpoch === epoch && wish.fetchOffset <= highWatermark;
+  if (isNow && wish.fetchOffset >= logStart) return null;
   const end = partition.epochEnd(wish.lastFetchedEpoch);
   // Below the log start there is nothing to compare, whatever the epochs say.
-  if (end.endOffset < 0 || wish.fetchOffset < partition.logStart) return "unknown";
+  if (end.endOffset < 0 || wish.fetchOffset < logStart) return "unknown";
   const diverges = end.leaderEpoch < wish.lastFetchedEpoch || end.endOffset < wish.fetchOffset;
   return diverges ? { epoch: end.leaderEpoch, endOffset: end.endOffset } : null;
 }
