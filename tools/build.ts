@@ -30,6 +30,7 @@ const { dependencies, optionalDependencies } = JSON.parse(
 const lazy: readonly (readonly [RegExp, readonly string[]])[] = [
   [/src[\\/]record[\\/]compression\.ts$/, ["snappyjs", "lz4js"]],
   [/src[\\/]coordinator[\\/]group[\\/]topic-regex\.ts$/, ["re2js"]],
+  [/src[\\/]coordinator[\\/]transaction[\\/]listing\.ts$/, ["re2js"]],
 ];
 const lazyLibraries: Plugin = {
   name: "lazy-libraries",
