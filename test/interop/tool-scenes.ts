@@ -89,7 +89,10 @@ export class Stage {
     return this.#readTopic("__consumer_offsets", formatter, group);
   }
 
-  /** The same of `__transaction_state` and a transactional id. */
+  /**
+   * The same of `__transaction_state` and a transactional id; without the former producer id, which Kafka keeps
+   * also where nothing can be asked of it any more.
+   */
   readTransactionsTopic(transactionalId: string): Promise<void> {
     return this.#readTopic("__transaction_state", "TransactionLogMessageFormatter", transactionalId);
   }
@@ -165,6 +168,7 @@ export class Stage {
       .replaceAll(/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/g, "ID")
       .replaceAll(/(?<![\w/+-])(?!\w+Exception)[\w-]{22}(?![\w/+=-])/g, "ID")
       .replaceAll(/(Timestamp(Ms)?"?[:=])\d+/g, "$1TIME")
+      .replaceAll(/"previousProducerId":-?\d+,/g, "")
       .replaceAll(/(roducerId":)\d+/g, "$1ID")
       .replaceAll(/\d{4}-\d\d-\d\dT[\d:.]+(Z|[+-][\d:]+)?/g, "TIME")
       .replaceAll(/\s+/g, " ")
