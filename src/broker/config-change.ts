@@ -2,12 +2,21 @@
  * Changes of configurations, one way for both APIs that make them: what a change would lead to is checked
  * as a whole before the journal is told, so that what is read back always has a meaning.
  */
+import type { Journal } from "../metadata/journal.ts";
 import { ErrorCode } from "../protocol/errors.ts";
 import { ConfigResource } from "../protocol/messages/describe-configs.ts";
 import { ConfigOperation } from "../protocol/messages/incremental-alter-configs.ts";
 import { type BrokerConfig, brokerSettings, isBrokerSetting, refuseBrokerSetting } from "./config.ts";
 import { isListKey } from "./config-view.ts";
 import type { Services } from "./context.ts";
+import {
+  configuredGroups,
+  configuredGroupsMax,
+  configuredNameMax,
+  groupResource,
+  ownGroupConfigs,
+  refuseGroupSetting,
+} from "./group-config.ts";
 import { kafkaKeys, refuseKafkaKey } from "./kafka-keys.ts";
 import { accepted, attempt, type Refusal, refusal, repeated, voidRefusal } from "./refusal.ts";
 import { isTopicSetting, refuseTopicSettings, resolveTopicSetting, topicSettings } from "./topic-config.ts";
@@ -84,10 +93,7 @@ async function change(
     case ConfigResource.broker:
       return changeBroker(resource, options, services);
     case ConfigResource.group:
-      return refusal(
-        ErrorCode.INVALID_REQUEST,
-        "No group has settings of its own here; the broker's settings group.consumer.… are those of all groups.",
-      );
+      return changeGroup(resource, options, services);
     default:
       return refusal(
         ErrorCode.INVALID_REQUEST,
@@ -205,14 +211,46 @@ async function changeBroker(
     const wrong = value === null ? null : refuseBrokerKey(name, value);
     if (wrong !== null) return refusal(ErrorCode.INVALID_CONFIG, wrong);
   }
-  if (validateOnly) return accepted;
+  return validateOnly ? accepted : write(journal, resourceName, edits, replace);
+}
+
+async function write(
+  journal: Journal,
+  resource: string,
+  edits: ReadonlyMap<string, string | null>,
+  replace: boolean,
+): Promise<Refusal> {
   const outcome = await journal.append({
     kind: "brokerConfig",
-    resource: resourceName,
+    resource,
     replace,
     edits: Array.from(edits, ([name, value]) => ({ name, value })),
   });
   return outcome.kind === "applied" ? accepted : voidRefusal(outcome.reason);
+}
+
+async function changeGroup(
+  { resourceName, configs }: ResourceChange,
+  { replace, validateOnly }: ChangeOptions,
+  { journal, config }: Services,
+): Promise<Refusal> {
+  if (resourceName === "" || resourceName.length > configuredNameMax) {
+    const sentence = `Settings can be given to groups with a name of 1 to ${configuredNameMax} characters.`;
+    return refusal(ErrorCode.INVALID_REQUEST, sentence);
+  }
+  const own = ownGroupConfigs(resourceName, journal.state);
+  const edits = editsOf(configs, { own, isList: () => false, valueOf: () => "" });
+  if (typeof edits === "string") return refusal(ErrorCode.INVALID_CONFIG, edits);
+  for (const [name, value] of edits) {
+    const wrong = value === null ? null : refuseGroupSetting(name, value, config);
+    if (wrong !== null) return refusal(ErrorCode.INVALID_CONFIG, wrong);
+  }
+  const grows = own.size === 0 && applied(own, edits, replace).size > 0;
+  if (grows && configuredGroups(journal.state).length >= configuredGroupsMax) {
+    const sentence = `${configuredGroupsMax} groups have settings of their own, and there can be no more; take away those of groups that are gone.`;
+    return refusal(ErrorCode.POLICY_VIOLATION, sentence);
+  }
+  return validateOnly ? accepted : write(journal, groupResource(resourceName), edits, replace);
 }
 
 function currentBroker(own: ReadonlyMap<string, string>): Current {

@@ -1,6 +1,7 @@
 /** Configurations as clients see them: every key that Kafka knows, with value, source, type and text. */
 import { ConfigType } from "../protocol/messages/describe-configs.ts";
 import { type BrokerConfig, brokerSettings, isBrokerSetting } from "./config.ts";
+import { groupSettingNames, groupSettings } from "./group-config.ts";
 import { type KafkaKeyType, kafkaKeys } from "./kafka-keys.ts";
 import { ConfigSource, type ResolvedSetting, type Setting } from "./setting.ts";
 import { topicSettingNames, topicSettings, topicSynonyms } from "./topic-config.ts";
@@ -49,19 +50,15 @@ export function clusterEntries(all: ReadonlyMap<string, string>): readonly Confi
   );
 }
 
-const groupKeys = [
-  "consumer.assignment.interval.ms",
-  "consumer.heartbeat.interval.ms",
-  "consumer.session.timeout.ms",
-] as const;
-
-/** Of any group of KIP-848: what is set for all of them, since none has settings of its own. */
-export function groupEntries(config: BrokerConfig): readonly ConfigEntry[] {
-  return groupKeys.map((name) => {
-    const broker = `group.${name}`;
-    const key = keyOf(broker);
-    const fallback = { name: broker, value: key.default, source: ConfigSource.default };
-    return entry(name, { ...key, dynamic: false }, [...config.places(broker), fallback]);
+/** All settings of a group of KIP-848; `own`: those that it has itself. */
+export function groupEntries(own: ReadonlyMap<string, string>, config: BrokerConfig): readonly ConfigEntry[] {
+  return groupSettingNames.map((name) => {
+    const { synonym } = groupSettings[name];
+    const key = keyOf(synonym);
+    const value = own.get(name);
+    const set = value === undefined ? [] : [{ name, value, source: ConfigSource.group }];
+    const fallback = { name: synonym, value: key.default, source: ConfigSource.default };
+    return entry(name, { ...key, dynamic: true }, [...set, ...config.places(synonym), fallback]);
   });
 }
 

@@ -343,6 +343,26 @@ export const brokerSettings = {
     min: 1,
     text: "How often members of KIP-848 groups are told to say that they are alive.",
   }),
+  "group.consumer.max.heartbeat.interval.ms": int({
+    default: 15_000,
+    min: 1,
+    text: "Longest consumer.heartbeat.interval.ms that may be set for one group.",
+  }),
+  "group.consumer.max.session.timeout.ms": int({
+    default: 60_000,
+    min: 1,
+    text: "Longest consumer.session.timeout.ms that may be set for one group: so long a dead member's partitions may rest.",
+  }),
+  "group.consumer.min.heartbeat.interval.ms": int({
+    default: 5_000,
+    min: 1,
+    text: "Shortest consumer.heartbeat.interval.ms that may be set for one group.",
+  }),
+  "group.consumer.min.session.timeout.ms": int({
+    default: 45_000,
+    min: 1,
+    text: "Shortest consumer.session.timeout.ms that may be set for one group.",
+  }),
   "group.consumer.max.size": int({
     default: 2_147_483_647,
     min: 1,

@@ -17,6 +17,7 @@ import type { Wal } from "../log/wal.ts";
 import type { Journal } from "../metadata/journal.ts";
 import { isInternalTopic } from "./cluster-view.ts";
 import type { BrokerConfig } from "./config.ts";
+import { heartbeatMs, sessionTimeoutMs } from "./group-config.ts";
 import { memoryShares } from "./memory.ts";
 import { Shards } from "./shards.ts";
 import type { Topics } from "./topics.ts";
@@ -54,7 +55,7 @@ export class Groups {
     this.#options = options;
     const { groupBytesMax } = memoryShares(options.config);
     const mayGrow = (bytes: number): boolean => this.bytes + bytes <= groupBytesMax;
-    this.#settings = { ...groupSettings(options.config), mayGrow };
+    this.#settings = { ...groupSettings(options), mayGrow };
     this.#view = viewOf(options.topics);
     const { env, topics, partitions, wal, config, onFailure } = options;
     this.#shards = new Shards({
@@ -103,8 +104,8 @@ export class Groups {
   }
 
   /** How often a member of KIP-848 says that it is alive, in ms. */
-  get consumerHeartbeatMs(): number {
-    return this.#settings.consumerHeartbeatMs;
+  consumerHeartbeatMs(groupId: string): number {
+    return heartbeatMs(groupId, this.#options.journal.state, this.#options.config);
   }
 
   /** About what they take in memory. */
@@ -239,15 +240,14 @@ function viewOf(topics: Topics): TopicView & { version: number } {
   };
 }
 
-function groupSettings(config: BrokerConfig): Omit<GroupSettings, "mayGrow"> {
+function groupSettings({ config, journal }: GroupsOptions): Omit<GroupSettings, "mayGrow"> {
   return {
     sessionTimeoutMinMs: config.get("group.min.session.timeout.ms"),
     sessionTimeoutMaxMs: config.get("group.max.session.timeout.ms"),
     initialRebalanceDelayMs: config.get("group.initial.rebalance.delay.ms"),
     membersMax: config.get("group.max.size"),
     consumersMax: config.get("group.consumer.max.size"),
-    consumerSessionTimeoutMs: config.get("group.consumer.session.timeout.ms"),
-    consumerHeartbeatMs: config.get("group.consumer.heartbeat.interval.ms"),
+    consumerSessionTimeoutMs: (groupId) => sessionTimeoutMs(groupId, journal.state, config),
     mayUpgrade: ["bidirectional", "upgrade"].includes(config.get("group.consumer.migration.policy")),
     mayDowngrade: ["bidirectional", "downgrade"].includes(config.get("group.consumer.migration.policy")),
     metadataBytesMax: config.get("offset.metadata.max.bytes"),

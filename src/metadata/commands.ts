@@ -147,7 +147,7 @@ export interface Producers extends Decoded<typeof Producers> {}
 export const TopicConfig = struct({ id: uuid, replace: bool, edits: configEdits });
 export interface TopicConfig extends Decoded<typeof TopicConfig> {}
 
-/** `resource`: "" for all brokers, "features" for levels of features, else a node id as text. */
+/** `resource`: "" for all brokers, "features" for levels of features, "group:NAME" for one group, else a node id as text. */
 export const BrokerConfig = struct({ resource: string, replace: bool, edits: configEdits });
 export interface BrokerConfig extends Decoded<typeof BrokerConfig> {}
 

@@ -30,7 +30,7 @@ export interface ClusterState {
   readonly brokers: ReadonlyMap<BrokerEpoch, BrokerState>;
   readonly topics: ReadonlyMap<TopicId, TopicState>;
   readonly topicIds: ReadonlyMap<string, TopicId>;
-  /** Dynamic configs by resource: "" is the cluster-wide default, "features" are levels of features, else a node id as text. */
+  /** Dynamic configs by resource: "" is the cluster-wide default, "features" are levels of features, "group:NAME" is one group, else a node id as text. */
   readonly brokerConfigs: ReadonlyMap<string, ReadonlyMap<string, string>>;
   /** Ids below were handed out in blocks. */
   readonly nextProducerId: ProducerId;

@@ -121,17 +121,39 @@ async function configuresBrokers(stage: Stage): Promise<void> {
   await look();
 }
 
-async function describesTheRest(stage: Stage): Promise<void> {
+async function configuresGroups(stage: Stage): Promise<void> {
+  const name = "configured-group";
   await stage.topic("of-a-group", 1);
-  await stage.shell.commit("configured-group", "of-a-group", 0, 0, "");
-  const mine = (row: string): string | undefined => (row.includes("configured-group") ? row : undefined);
+  await stage.shell.commit(name, "of-a-group", 0, 0, "");
+  const mine = (row: string): string | undefined => (row.includes(name) ? row : undefined);
   // Share groups and streams groups are not served here.
-  const consumers = (row: string): string | undefined => (/^(share|streams)\./.test(row) ? undefined : row);
-  const group = "configs --entity-type groups --entity-name configured-group --describe";
-  await stage.ask("configs --entity-type groups --describe", mine);
-  await stage.ask(group);
-  await stage.ask(`${group} --all`, consumers);
-  await stage.ask("configs --entity-type groups --entity-name nobody --describe");
+  const consumers = (row: string): string | undefined =>
+    /^(share|streams)\./.test(row) ? undefined : errorName(row);
+  const group = `configs --entity-type groups --entity-name ${name}`;
+  const look = async (): Promise<void> => {
+    await stage.ask("configs --entity-type groups --describe", mine);
+    await stage.ask(`${group} --describe`);
+    await stage.ask(`${group} --describe --all`, consumers);
+  };
+  const alter = (what: string) => stage.ask(`${group} --alter ${what}`, errorName);
+  await look();
+  await alter("--add-config consumer.session.timeout.ms=46000,consumer.heartbeat.interval.ms=6000");
+  await look();
+  await alter("--add-config consumer.session.timeout.ms=44999");
+  await alter("--add-config consumer.heartbeat.interval.ms=15001");
+  await alter("--add-config consumer.heartbeat.interval.ms=often");
+  await alter("--add-config no.such.key=1");
+  await alter("--delete-config consumer.session.timeout.ms");
+  await look();
+  const absent = "configs --entity-type groups --entity-name not-there-yet";
+  await stage.ask(`${absent} --describe`);
+  await stage.ask(`${absent} --alter --add-config consumer.session.timeout.ms=47000`);
+  await stage.ask(`${absent} --describe`);
+  await stage.ask(`${absent} --alter --delete-config consumer.session.timeout.ms`);
+  await stage.ask(`${absent} --describe`);
+}
+
+async function describesTheRest(stage: Stage): Promise<void> {
   await stage.ask("configs --entity-type client-metrics --describe");
   await stage.ask("configs --entity-type client-metrics --entity-name m --describe");
   await stage.ask("configs --entity-type broker-loggers --describe");
@@ -172,8 +194,14 @@ export const clusterScenes: readonly Scene[] = [
     play: configuresBrokers,
   },
   {
+    tool: "configs",
+    name: "describes and changes what is configured for one group of KIP-848, also before it is there",
+    sample: false,
+    play: configuresGroups,
+  },
+  {
     tool: "configs, client-metrics",
-    name: "describes groups, client metrics and loggers, of which nothing is configured",
+    name: "describes client metrics and loggers, of which nothing is configured",
     sample: false,
     play: describesTheRest,
   },

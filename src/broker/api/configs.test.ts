@@ -10,6 +10,8 @@ import {
   DescribeConfigs,
   type DescribeConfigsRequest,
 } from "../../protocol/messages/describe-configs.ts";
+import { ConsumerGroupHeartbeat } from "../../protocol/messages/consumer-group-heartbeat.ts";
+import { ListConfigResources } from "../../protocol/messages/list-config-resources.ts";
 import {
   ConfigOperation,
   IncrementalAlterConfigs,
@@ -116,28 +118,6 @@ describe("DescribeConfigs", () => {
     assert.deepEqual(keyless.configs[0]?.synonyms, []);
   });
 
-  test("shows of any group what is set for all of them, and nothing can be set for one", async (t) => {
-    const broker = await aBroker(t, { "group.consumer.session.timeout.ms": "50000" });
-    const { configs } = await shown(broker, ConfigResource.group, "g", { includeSynonyms: true });
-    assert.deepEqual(
-      configs.map(({ name, value, readOnly }) => [name, value, readOnly]),
-      [
-        ["consumer.assignment.interval.ms", "1000", true],
-        ["consumer.heartbeat.interval.ms", "5000", true],
-        ["consumer.session.timeout.ms", "50000", true],
-      ],
-    );
-    assert.deepEqual(configs[2]?.synonyms, [
-      { name: "group.consumer.session.timeout.ms", value: "50000", source: ConfigSource.staticBroker },
-      { name: "group.consumer.session.timeout.ms", value: "45000", source: ConfigSource.default },
-    ]);
-    const refused = await edit(broker, ConfigResource.group, "g", [
-      { name: "consumer.session.timeout.ms", op: "set", value: "46000" },
-    ]);
-    assert.equal(refused.code, "INVALID_REQUEST");
-    assert.match(refused.message, /^No group has settings of its own/);
-  });
-
   test("shows every key of a Kafka broker, those without an effect too, and hides passwords", async (t) => {
     const broker = await aBroker(t, { "ssl.key.password": "secret", "num.io.threads": "3" });
     const { configs } = await shown(broker, brokerResource, "1", { includeSynonyms: true });
@@ -198,6 +178,104 @@ describe("DescribeConfigs", () => {
       "INVALID_REQUEST",
       "INVALID_REQUEST",
     ]);
+  });
+});
+
+describe("the settings of a group", () => {
+  const group = ConfigResource.group;
+  const session = "consumer.session.timeout.ms";
+
+  test("are those of all groups until something is set for it, also over a restart", async (t) => {
+    const broker = await aBroker(t, { "group.consumer.session.timeout.ms": "50000" });
+    assert.equal(
+      (await edit(broker, group, "g", [{ name: session, op: "set", value: "46000" }])).code,
+      "NONE",
+    );
+    await broker.restart();
+    const synonyms = async (name: string) => {
+      const { configs } = await shown(broker, group, name, { keys: [session], includeSynonyms: true });
+      return configs[0]?.synonyms.map(({ value, source }) => [value, source]);
+    };
+    const ofAll = [
+      ["50000", ConfigSource.staticBroker],
+      ["45000", ConfigSource.default],
+    ];
+    assert.deepEqual(await synonyms("other"), ofAll);
+    assert.deepEqual(await synonyms("g"), [["46000", ConfigSource.group], ...ofAll]);
+    assert.equal((await edit(broker, group, "g", [{ name: session, op: "delete" }])).code, "NONE");
+    assert.deepEqual(await synonyms("g"), ofAll);
+  });
+
+  test("are listed where something is set", async (t) => {
+    const broker = await aBroker(t);
+    const list = async () => {
+      const { configResources } = await broker.ask(ListConfigResources, { resourceTypes: [group] });
+      return configResources.map(({ resourceName }) => resourceName);
+    };
+    await edit(broker, group, "g", [{ name: "consumer.assignment.interval.ms", op: "set", value: "0" }]);
+    assert.deepEqual(await list(), ["g"]);
+    await edit(broker, group, "g", [{ name: "consumer.assignment.interval.ms", op: "delete" }]);
+    assert.deepEqual(await list(), []);
+  });
+
+  test("are what members obey: the interval of heartbeats at once, the session from the next one on", async (t) => {
+    const broker = await aBroker(t, { "group.consumer.min.heartbeat.interval.ms": "100" });
+    const beat = async (memberEpoch: number) => {
+      const {
+        heartbeatIntervalMs,
+        memberEpoch: next,
+        errorCode,
+      } = await broker.ask(ConsumerGroupHeartbeat, {
+        groupId: "g",
+        memberId: "m",
+        memberEpoch,
+        instanceId: null,
+        rackId: null,
+        rebalanceTimeoutMs: 1000,
+        subscribedTopicNames: ["orders"],
+        subscribedTopicRegex: null,
+        serverAssignor: null,
+        topicPartitions: [],
+      });
+      return { heartbeatIntervalMs, next, code: errorFacts(errorCode).name };
+    };
+    const { heartbeatIntervalMs, next } = await beat(0);
+    assert.equal(heartbeatIntervalMs, 5000);
+    await edit(broker, group, "g", [
+      { name: "consumer.heartbeat.interval.ms", op: "set", value: "100" },
+      { name: session, op: "set", value: "60000" },
+    ]);
+    assert.equal((await beat(next)).heartbeatIntervalMs, 100);
+    await broker.scheduler.run({ untilMs: broker.scheduler.nowMs + 50_000 });
+    assert.equal((await beat(next)).code, "NONE");
+    await broker.scheduler.run({ untilMs: broker.scheduler.nowMs + 61_000 });
+    assert.equal((await beat(next)).code, "UNKNOWN_MEMBER_ID");
+  });
+
+  test("are refused where they are unknown, out of bounds, or too many", async (t) => {
+    const broker = await aBroker(t);
+    const set = (name: string, value: string, groupId = "g") =>
+      edit(broker, group, groupId, [{ name, op: "set", value }]);
+    const refusals: readonly [string, Awaited<ReturnType<typeof edit>>, RegExp][] = [
+      ["INVALID_CONFIG", await set(session, "44999"), /between 45000 .* and 60000/],
+      ["INVALID_CONFIG", await set(session, "60001"), /not at 60001/],
+      ["INVALID_CONFIG", await set(session, "long"), /whole number/],
+      ["INVALID_CONFIG", await set("share.session.timeout.ms", "50000"), /no group setting share/],
+      [
+        "INVALID_CONFIG",
+        await edit(broker, group, "g", [{ name: session, op: "append", value: "1" }]),
+        /no list/,
+      ],
+      ["INVALID_REQUEST", await set(session, "50000", ""), /1 to 249 characters/],
+      ["INVALID_REQUEST", await set(session, "50000", "g".repeat(250)), /1 to 249 characters/],
+    ];
+    for (const [code, refused, sentence] of refusals) {
+      assert.equal(refused.code, code);
+      assert.match(refused.message, sentence);
+    }
+    for (let n = 0; n < 1_000; n++) assert.equal((await set(session, "50000", `g${n}`)).code, "NONE");
+    assert.equal((await set(session, "50000", "one-more")).code, "POLICY_VIOLATION");
+    assert.equal((await set(session, "51000", "g7")).code, "NONE");
   });
 });
 

@@ -32,7 +32,8 @@ export const consumerGroupHeartbeat = handle(ConsumerGroupHeartbeat, {
     return {
       throttleTimeMs: 0,
       ...told,
-      heartbeatIntervalMs: answer.errorCode === ErrorCode.NONE ? groups.consumerHeartbeatMs : 0,
+      heartbeatIntervalMs:
+        answer.errorCode === ErrorCode.NONE ? groups.consumerHeartbeatMs(request.groupId) : 0,
       assignment: assignment === null ? null : { topicPartitions: topicPartitions(assignment) },
     };
   },

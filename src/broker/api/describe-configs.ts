@@ -14,6 +14,7 @@ import {
   topicEntries,
 } from "../config-view.ts";
 import type { Services } from "../context.ts";
+import { ownGroupConfigs } from "../group-config.ts";
 import { handle } from "../handle.ts";
 import { accepted, type Refusal, refusal } from "../refusal.ts";
 import { refuseTopicName } from "../topics.ts";
@@ -76,7 +77,7 @@ function entriesOf(
       }
       return brokerEntries(config);
     case ConfigResource.group:
-      return groupEntries(config);
+      return groupEntries(ownGroupConfigs(resourceName, journal.state), config);
     default:
       return refusal(
         ErrorCode.INVALID_REQUEST,

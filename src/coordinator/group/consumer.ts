@@ -392,7 +392,8 @@ export class ConsumerGroup {
 
   #watchFrom(nowMs: number, { id, about, held }: ConsumerMember): void {
     const { classicMemberMetadata, rebalanceTimeoutMs } = about;
-    const sessionMs = classicMemberMetadata?.sessionTimeoutMs ?? this.#settings.consumerSessionTimeoutMs;
+    const sessionMs =
+      classicMemberMetadata?.sessionTimeoutMs ?? this.#settings.consumerSessionTimeoutMs(this.id);
     this.#sessions.hear(id, nowMs + sessionMs);
     if (held.state !== MemberState.unrevoked) return;
     this.#sessions.awaitRevocation(id, nowMs + Math.max(0, rebalanceTimeoutMs));

@@ -7,10 +7,10 @@ export interface GroupSettings {
   readonly initialRebalanceDelayMs: number;
   /** `group.max.size`. */
   readonly membersMax: number;
-  /** `group.consumer.max.size`, `group.consumer.session.timeout.ms`, `group.consumer.heartbeat.interval.ms`. */
+  /** `group.consumer.max.size`. */
   readonly consumersMax: number;
-  readonly consumerSessionTimeoutMs: number;
-  readonly consumerHeartbeatMs: number;
+  /** `consumer.session.timeout.ms` of one group, else `group.consumer.session.timeout.ms`. */
+  consumerSessionTimeoutMs(groupId: string): number;
   /** `group.consumer.migration.policy`: whether members may move from the classic protocol to KIP-848, and back. */
   readonly mayUpgrade: boolean;
   readonly mayDowngrade: boolean;
