@@ -3,7 +3,7 @@
  * recorded in `proofs/latest.json` as soon as it has passed. `npm run prove -- wal journal` runs those whose
  * name contains a word. Stops at the first proof that fails.
  *
- * The last three need other people's programs, which are installed into `.cache/` (tools/toolbox.ts).
+ * The last four need other people's programs, which are installed into `.cache/` (tools/toolbox.ts).
  */
 import { execFileSync, spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
@@ -83,6 +83,10 @@ const proofs: readonly Proof[] = [
   {
     name: "interoperability: full data set",
     run: () => tests({ HOLDFAST_INTEROP: "full" }, "test/interop/*.test.ts"),
+  },
+  {
+    name: "conformance: Kafka's frameworks",
+    run: () => tests({ HOLDFAST_CONFORMANCE: "full" }, "test/conformance/*.test.ts"),
   },
 ];
 

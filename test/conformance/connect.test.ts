@@ -21,6 +21,8 @@ import {
   kill,
   readCommitted,
   type Scene,
+  type SourceSupport,
+  sourceSupports,
   startJava,
 } from "./framework.ts";
 
@@ -31,7 +33,7 @@ const lotEveryMs = 50;
 const readyMs = 120_000;
 const catchUpMs = 120_000;
 
-for (const source of ["disabled", "enabled"] as const) {
+for (const source of sourceSupports) {
   const what =
     source === "enabled"
       ? "from file to file, every line exactly once (exactly.once.source.support)"
@@ -39,7 +41,7 @@ for (const source of ["disabled", "enabled"] as const) {
   conforms("Kafka Connect", what, full ? 1_800_000 : 300_000, (scene) => fromFileToFile(scene, source));
 }
 
-async function fromFileToFile(scene: Scene, exactlyOnce: "disabled" | "enabled") {
+async function fromFileToFile(scene: Scene, exactlyOnce: SourceSupport) {
   const { random, directory } = scene;
   const broker = await scene.broker("broker");
   const [input, output] = [join(directory, "input.txt"), join(directory, "output.txt")];
@@ -147,11 +149,7 @@ interface Status {
   readonly tasks: readonly { readonly state: string; readonly trace?: string }[];
 }
 
-async function connectWorker(
-  broker: Broker,
-  directory: string,
-  exactlyOnce: "disabled" | "enabled",
-): Promise<Worker> {
+async function connectWorker(broker: Broker, directory: string, exactlyOnce: SourceSupport): Promise<Worker> {
   const url = `http://${loopback}:${await freePort()}`;
   const settings = {
     "bootstrap.servers": broker.address,

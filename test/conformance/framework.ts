@@ -23,6 +23,10 @@ const seed = Number(process.env["HOLDFAST_SEED"] ?? 1);
 const skip = scale === undefined ? "set HOLDFAST_CONFORMANCE to sample or full" : false;
 
 export const full: boolean = scale === "full";
+
+/** Values of Connect's setting `exactly.once.source.support`; a sample has the one that asks for more. */
+export type SourceSupport = "disabled" | "enabled";
+export const sourceSupports: readonly SourceSupport[] = full ? ["disabled", "enabled"] : ["enabled"];
 export const frameworksVersion = "4.3.0";
 
 /** Each runs beside a broker and a writer on few processors. */
@@ -111,7 +115,8 @@ function keep(
     recordCount,
     ...(failure === "" ? {} : { failure }),
   };
-  keepNewest(`conformance-${target}-${scale}`, { scale, results: [result] });
+  // Each in a file of its own: frameworks may run side by side.
+  keepNewest(`conformance-${client.replaceAll(" ", "-")}-${target}-${scale}`, { scale, results: [result] });
 }
 
 async function classpath(): Promise<string> {

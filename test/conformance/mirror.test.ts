@@ -25,6 +25,8 @@ import {
   kill,
   readCommitted,
   type Scene,
+  type SourceSupport,
+  sourceSupports,
   startJava,
 } from "./framework.ts";
 
@@ -34,7 +36,7 @@ const recordsPerLot = 20;
 const lotEveryMs = 100;
 const catchUpMs = 180_000;
 
-for (const exactlyOnce of ["disabled", "enabled"] as const) {
+for (const exactlyOnce of sourceSupports) {
   const what =
     exactlyOnce === "enabled"
       ? "mirrors a topic, every record exactly once, with the offsets of its groups (exactly.once.source.support)"
@@ -42,7 +44,7 @@ for (const exactlyOnce of ["disabled", "enabled"] as const) {
   conforms("MirrorMaker 2", what, full ? 1_800_000 : 420_000, (scene) => mirrored(scene, exactlyOnce));
 }
 
-async function mirrored(scene: Scene, exactlyOnce: "disabled" | "enabled") {
+async function mirrored(scene: Scene, exactlyOnce: SourceSupport) {
   const { random, directory } = scene;
   const [source, target] = [await scene.broker("source"), await scene.broker("target")];
   await createTopic(source.address, "news", partitionCount, "retention.ms=-1", "max.message.bytes=2000000");
@@ -145,7 +147,7 @@ async function mirrorMaker(
   source: Broker,
   target: Broker,
   directory: string,
-  exactlyOnce: "disabled" | "enabled",
+  exactlyOnce: SourceSupport,
 ): Promise<string> {
   const onOneBroker = [
     "replication.factor",
