@@ -13,6 +13,7 @@ import {
 } from "../base/ids.ts";
 import { expectedOffset, type OffsetStep } from "../coordinator/offset-model.ts";
 import type { TransactionOutcome } from "../coordinator/shard.ts";
+import { objectHeaderBytes } from "../log/segment-format.ts";
 import { ErrorCode } from "../protocol/errors.ts";
 import { OffsetCommit } from "../protocol/messages/offset-commit.ts";
 import { OffsetDelete } from "../protocol/messages/offset-delete.ts";
@@ -129,6 +130,29 @@ describe("an offset committed in a transaction", () => {
     assert.equal((await mark(broker, p, "commit", 1)).kind, "stale-producer-epoch");
     assert.equal(broker.broker.services.tail.waiting, 0);
   });
+});
+
+test("an offset whose marker is damaged is dropped at the next start, loudly, and keeps nobody waiting", async (t) => {
+  const broker = await aBroker(t, { ...settings, "holdfast.flush.age.ms": "100" });
+  await broker.createTopic("orders");
+  const flushed = () => broker.scheduler.run({ untilMs: broker.scheduler.nowMs + 2_000 });
+  const segments = () => new Set(broker.disk.paths().filter((path) => path.includes("/seg/")));
+  await hold(broker, p, "orders", 7);
+  await flushed();
+  const before = segments();
+  await mark(broker, p, "commit");
+  await flushed();
+  await broker.stop();
+  const [path = "", ...more] = [...segments()].filter((each) => !before.has(each));
+  assert.deepEqual(more, []);
+  const bytes = Buffer.from(broker.disk.contents(path));
+  // Behind the header and a copy of the footer lies the one block, with the marker.
+  const footerBytes = bytes.readInt32BE(bytes.byteLength - 8);
+  broker.disk.flipBit(path, 8 * (objectHeaderBytes + footerBytes + 70));
+  await broker.boot();
+  assert.equal(await fetched(broker, "orders", true), -1);
+  await commit(broker, "orders", 9);
+  assert.equal(await fetched(broker, "orders", true), 9);
 });
 
 /** Everything that moves records about, as often as it can. */
