@@ -13,12 +13,14 @@
 //	program idle    ADDRESS TOPIC GROUPS
 //	program rebalance ADDRESS TOPIC PARTITIONS MEMBERS
 //	program through ADDRESS TOPIC PARTITIONS PER_SECOND SECONDS
+//	program transactions ADDRESS TOPIC PARTITIONS RECORDS BYTES WARMUP_MS MEASURE_MS
 //
 // "fill" writes round robin over all partitions until every record is acknowledged, "produce" for a time
 // (at a rate or, with 0, as fast as it can), "paced" at a rate and without lingering, "even" in batches of a
 // given number of records; "consume" reads all partitions by assignment; "connect" keeps connections open that
 // do nothing; "echo" is a broker that stores nothing. Of groups, see groups.go: "commits" commits offsets, "idle" makes
-// groups that do nothing, "rebalance" lets members join and one leave, "through" writes and reads with a group. Those that measure print a last line of JSON, see measured.
+// groups that do nothing, "rebalance" lets members join and one leave, "through" writes and reads with a group.
+// "transactions" commits transactions of so many records. Those that measure print a last line of JSON, see measured.
 package main
 
 import (
@@ -83,7 +85,7 @@ func run(ctx context.Context, args []string) error {
 		numbers = append(numbers, number)
 	}
 	at := func(index int) int { return numbers[index] }
-	wanted := map[string]int{"create": 1, "delete": 0, "fill": 3, "produce": 5, "paced": 4, "even": 4, "consume": 3, "connect": 1, "echo": 0, "commits": 3, "idle": 1, "rebalance": 2, "through": 3}
+	wanted := map[string]int{"create": 1, "delete": 0, "fill": 3, "produce": 5, "paced": 4, "even": 4, "consume": 3, "connect": 1, "echo": 0, "commits": 3, "idle": 1, "rebalance": 2, "through": 3, "transactions": 5}
 	if count, known := wanted[command]; !known || count != len(numbers) {
 		return unknown
 	}
@@ -110,6 +112,8 @@ func run(ctx context.Context, args []string) error {
 		return rebalance(ctx, address, topic, at(0), at(1))
 	case "through":
 		return through(ctx, address, topic, at(0), at(1), at(2))
+	case "transactions":
+		return transactions(ctx, address, topic, at(0), at(1), at(2), at(3), at(4))
 	case "connect":
 		return connect(address, at(0))
 	default:
