@@ -77,7 +77,11 @@ export function copiers(): readonly Copier[] {
     copier(kafkaJsProgram, "classic", "before KIP-447", {
       remark: "It knows no KIP-447, so a transactional id belongs to a partition, as was usual before it.",
     }),
-    copier(platformaticProgram, "classic", "KIP-447", { inSample: false }),
+    copier(platformaticProgram, "classic", "KIP-447", {
+      inSample: false,
+      remark:
+        "A broker takes its InitProducerId once for a transactional id, so each of its producers has one of its own, and what a killed one left open is aborted when its time is over.",
+    }),
     mixed(together, [java, old, confluentProgram, franzGoProgram, holdfastProgram()]),
   ];
 }

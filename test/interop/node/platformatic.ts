@@ -3,6 +3,7 @@
  * given partitions and offsets without one, and the package decodes what comes back.
  */
 import assert from "node:assert/strict";
+import { randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Copying } from "./copying.ts";
 import type { Membership } from "./membership.ts";
@@ -309,12 +310,13 @@ await runWireProgram({
       protocols: [{ name: "roundrobin", version: 1 }],
     });
     while (!told.isEnding) {
-      // The producer's time-out is that of its transactions.
+      // Its InitProducerId names a producer id of its own making, which a broker takes of the first producer of a
+      // transactional id only. Its time-out is that of its transactions.
       const producer = new Producer({
         ...baseOptions(address),
         timeout: told.timeoutMs,
         idempotent: true,
-        transactionalId: told.transactionalId,
+        transactionalId: `${told.transactionalId}-${randomUUID()}`,
       });
       try {
         await copyStream(consumer, producer, told);
