@@ -1,5 +1,6 @@
 /** `docs/settings.md`, from the tables of settings in `src/broker/`. */
 import { brokerSettings } from "../src/broker/config.ts";
+import { configuredGroupsMax, type GroupSetting, groupSettings } from "../src/broker/group-config.ts";
 import { InvalidSettingError, type Setting } from "../src/broker/setting.ts";
 import { topicSettings } from "../src/broker/topic-config.ts";
 
@@ -7,7 +8,7 @@ export function settingsPage(): string {
   const broker: readonly (readonly [string, Setting<unknown>])[] = Object.entries(brokerSettings);
   return `# Settings
 
-Made by \`npm run pages\` from [src/broker/config.ts](../src/broker/config.ts) and [topic-config.ts](../src/broker/topic-config.ts); do not edit.
+Made by \`npm run pages\` from [src/broker/config.ts](../src/broker/config.ts), [topic-config.ts](../src/broker/topic-config.ts) and [group-config.ts](../src/broker/group-config.ts); do not edit.
 
 A broker's settings are given with \`--set KEY=VALUE\` or in a file (\`--config FILE\`, lines \`key=value\`); those marked "live" can be changed while it runs, for one broker or for all (\`kafka-configs --alter --entity-type brokers\`). Names and defaults are Kafka's where Kafka has the setting; \`holdfast.…\` are ours. Keys that Kafka has and that mean nothing here are accepted, shown and without effect: [kafka-keys.ts](../src/broker/kafka-keys.ts) says of each why. Names without effect are listed once in the log when the broker starts.
 
@@ -28,6 +29,19 @@ ${Object.entries(topicSettings)
     const synonyms: readonly { readonly name: string }[] = setting.synonyms;
     const broker = synonyms.map((synonym) => `\`${synonym.name}\``).join(", ");
     return row(name, setting, broker);
+  })
+  .join("\n")}
+
+## Group
+
+Set for one group of KIP-848 with \`kafka-configs --alter --entity-type groups\`, for ${configuredGroupsMax.toLocaleString("en")} groups at most, also before a group is there; members hear of it with their next heartbeat. Without a value of its own a group takes that of the broker's setting.
+
+| name | between | broker's setting |
+|---|---|---|
+${Object.entries<GroupSetting>(groupSettings)
+  .map(([name, { synonym, bounds }]) => {
+    const between = bounds === undefined ? "no effect" : `\`${bounds.min}\` and \`${bounds.max}\``;
+    return `| \`${name}\` | ${between} | \`${synonym}\` |`;
   })
   .join("\n")}
 `;

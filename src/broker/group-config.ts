@@ -8,7 +8,7 @@ import { InvalidSettingError, int } from "./setting.ts";
 
 type Configs = Pick<ClusterState, "brokerConfigs">;
 
-interface GroupSetting {
+export interface GroupSetting {
   /** The broker's key that holds where nothing is set for the group. */
   readonly synonym: string;
   /** The broker's keys between which a value must lie. */
