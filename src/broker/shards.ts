@@ -88,9 +88,13 @@ export class Shards<S extends Shard<R>, R> {
     return this.#whenOpen().then(() => tail.admit(bytes));
   }
 
-  /** Resolves when everything is read, without making the topic; undefined: it is, or there is none. */
+  /** Resolves when everything that is there is read, without making the topic; undefined: it is, or there is none. */
   whenRead(): Promise<void> | undefined {
-    return this.#isOpen || this.#opened === null ? undefined : this.#opened;
+    if (this.#isOpen) return undefined;
+    const { topics, topic } = this.#options;
+    // A user may have made the topic.
+    const isThere = this.#opened !== null || this.#making !== null || topics.byName(topic.name) !== undefined;
+    return isThere ? this.#whenOpen() : undefined;
   }
 
   /** Decides about one key, after `enter`; resolves when what was decided, and all it relies on, is durable. */
@@ -159,18 +163,19 @@ export class Shards<S extends Shard<R>, R> {
         this.#making = null;
       });
       await this.#making;
-      const topic = this.#options.topics.byName(this.#options.topic.name);
-      assert(topic !== undefined, "the topic of a coordinator stays once it is made");
-      if (this.#opened === null) this.#open(topic);
     }
     await this.#opened;
   }
 
   async #make(): Promise<void> {
     const { topics, topic } = this.#options;
-    if (topics.byName(topic.name) !== undefined) return;
     const { name, configs } = topic;
-    await topics.create({ name, partitionCount: topic.partitionCount(), configs });
+    if (topics.byName(name) === undefined) {
+      await topics.create({ name, partitionCount: topic.partitionCount(), configs });
+    }
+    const made = topics.byName(name);
+    assert(made !== undefined, "the topic of a coordinator stays once it is made");
+    if (this.#opened === null) this.#open(made);
   }
 
   #open(topic: TopicState): void {

@@ -230,8 +230,13 @@ export class Transactions {
 
   /** After a decision, in the same step: ends what it wants ended. */
   #drive(runtime: Runtime): void {
-    // Until the groups are read their partitions take no marker; `#driveAll` comes back to it.
-    if (this.#options.groups.whenRead() !== undefined) return;
+    const { groups, onFailure } = this.#options;
+    // Until the groups are read their partitions take no marker.
+    const reading = groups.whenRead();
+    if (reading !== undefined) {
+      reading.then(() => this.#drive(runtime)).catch((cause: unknown) => onFailure(cause as Error));
+      return;
+    }
     for (const transaction of runtime.shard.prepared()) {
       if (this.#underWay.has(transaction.transactionalId)) continue;
       this.#step(runtime, transaction, placesOf(transaction), 0);

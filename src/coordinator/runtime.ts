@@ -118,8 +118,10 @@ export class ShardRuntime<S extends Shard<R>, R> {
   }
 
   #loadMarker(batch: BatchView): void {
+    // Anybody may name a partition of ours in a transaction; where nothing is held, its end says nothing.
+    if (!isParticipant<S, R>(this.shard)) return;
     const control = readControl(batch);
-    if (control.kind !== "other") this.#participant.settle(batch.producerId, control.kind);
+    if (control.kind !== "other") this.shard.settle(batch.producerId, control.kind);
   }
 
   /** A marker that is gone with a damaged range leaves a transaction that nobody ends any more. */
