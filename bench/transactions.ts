@@ -14,8 +14,8 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { parseArgs } from "node:util";
 import { type Broker, type BrokerKind, startBroker } from "../tools/brokers.ts";
-import { start, useOf } from "../tools/processes.ts";
-import { cacheDirectory, javaProgram, kafkaClasspath } from "../tools/toolbox.ts";
+import { finish, start, useOf } from "../tools/processes.ts";
+import { cacheDirectory, javaProgram, kafkaClasspath, repositoryRoot } from "../tools/toolbox.ts";
 import { benchProgram, createTopic } from "./loads.ts";
 import { spreadOf, verdictAtLeast } from "./stats.ts";
 
@@ -122,6 +122,11 @@ const results = join(
   "results",
   `${at.slice(0, 16).replace(":", "")}-transactions.jsonl`,
 );
+// What is measured is the published form, and of these sources.
+await finish(process.execPath, [join(repositoryRoot, "tools/build.ts")], {
+  cwd: repositoryRoot,
+  timeoutMs: runMs,
+});
 const classpath = await javaProgram(join(import.meta.dirname, "java"), await kafkaClasspath());
 const goProgram = await benchProgram();
 const brokers: Broker[] = [];
