@@ -149,14 +149,17 @@ describe("consume, transform, produce", () => {
     const world = await aWorld(test);
     const copier = new Copier(test, world);
     let isFirst = true;
+    const told: Error[] = [];
     void copier.copy({
       handle: async (record, { send }) => {
         await send({ topic: "out", value: record.value });
         if (isFirst) await sleep(world.broker, 30_000);
         isFirst = false;
       },
+      onAborted: (cause) => void told.push(cause),
     });
     await untilDone(world);
+    assert(told.length === 1 && told[0] instanceof TransactionAbortedError);
     assert.deepEqual(await world.output(), counted(0, count));
     assert.equal(copier.producer.stats.aborted, 1);
   });

@@ -30,6 +30,11 @@ export interface TransformOptions {
    * aborted, and `transform` ends.
    */
   readonly handle: (record: IncomingRecord, context: TransformContext) => unknown;
+  /**
+   * Waited for before records of a transaction that was aborted, or may have been, are handed out again: what
+   * was calculated from them in memory must be forgotten.
+   */
+  readonly onAborted?: ((cause: Error) => void | Promise<void>) | undefined;
   /** A transaction has the records that are there when it begins, at most so many; default 2,000. */
   readonly recordsMax?: number | undefined;
 }
@@ -46,15 +51,18 @@ export interface TransformAccess {
 export class Transform {
   readonly #access: TransformAccess;
   readonly #handle: TransformOptions["handle"];
+  readonly #onAborted: (cause: Error) => void | Promise<void>;
   readonly #recordsMax: number;
 
   /** Throws `OptionError`. */
-  constructor(access: TransformAccess, { handle, recordsMax = 2_000 }: TransformOptions) {
+  constructor(access: TransformAccess, options: TransformOptions) {
+    const { handle, recordsMax = 2_000, onAborted = () => undefined } = options;
     if (!Number.isInteger(recordsMax) || recordsMax < 1) {
       throw new OptionError(`recordsMax is a whole number from 1 on, not ${String(recordsMax)}.`);
     }
     this.#access = access;
     this.#handle = handle;
+    this.#onAborted = onAborted;
     this.#recordsMax = recordsMax;
   }
 
@@ -97,6 +105,7 @@ export class Transform {
       if (cause instanceof TransactionAbortedError && cause.cause instanceof HandlerError) throw cause.cause;
       const again = repeatable(cause);
       if (again === undefined) throw cause;
+      if (isBegun) await this.#onAborted(again);
       await sleep(clock, watch.failed(operation, again));
     }
   }
