@@ -128,6 +128,7 @@ describe("a client of KIP-890", () => {
     const told = at.end(claim, "abort");
     assert.deepEqual(told, { ...identity(100, 1), errorCode: ErrorCode.NONE, tookFreshId: false });
     assert.equal(at.state, "CompleteAbort");
+    assert.equal(at.value?.startedMs, at.wallMs);
     assert.deepEqual(at.shard.prepared(), []);
     assert.deepEqual(at.end(claim, "abort"), told, "the same again");
     assert.equal(at.end(at.as(told), "abort").producerEpoch, 2, "behind an abort");
@@ -145,6 +146,23 @@ describe("a client of KIP-890", () => {
     assert.equal(at.end(next, "commit").errorCode, ErrorCode.INVALID_TXN_STATE);
     const last = at.as(at.end(next, "abort"));
     assert.equal(at.end(last, "commit").errorCode, ErrorCode.INVALID_TXN_STATE);
+  });
+
+  it("in an epoch before is fenced, also while a transaction is being ended", () => {
+    const at = new TransactionFixture();
+    const former = at.start();
+    const claim = at.start();
+    at.admit(claim, x);
+    at.end(claim, "commit");
+    assert.equal(at.end(former, "commit").errorCode, ErrorCode.PRODUCER_FENCED);
+  });
+
+  it("that was told another epoch meanwhile ends nothing in the former one", () => {
+    const at = new TransactionFixture();
+    const former = at.start();
+    at.start(former);
+    assert.equal(at.end(former, "abort").errorCode, ErrorCode.PRODUCER_FENCED);
+    assert.equal(at.end(former, "commit").errorCode, ErrorCode.PRODUCER_FENCED);
   });
 
   it("in a future epoch is refused", () => {
@@ -204,6 +222,12 @@ describe("a client that does not know of KIP-890", () => {
     const claim = at.start();
     assert.equal(at.end(claim, "commit", 0).errorCode, ErrorCode.INVALID_TXN_STATE);
     assert.equal(at.end(claim, "abort", 0).errorCode, ErrorCode.INVALID_TXN_STATE);
+  });
+
+  it("hears nothing of what was done by clients of KIP-890", () => {
+    const { at, claim } = opened();
+    const next = at.as(at.commit(claim));
+    assert.equal(at.end(next, "commit", 0).errorCode, ErrorCode.INVALID_TXN_STATE);
   });
 
   it("in an old epoch is fenced", () => {

@@ -91,8 +91,12 @@ describe("a transactional id that is known", () => {
   it("takes the time-out of the newest call", () => {
     const at = new TransactionFixture();
     at.start(null, 1_000);
-    at.start(null, 2_000);
+    const former = at.start(null, 2_000);
     assert.equal(at.value?.timeoutMs, 2_000);
+    at.start(former, 3_000);
+    assert.equal(at.value?.timeoutMs, 3_000);
+    at.start(former, 4_000);
+    assert.equal(at.value?.timeoutMs, 4_000, "also of one that repeats another");
   });
 });
 
@@ -131,6 +135,25 @@ describe("a producer that goes on after an error", () => {
     const at = new TransactionFixture();
     at.start();
     assert.equal(at.init(identity(99, 0)).errorCode, ErrorCode.PRODUCER_FENCED);
+  });
+
+  it("is fenced when its producer id is another one's whose transaction is being ended", () => {
+    const at = new TransactionFixture();
+    const claim = at.start();
+    at.admit(claim, x);
+    at.end(claim, "commit");
+    assert.equal(at.init(identity(99, 0)).errorCode, ErrorCode.PRODUCER_FENCED);
+    assert.equal(at.init(claim).errorCode, ErrorCode.CONCURRENT_TRANSACTIONS);
+  });
+
+  it("in the epoch before is fenced once it has heard the answer and used it", () => {
+    const at = new TransactionFixture();
+    const former = at.start();
+    const claim = at.start(former);
+    at.add(claim, x);
+    at.commit(claim, 0);
+    assert.equal(at.init(former).errorCode, ErrorCode.PRODUCER_FENCED);
+    assert.deepEqual(at.start(claim), at.as(identity(100, 2)));
   });
 
   it("ends its own open transaction by that", () => {

@@ -62,6 +62,20 @@ describe("partitions of a transaction", () => {
     assert.equal(at.state, "Empty");
   });
 
+  it("cover nobody but who added them", () => {
+    const at = new TransactionFixture();
+    const former = at.start();
+    at.admit(former, x);
+    const claim = at.start();
+    at.admit(claim, x);
+    assert.ok(at.shard.covers(claim, x));
+    assert.ok(!at.shard.covers(former, x));
+    assert.ok(!at.shard.covers(at.as(identity(99, claim.producerEpoch)), x));
+    assert.ok(!at.shard.covers({ ...claim, transactionalId: "another" }, x));
+    at.end(claim, "commit");
+    assert.ok(!at.shard.covers(claim, x));
+  });
+
   it("may be a thousand: their record holds all of them", () => {
     const at = new TransactionFixture();
     const claim = at.start();
@@ -82,6 +96,16 @@ describe("partitions of a transaction", () => {
     assert.ok(at.shard.bytes > before);
     at.commit(claim);
     assert.equal(at.shard.bytes, before);
+  });
+});
+
+describe("nothing", () => {
+  it("that is added opens nothing", () => {
+    const at = new TransactionFixture();
+    const claim = at.start();
+    assert.equal(at.add(claim), ErrorCode.NONE);
+    assert.equal(at.admit(claim), ErrorCode.NONE);
+    assert.equal(at.state, "Empty");
   });
 });
 

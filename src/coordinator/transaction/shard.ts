@@ -224,7 +224,7 @@ export class TransactionShard implements Shard<TransactionRecord> {
     const claimed = this.#claim(claim);
     if (!(claimed instanceof Transaction)) return claimed;
     const added = claimed.isOpen ? partitions.filter((each) => !claimed.holds(each)) : partitions;
-    if (claimed.isOpen && added.length === 0) return ErrorCode.NONE;
+    if (added.length === 0) return ErrorCode.NONE;
     if (!this.#settings.mayGrow(partitionsBytes(added))) return ErrorCode.COORDINATOR_NOT_AVAILABLE;
     this.#write(turn, claimed.id, extended(claimed, added, clientVersion, turn.wallMs));
     return ErrorCode.NONE;
@@ -305,20 +305,20 @@ export class TransactionShard implements Shard<TransactionRecord> {
 
   /** Transactions whose markers are to be written, then `completed`; after a start, too. */
   prepared(): readonly PreparedTransaction[] {
-    return Array.from(this.#prepared, (id) => this.#markersOf(id)).filter((each) => each !== null);
+    return Array.from(this.#prepared, (id) => this.#markersOf(this.#transactions.get(id)));
   }
 
   /** Null: it is not at its end. */
   preparedOf(transactionalId: string): PreparedTransaction | null {
-    return this.#markersOf(transactionalId);
+    const known = this.#transactions.get(transactionalId);
+    return known?.isEnding === true ? this.#markersOf(known) : null;
   }
 
-  #markersOf(id: string): PreparedTransaction | null {
-    const known = this.#transactions.get(id);
-    if (known?.isEnding !== true) return null;
+  #markersOf(known: Transaction | undefined): PreparedTransaction {
+    assert(known?.isEnding === true, "only a transaction at its end wants markers");
     const { producerId, producerEpoch, partitions } = known.value;
     return {
-      transactionalId: id,
+      transactionalId: known.id,
       producerId,
       producerEpoch,
       coordinatorEpoch: this.#coordinatorEpoch,

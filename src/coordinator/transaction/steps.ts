@@ -99,11 +99,10 @@ export function extended(
     if (known === undefined) topics.set(topic, (known = new Set()));
     for (const id of ids) known.add(id);
   };
-  if (isOpen) for (const { topic, partitionIds } of value.partitions ?? []) add(topic, partitionIds);
+  for (const { topic, partitionIds } of value.partitions ?? []) add(topic, partitionIds);
   for (const { topic, partition } of partitions) add(topic, [partition]);
   return {
     ...value,
-    previousProducerId: value.producerId,
     status: statusOf("Ongoing"),
     partitions: Array.from(topics, ([topic, ids]) => ({ topic, partitionIds: [...ids] })),
     updatedMs: nowMs,

@@ -87,6 +87,16 @@ describe("a transaction that is open for longer than its producer said", () => {
     assert.equal(at.state, "PrepareAbort");
   });
 
+  it("is not helped by one that was open at a restart, and has ended since", () => {
+    const { at, claim } = openFor(1_000);
+    at.restart();
+    const next = at.as(at.commit(claim));
+    at.admit(next, x);
+    at.wallMs -= day;
+    at.pass(1_000);
+    assert.equal(at.state, "PrepareAbort");
+  });
+
   it("is aborted in its time when the clock is put back meanwhile", () => {
     const { at } = openFor(1_000);
     at.wallMs -= day;
@@ -101,7 +111,12 @@ describe("a transaction that is open for longer than its producer said", () => {
     at.pass(60_000);
     at.drive();
     assert.deepEqual(at.current, identity(100, 32_767));
-    assert.equal(at.admit(at.as(at.current), x), ErrorCode.PRODUCER_FENCED, "nobody is told that epoch");
+    const nobody = at.as(at.current);
+    assert.equal(at.admit(nobody, x), ErrorCode.PRODUCER_FENCED, "nobody is told that epoch");
+    assert.equal(at.end(nobody, "abort").errorCode, ErrorCode.PRODUCER_FENCED);
+    const end = { outcome: "abort", clientVersion: 2, freshProducerId: null } as const;
+    const unanswered = at.turn((shard, turn) => shard.end(turn, claim, end));
+    assert.equal(unanswered.errorCode, ErrorCode.COORDINATOR_NOT_AVAILABLE, "no producer id is at hand");
     const told = at.end(claim, "abort");
     assert.deepEqual(told, { ...identity(101, 0), errorCode: ErrorCode.NONE, tookFreshId: true });
     assert.deepEqual(at.end(claim, "abort"), { ...told, tookFreshId: false }, "the same again");
