@@ -291,8 +291,11 @@ describe("whatever the order of commits, transactions, markers, deletions and re
               group.turn((shard, turn) => shard.deleteOffsets(turn, groupId, names));
               break;
             }
-            default:
+            default: {
+              const { bytes } = group.shard;
               group.restart();
+              assert.equal(group.shard.bytes, bytes, "it is counted the same");
+            }
           }
           for (const wanted of ["orders", "bills"]) {
             const { committed, isUnstable } = expectedOffset(steps.slice(0, index + 1), wanted);

@@ -38,7 +38,7 @@ export class Group {
 
   /** About what it takes in memory. */
   get bytes(): number {
-    let bytes = groupBytes + this.id.length + this.offsets.bytes + this.pending.bytes;
+    let bytes = groupBytes + this.id.length + this.offsetBytes;
     for (const member of this.#classic?.members ?? [])
       bytes += classicBytes(member.protocols, member.assignment);
     for (const { about, target, held } of this.#consumer?.members ?? []) {
@@ -49,6 +49,11 @@ export class Group {
       bytes += partitionBytes * (sizeOf(target) + 2 * sizeOf(held.assigned));
     }
     return bytes;
+  }
+
+  /** Of that, what committed offsets take. */
+  get offsetBytes(): number {
+    return this.offsets.bytes + this.pending.bytes;
   }
 
   /** Null: it has no members and never had. */

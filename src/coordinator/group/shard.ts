@@ -122,12 +122,11 @@ export class GroupShard implements Participant<GroupRecord> {
     const group = this.#grow(record.key.group);
     switch (record.kind) {
       case "offset":
-        if (record.value !== null) this.#take(group, record.key, this.#committed(record.value));
-        else {
+        return this.#changeOffsets(group, () => {
+          if (record.value !== null) return this.#take(group, record.key, this.#committed(record.value));
           group.offsets.delete(record.key);
           group.pending.forget(record.key);
-        }
-        break;
+        });
       case "classic":
         if (record.value === null) group.forgetClassic();
         else group.asClassic().noteWritten();
@@ -163,11 +162,11 @@ export class GroupShard implements Participant<GroupRecord> {
     if (record.kind !== "offset" || record.value === null) return this.apply(record);
     const { group: id, topic, partition } = record.key;
     const group = this.#grow(id);
-    group.pending.hold(producer, { topic, partition }, this.#committed(record.value));
+    const committed = this.#committed(record.value);
+    this.#changeOffsets(group, () => group.pending.hold(producer, { topic, partition }, committed));
     const holders = this.#holders.get(producer);
     if (holders === undefined) this.#holders.set(producer, new Set([id]));
     else holders.add(id);
-    this.#shrink(group);
   }
 
   /** The producer's transaction ended; without an open one nothing happens. */
@@ -177,15 +176,16 @@ export class GroupShard implements Participant<GroupRecord> {
     for (const id of holders) {
       const group = this.#groups.get(id);
       if (group === undefined) continue;
-      for (const { topic, partition, committed } of group.pending.take(producer)?.all() ?? []) {
-        if (outcome === "abort") break;
-        // What was committed since, beside the transaction, holds: compaction keeps the later record, too.
-        const former = group.offsets.get(topic, partition);
-        if (former === undefined || former.order < committed.order) {
+      this.#changeOffsets(group, () => {
+        const held = group.pending.take(producer);
+        if (held === undefined || outcome === "abort") return;
+        for (const { topic, partition, committed } of held.all()) {
+          // What was committed since, beside the transaction, holds: compaction keeps the later record, too.
+          const former = group.offsets.get(topic, partition);
+          if (former !== undefined && former.order > committed.order) continue;
           this.#take(group, { topic, partition }, committed);
         }
-      }
-      this.#shrink(group);
+      });
     }
   }
 
@@ -198,6 +198,17 @@ export class GroupShard implements Participant<GroupRecord> {
     let group = this.#groups.get(id);
     if (group === undefined) this.#groups.set(id, (group = new Group(id, this.#settings, this.#topics)));
     return group;
+  }
+
+  /** Members stay as they are: to weigh all of them for each commit would make commits of large groups dear. */
+  #changeOffsets(group: Group, change: () => void): void {
+    const before = group.offsetBytes;
+    change();
+    const weight = this.#weights.get(group.id);
+    if (weight === undefined || group.isIdle) return this.#shrink(group);
+    const more = group.offsetBytes - before;
+    this.#bytes += more;
+    this.#weights.set(group.id, weight + more);
   }
 
   /** What nothing is known of takes no room. */
