@@ -5,7 +5,8 @@ import { leaderEpoch, NO_TOPIC_ID, nodeId, type Offset, offset, partitionIndex }
 import { ErrorCode, errorFacts } from "../protocol/errors.ts";
 import { Fetch } from "../protocol/messages/fetch.ts";
 import { ListedOffset, ListOffsets } from "../protocol/messages/list-offsets.ts";
-import { wholeBatchesIn } from "../record/batch.ts";
+import { type BatchView, wholeBatchesIn } from "../record/batch.ts";
+import { readControl } from "../record/control.ts";
 import { recordsIn } from "../record/record.ts";
 import type { Actor } from "./actor.ts";
 import { Disconnected, type SimClient } from "./client.ts";
@@ -17,6 +18,9 @@ const inflatedBytesMax = 1 << 24;
 /** Of times, in each partition at the end. */
 const lookups = 3;
 
+/** An uncommitted reader is shown records of open and aborted transactions too. */
+export type Isolation = "committed" | "uncommitted";
+
 export class SimConsumer {
   readonly #actor: Actor;
   readonly topic: string;
@@ -27,6 +31,7 @@ export class SimConsumer {
   hasAll = false;
 
   readonly #pollMs: number;
+  #isolation: Isolation = "committed";
 
   /** `pollMs`: how long it lets the broker wait for records. */
   constructor(actor: Actor, topic: string, partition: number, pollMs = actor.pace.pollMs) {
@@ -34,6 +39,11 @@ export class SimConsumer {
     this.#pollMs = pollMs;
     this.topic = topic;
     this.partition = partition;
+  }
+
+  /** What it is shown may come to nothing, so it proves nothing. */
+  get #isGlimpsing(): boolean {
+    return this.#isolation === "uncommitted" && this.#actor.history.hasTransactions(this.topic);
   }
 
   async run(isOver: () => boolean): Promise<void> {
@@ -49,12 +59,14 @@ export class SimConsumer {
 
   async #session(isOver: () => boolean): Promise<void> {
     const client = await this.#actor.connect("consumer");
+    this.#isolation = this.#actor.random.pick(["committed", "uncommitted"]);
     try {
       let position = offset(await this.end(client, ListedOffset.earliest));
       const end = await this.end(client, ListedOffset.latest);
       if (end > position) position = offset(position + this.#actor.random.below(end - position));
       while (!isOver()) {
         const found = await this.fetch(client, position, (value, at) => {
+          if (this.#isGlimpsing) return;
           this.#actor.history.observed(value, { topic: this.topic, partition: this.partition, offset: at });
         });
         if (found === null) return;
@@ -76,6 +88,7 @@ export class SimConsumer {
       this.#actor.history.startSeen(this.topic, this.partition, start);
       const end = await this.end(client, ListedOffset.latest);
       this.#beAt(start);
+      const lateMs = this.#actor.clock.monotonicMs() + this.#actor.pace.peaceMs;
       for (let position = offset(start); position < end; ) {
         const next = await this.fetch(client, position, (value, at, timestampMs) => {
           all.set(at, value);
@@ -90,6 +103,9 @@ export class SimConsumer {
             continue;
           }
         }
+        // A transaction whose producer is gone keeps its readers until its time-out.
+        const mayWait = next === position && this.#actor.clock.monotonicMs() < lateMs;
+        if (mayWait && this.#actor.history.hasTransactions(this.topic)) continue;
         if (next === null || next === position) {
           this.#actor.history.violations.push(
             `${this.topic}/${this.partition} cannot be read at ${position}, its end is ${end}`,
@@ -130,6 +146,8 @@ export class SimConsumer {
 
   /** Asks where records of some times begin, for the checker to judge. */
   async #lookUp(client: SimClient, timesMs: readonly number[]): Promise<void> {
+    // A lookup finds records of aborted transactions as well, of which the checker knows no place.
+    if (this.#actor.history.hasTransactions(this.topic)) return;
     for (let left = timesMs.length === 0 ? 0 : lookups; left > 0; left--) {
       await this.end(client, this.#actor.random.pick(timesMs) + this.#actor.random.below(2));
     }
@@ -145,7 +163,8 @@ export class SimConsumer {
 
   /** This reader goes its own way, whatever else its actor reads. */
   #begin(kind: OperationKind): Operation {
-    return this.#actor.begin(kind, ` of ${this.topic}/${this.partition}`);
+    const how = this.#isGlimpsing ? " uncommitted" : "";
+    return this.#actor.begin(kind, ` of ${this.topic}/${this.partition}${how}`);
   }
 
   /** One that needs no time. */
@@ -157,7 +176,7 @@ export class SimConsumer {
 
   /** Told only where it is not where its last answer left it. */
   #beAt(position: number): void {
-    if (this.#told === position) return;
+    if (this.#told === position || this.#isGlimpsing) return;
     this.#operation("assign", (operation) => operation.takes(this.#place, position));
     this.#told = position;
   }
@@ -212,7 +231,7 @@ export class SimConsumer {
       maxWaitMs: this.#pollMs,
       minBytes: 1,
       maxBytes: 1 << 20,
-      isolationLevel: this.#actor.random.below(2),
+      isolationLevel: this.#isolation === "committed" ? 1 : 0,
       sessionId: 0,
       sessionEpoch: -1,
       topics: [
@@ -254,11 +273,15 @@ export class SimConsumer {
       highWatermark: result.highWatermark,
     });
     let next = position;
+    const aborted = new Aborted(result.abortedTransactions ?? []);
+    const tell = this.#isGlimpsing ? "glimpsed" : "polled";
     for (const chunk of result.records ?? []) {
       for (const batch of wholeBatchesIn(chunk)) {
         if (!batch.isIntact())
           this.#actor.history.violations.push(`a damaged batch was served at ${batch.baseOffset}`);
-        for (const record of recordsIn(batch, inflatedBytesMax)) {
+        const isAborted = aborted.reach(batch);
+        const isHidden = batch.isControl || (this.#isolation === "committed" && isAborted);
+        for (const record of isHidden ? [] : recordsIn(batch, inflatedBytesMax)) {
           if (record.offset < position) continue;
           const bytes = record.value ?? new Uint8Array(0);
           const value = Buffer.from(bytes).toString("utf8");
@@ -266,26 +289,46 @@ export class SimConsumer {
           const key = record.key === null ? null : Buffer.from(record.key).toString("utf8");
           const name =
             key === null ? recordName(value) : Buffer.from(record.headers[0]?.value ?? []).toString();
-          poll.polled(place, record.offset, name, recordFacts(bytes, record.timestamp, key));
+          poll[tell](place, record.offset, name, recordFacts(bytes, record.timestamp, key));
           take(value, record.offset, record.timestamp, name);
         }
         next = batch.nextOffset;
       }
     }
     // Also where compaction left a gap, an answer without an error brings its reader forward.
-    if (next === position && position < result.highWatermark) {
+    const end = this.#isolation === "committed" ? result.lastStableOffset : result.highWatermark;
+    if (next === position && position < end) {
       this.#actor.history.violations.push(
-        `${this.topic}/${this.partition} gave nothing at ${position}, and its high watermark is ${result.highWatermark}`,
+        `${this.topic}/${this.partition} gave nothing at ${position}, and goes up to ${end}`,
       );
     }
-    if (next > result.highWatermark) {
-      this.#actor.history.violations.push(
-        `${this.topic}/${this.partition} was served above its high watermark`,
-      );
+    if (next > Math.max(position, end)) {
+      this.#actor.history.violations.push(`${this.topic}/${this.partition} was served above ${end}`);
     }
     poll.ok(this.#actor.nowMs);
     this.#told = next;
     this.hasAll = next >= result.highWatermark;
     return next;
+  }
+}
+
+/** What a committed reader leaves out, by the list that comes with each answer. */
+class Aborted {
+  /** By first offset, ascending. */
+  readonly #ahead: { readonly producerId: number; readonly firstOffset: number }[];
+  readonly #open = new Set<number>();
+
+  constructor(transactions: readonly { readonly producerId: number; readonly firstOffset: number }[]) {
+    this.#ahead = transactions.toSorted((one, other) => one.firstOffset - other.firstOffset);
+  }
+
+  /** Whether the next batch, control batches too, is one of an aborted transaction. */
+  reach(batch: BatchView): boolean {
+    while (this.#ahead[0] !== undefined && this.#ahead[0].firstOffset < batch.nextOffset) {
+      this.#open.add((this.#ahead.shift() as { readonly producerId: number }).producerId);
+    }
+    const isAborted = batch.isTransactional && this.#open.has(batch.producerId);
+    if (batch.isControl && readControl(batch).kind === "abort") this.#open.delete(batch.producerId);
+    return isAborted;
   }
 }

@@ -46,7 +46,7 @@ export const recordFacts = (
 export class History {
   readonly violations: Violation[] = [];
   /** Operations, as actors tell them; judged by `judgeAll`. */
-  readonly audit = new AuditHistory();
+  readonly audit: AuditHistory;
   readonly #cleanupOf: (topic: string) => Cleanup;
   readonly #writes = new Map<string, Write>();
   /** By partition, what was acknowledged or read at each offset. */
@@ -56,10 +56,20 @@ export class History {
   /** Damage that was reported: offsets in it are lost in the open. */
   acked = 0;
   read = 0;
+  /** Topics into which transactions write. */
+  readonly #transactional = new Set<string>();
 
-  /** `cleanupOf`: what may leave a topic's partitions. */
-  constructor(cleanupOf: (topic: string) => Cleanup) {
+  /** `cleanupOf`: what may leave a topic's partitions; `openMsMax`: how long a transaction may be open, with all outages. */
+  constructor(cleanupOf: (topic: string) => Cleanup, openMsMax: number) {
     this.#cleanupOf = cleanupOf;
+    this.audit = new AuditHistory({ openMsMax });
+  }
+
+  takesTransactions(topic: string): void {
+    this.#transactional.add(topic);
+  }
+  hasTransactions(topic: string): boolean {
+    return this.#transactional.has(topic);
   }
 
   /** How operations name a partition. */

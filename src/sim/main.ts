@@ -21,6 +21,7 @@ const totals = {
   operations: 0,
   processed: 0,
   commits: 0,
+  transactions: 0,
   acked: 0,
   read: 0,
   starts: 0,
@@ -44,7 +45,7 @@ for (let seed = first; seed < first + count; seed++) {
 }
 console.log(
   `simulation: ${count} seeds, ${totals.events} events, ${(totals.simulatedMs / 1000).toFixed(0)} simulated s, ` +
-    `${totals.operations} operations of clients, ${totals.acked} records acknowledged, ${totals.read} read, ${totals.processed} processed by groups with ${totals.commits} commits, ${totals.starts} starts, ${totals.kills} kills, ` +
+    `${totals.operations} operations of clients, ${totals.acked} records acknowledged, ${totals.read} read, ${totals.processed} processed by groups with ${totals.commits} commits, ${totals.transactions} transactions, ${totals.starts} starts, ${totals.kills} kills, ` +
     `${totals.powerCuts} power cuts, ${totals.diskFaults} disk faults, 0 violations`,
 );
 

@@ -13,6 +13,10 @@ export interface Pace {
   readonly sessionMs: number;
   /** One of them is drawn for each producer that users have. */
   readonly deliveryTimeoutsMs: readonly number[];
+  /** After so long open, a transaction is aborted. */
+  readonly transactionMs: number;
+  /** Longer than any request that reached the broker can be under way in it. */
+  readonly settleMs: number;
   /** In which peace must bring every client to its end. */
   readonly peaceMs: number;
 }
@@ -25,6 +29,8 @@ export const dense: Pace = {
   memberPollMs: 50,
   sessionMs: 400,
   deliveryTimeoutsMs: [500, 60_000],
+  transactionMs: 700,
+  settleMs: 1_000,
   peaceMs: 120_000,
 };
 
@@ -36,5 +42,7 @@ export const sparse: Pace = {
   memberPollMs: 8_000,
   sessionMs: 45_000,
   deliveryTimeoutsMs: [10_000, 120_000],
+  transactionMs: 60_000,
+  settleMs: 15_000,
   peaceMs: 1_800_000,
 };

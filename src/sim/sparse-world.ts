@@ -7,6 +7,11 @@
 import { sleep } from "../base/ports.ts";
 import { handlers } from "../broker/handlers.ts";
 import type { ClientPorts } from "../client/settings.ts";
+import { AddOffsetsToTxn } from "../protocol/messages/add-offsets-to-txn.ts";
+import { AddPartitionsToTxn } from "../protocol/messages/add-partitions-to-txn.ts";
+import { EndTxn } from "../protocol/messages/end-txn.ts";
+import { InitProducerId } from "../protocol/messages/init-producer-id.ts";
+import { TxnOffsetCommit } from "../protocol/messages/txn-offset-commit.ts";
 import { Actor } from "./actor.ts";
 import { AimedFaults } from "./aimed-faults.ts";
 import { BrokerLives } from "./broker-lives.ts";
@@ -21,18 +26,23 @@ import { GroupHistory } from "./group-history.ts";
 import { GroupKeeper } from "./group-keeper.ts";
 import { History } from "./history.ts";
 import { SimNetwork } from "./network.ts";
+import { LedgerWriter } from "./ledger-writer.ts";
 import { Onlooker } from "./onlooker.ts";
+import { Overseer } from "./overseer.ts";
 import { sparse } from "./pace.ts";
 import { SimProducer } from "./producer.ts";
 import { SimRandom } from "./random.ts";
 import { Scheduler } from "./scheduler.ts";
 import { loggerInto } from "./silence.ts";
 import { startGroup } from "./start-group.ts";
+import { startTransactions, type Transactions } from "./start-transactions.ts";
 import { TableHistory } from "./table-history.ts";
 import { TableReader } from "./table-reader.ts";
 import { TableWriter } from "./table-writer.ts";
 import { TopicKeeper } from "./topic-keeper.ts";
 import { Trace } from "./trace.ts";
+import { TransactionalId } from "./transactional-id.ts";
+import type { Place } from "./transactional-producer.ts";
 import { Traffic } from "./traffic.ts";
 import { Trimmer } from "./trimmer.ts";
 import type { Visitor } from "./visitor.ts";
@@ -54,6 +64,7 @@ export interface SparseReport {
     readonly read: number;
     readonly processed: number;
     readonly commits: number;
+    readonly transactions: number;
     /** Records of compacted topics, and how many of them were left at the end. */
     readonly tableRecords: number;
     readonly tableLeft: number;
@@ -66,6 +77,14 @@ export type SparseVariant = "offsets expire under live data";
 
 const port = 9092;
 const hourMs = 3_600_000;
+/** For whose sake those who rest between two transactions begin one. */
+const transactionApis = new Set(
+  [InitProducerId, AddPartitionsToTxn, AddOffsetsToTxn, TxnOffsetCommit, EndTxn].map(
+    ({ key }) => key as number,
+  ),
+);
+/** For how long the broker, or a connection, can be away while a transaction is open. */
+const outageMsMax = 300_000;
 /** Mean time from one fault to the aim of the next. */
 const gapMs = 17_000;
 /** How long the broker is away after it died; the last is longer than a session. */
@@ -75,7 +94,7 @@ const firstNumber = 100;
 /** Of a judge whose connection was cut. */
 const retryMs = 1_000;
 const tombstonesMs = 600_000;
-/** Of the three topics beside those of the story. */
+/** Of the topics beside those of the story. */
 const trimmed: NewTopic = {
   name: "trimmed",
   partitions: 1,
@@ -90,6 +109,11 @@ const table: NewTopic = {
     { name: "delete.retention.ms", value: String(tombstonesMs) },
   ],
 };
+/** As the table, and written in transactions. */
+const ledger: NewTopic = { ...table, name: "ledger" };
+/** Into which what others read is transformed. */
+const output: NewTopic = { name: "output", partitions: 2 };
+const outputs: readonly Place[] = [0, 1].map((partition) => ({ topic: output.name, partition }));
 
 export class SparseWorld {
   readonly #seed: number;
@@ -102,6 +126,11 @@ export class SparseWorld {
   readonly #history: History;
   readonly #groups: GroupHistory[] = [];
   readonly #table: TableHistory;
+  readonly #ledger: TableHistory;
+  readonly #ledgerId = new TransactionalId("ledger");
+  #ledgerWriter: LedgerWriter | null = null;
+  #ledgerDone: Promise<void> = Promise.resolve();
+  #transactions: Transactions | null = null;
   readonly #clock: SimClock;
   readonly #lives: BrokerLives;
   readonly #faults: AimedFaults;
@@ -115,6 +144,7 @@ export class SparseWorld {
     this.#scheduler = new Scheduler(this.#random);
     this.#clock = new SimClock(this.#scheduler);
     this.#table = new TableHistory((sentence) => void this.#history.violations.push(sentence));
+    this.#ledger = new TableHistory((sentence) => void this.#history.violations.push(sentence));
     const random = this.#random.fork("disk");
     this.#disk = new SimDisk({
       scheduler: this.#scheduler,
@@ -129,9 +159,9 @@ export class SparseWorld {
     const draw = this.#random.fork("settings");
     const retentionBytes = draw.pick(["-1", "-1", "40000"]);
     this.#history = new History((topic) => {
-      if (topic === table.name) return "compact";
+      if (topic === table.name || topic === ledger.name) return "compact";
       return retentionBytes === "-1" && topic !== trimmed.name ? "none" : "delete";
-    });
+    }, sparse.transactionMs + outageMsMax);
     this.#lives = new BrokerLives({
       scheduler: this.#scheduler,
       random: this.#random,
@@ -146,6 +176,7 @@ export class SparseWorld {
         tailBytes: draw.pick([16, 64, 512]) * 1024,
         cacheBytes: draw.pick([64, 1024]) * 1024,
         flushAgeMs: draw.pick([5_000, 30_000, 120_000]),
+        markersAtOnce: draw.pick([1, 2, 1_000]),
       },
       settings: new Map([
         ["auto.create.topics.enable", "false"],
@@ -156,6 +187,7 @@ export class SparseWorld {
         ["log.cleaner.backoff.ms", draw.pick(["5000", "30000"])],
         ["log.retention.bytes", retentionBytes],
         ["offsets.topic.num.partitions", "2"],
+        ["transaction.state.log.num.partitions", "2"],
         ["offsets.retention.check.interval.ms", "30000"],
         ["offsets.retention.minutes", "1"],
         ["offsets.retention.hold", String(variant !== "offsets expire under live data")],
@@ -174,6 +206,7 @@ export class SparseWorld {
     });
     this.#faults.onWanted = (apiKey) => {
       for (const visitor of this.#visitors) visitor.wish(apiKey);
+      if (transactionApis.has(apiKey)) this.#wakeAll();
     };
   }
 
@@ -192,11 +225,14 @@ export class SparseWorld {
         requests: this.#traffic.requests,
         faults: this.#faults.matrix.count,
         starts: this.#lives.starts,
-        acked: this.#history.acked + this.#table.acked,
+        acked: this.#history.acked + this.#table.acked + this.#ledger.acked,
         read: this.#history.read,
         processed: sum(this.#groups, ({ processedCount }) => processedCount),
         commits: sum(this.#groups, ({ commits }) => commits),
-        tableRecords: this.#table.acked,
+        transactions:
+          sum(this.#transactions?.actors ?? [], ({ transactions }) => transactions) +
+          (this.#ledgerWriter?.transactions ?? 0),
+        tableRecords: this.#table.acked + this.#ledger.acked,
         tableLeft: this.#tableLeft,
       },
       cells: this.#faults.matrix.cells,
@@ -210,7 +246,7 @@ export class SparseWorld {
       name: `topic${index}`,
       partitions: draw.between(1, 2),
     }));
-    const topics = [...plain, trimmed, table];
+    const topics = [...plain, trimmed, table, ledger, output];
     for (const topic of topics) await createTopic(this.#actor(`create-${topic.name}`), topic);
     const places = [...plain, trimmed].flatMap(({ name, partitions }) =>
       Array.from({ length: partitions }, (_, partition) => ({ topic: name, partition })),
@@ -231,15 +267,19 @@ export class SparseWorld {
     );
     const followed = draw.pick(places);
     const consumer = new SimConsumer(this.#actor("consumer"), followed.topic, followed.partition).run(isOver);
-    const written = Promise.all(producers);
+    const transactions = this.#startTransactions(places);
+    const written = Promise.all([...producers, transactions.written]);
+    const transformed = this.#finishTransformers(written, transactions);
     const groups = [draw.pick([0, 0.5]), draw.pick([0.5, 1])].map((consumerShare, at) => {
       const topic = draw.pick([...plain, trimmed]);
       const group = { name: `group${at}`, topic, history: this.#groupHistory(topic !== trimmed) };
       return { ...group, done: this.#startGroup(draw, { ...group, consumerShare, written }) };
     });
     const writer = new TableWriter(this.#actor("table-writer"), table.name, this.#table).run(isOver);
-    const readers = [0, tombstonesMs * 0.4].map((napMs) =>
-      this.#tableReader(`table-reader-${napMs}`, napMs).run(isOver),
+    const readers = [0, tombstonesMs * 0.4].flatMap((napMs) =>
+      [table, ledger].map(({ name }) =>
+        this.#tableReader(name, `${name}-reader-${napMs}`, napMs).run(isOver),
+      ),
     );
     const visitors = this.#startVisitors(
       topics,
@@ -254,9 +294,12 @@ export class SparseWorld {
       ...readers,
       ...visitors,
       ...groups.map(({ done }) => done),
+      transactions.done,
+      transformed,
+      this.#ledgerDone,
     ];
     await this.#peace(Promise.race([Promise.all(clients), supervisor]));
-    for (const { topic, partition } of places) {
+    for (const { topic, partition } of [...places, ...outputs]) {
       const judge = new SimConsumer(this.#actor(`judge-${topic}-${partition}`), topic, partition);
       const final = await insist(this.#clock, () => judge.readAll());
       this.#history.judge(topic, partition, final);
@@ -265,9 +308,15 @@ export class SparseWorld {
         group.history.judge(group.name, partition, final.keys());
         this.#history.groupEnded(group.name, { topic, partition, atMs: this.#scheduler.nowMs });
       }
+      for (const { group, source } of transactions.transformers) {
+        if (source.topic !== topic || source.partition !== partition) continue;
+        this.#history.groupEnded(group, { topic, partition, atMs: this.#scheduler.nowMs });
+      }
     }
-    const last = this.#tableReader("table-judge");
-    this.#tableLeft = await insist(this.#clock, () => last.readAll());
+    for (const { name } of [table, ledger]) {
+      const last = this.#tableReader(name, `${name}-judge`);
+      this.#tableLeft += await insist(this.#clock, () => last.readAll());
+    }
     this.#history.judgeAll();
     await this.#lives.stop();
   }
@@ -332,9 +381,47 @@ export class SparseWorld {
     return Promise.all([ended, members]);
   }
 
-  #tableReader(name: string, napMs = 0): TableReader {
-    const options = { topic: table.name, history: this.#table, awayMaxMs: tombstonesMs / 2, napMs };
+  #tableReader(topic: string, name: string, napMs = 0): TableReader {
+    const history = topic === table.name ? this.#table : this.#ledger;
+    const options = { topic, history, awayMaxMs: tombstonesMs / 2, napMs };
     return new TableReader(this.#actor(name), options);
+  }
+
+  #startTransactions(places: readonly Place[]): Transactions {
+    const isOver = (): boolean => this.#isOver;
+    this.#transactions = startTransactions(this.#random.fork("transactions"), {
+      history: this.#history,
+      places,
+      targets: outputs,
+      writers: 2,
+      transformers: 2,
+      mayExpire: (topic) => topic === trimmed.name,
+      actor: (name) => this.#actor(name),
+      isOver,
+    });
+    this.#history.takesTransactions(ledger.name);
+    this.#ledgerWriter = new LedgerWriter(this.#actor("ledger-writer"), {
+      id: this.#ledgerId,
+      protocol: "new",
+      topic: ledger.name,
+      history: this.#ledger,
+    });
+    this.#ledgerDone = this.#ledgerWriter.run(isOver);
+    return this.#transactions;
+  }
+
+  /** They end when they have transformed all that was written. */
+  async #finishTransformers(written: Promise<unknown>, { transformers }: Transactions): Promise<void> {
+    await written;
+    for (const { source, finish } of transformers) {
+      const judge = new SimConsumer(this.#actor("ends"), source.topic, source.partition);
+      finish(await judge.readEnd());
+    }
+  }
+
+  #wakeAll(): void {
+    for (const each of this.#transactions?.actors ?? []) each.wake();
+    this.#ledgerWriter?.wake();
   }
 
   #startVisitors(topics: readonly NewTopic[], groups: readonly string[]): readonly Promise<void>[] {
@@ -343,6 +430,11 @@ export class SparseWorld {
       new GroupKeeper(this.#actor("group-keeper"), "kept", topics[0] as NewTopic),
       new Trimmer(this.#actor("trimmer"), trimmed.name),
       new Onlooker(this.#actor("onlooker"), topics, groups),
+      new Overseer(this.#actor("overseer"), {
+        topics: topics.map(({ name }) => name),
+        ids: [...(this.#transactions?.ids ?? []), this.#ledgerId],
+        openMsMax: this.#history.audit.openMsMax,
+      }),
     );
     return this.#visitors.map((visitor) => visitor.run(() => this.#isOver));
   }
@@ -375,6 +467,7 @@ export class SparseWorld {
   async #peace(clients: Promise<unknown>): Promise<void> {
     this.#disk.fault = null;
     this.#isOver = true;
+    this.#wakeAll();
     const late = sleep(this.#clock, sparse.peaceMs).then(() => "late");
     if ((await Promise.race([clients, late])) === "late")
       this.#history.violations.push("in peace, some client did not come to its end");

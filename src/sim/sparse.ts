@@ -107,7 +107,7 @@ function describe(): string {
   return (
     `sparse simulation: ${worlds} worlds, ${(total("simulatedMs") / hourMs).toFixed(1)} simulated hours, ${total("operations")} operations of clients, ` +
     `${total("requests")} requests, ${total("faults")} crashes and faults, ${total("starts")} starts, ${total("acked")} records acknowledged, ` +
-    `${total("read")} read, ${total("processed")} processed by groups with ${total("commits")} commits, ${total("tableRecords")} records of ` +
+    `${total("read")} read, ${total("processed")} processed by groups with ${total("commits")} commits, ${total("transactions")} transactions, ${total("tableRecords")} records of ` +
     `compacted topics of which ${total("tableLeft")} were left, ${total("events")} events; least cell of API × fault ${matrix.least(apis)}, ` +
     `0 violations, in ${((performance.now() - begunMs) / 1000).toFixed(0)} s`
   );

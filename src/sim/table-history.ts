@@ -24,6 +24,7 @@ export class TableHistory {
   readonly #byKey = new Map<string, TableWrite[]>();
   /** By key: order of the newest write that was acknowledged. */
   readonly #acked = new Map<string, number>();
+  readonly #aborted = new Set<number>();
   /** Of all its writes. */
   acked = 0;
 
@@ -49,6 +50,11 @@ export class TableHistory {
     this.#acked.set(key, Math.max(order, this.#acked.get(key) ?? -1));
   }
 
+  /** It surely was not written, and never will be. */
+  aborted({ order }: TableWrite): void {
+    this.#aborted.add(order);
+  }
+
   /** To be asked before a request is sent: what a reader who then comes to the end must have at least. */
   floor(): ReadonlyMap<string, number> {
     return new Map(this.#acked);
@@ -60,6 +66,7 @@ export class TableHistory {
     const write = this.#writes[order];
     if (write === undefined) return this.#violate(`the table holds "${name}", which was never written`);
     if ((value === "") !== write.isTombstone) this.#violate(`the table holds ${name} as "${value}"`);
+    if (this.#aborted.has(order)) this.#violate(`the table holds ${name}, which was aborted`);
     if (order <= view.last) this.#violate(`the table holds ${name} behind ${view.last}`);
     view.last = order;
     view.newest.set(write.key, order);
@@ -76,7 +83,9 @@ export class TableHistory {
       }
       // A key may be missing when it was deleted, by this write or a later one.
       const writes = this.#byKey.get(key) ?? [];
-      if (!writes.some(({ order, isTombstone }) => order >= least && isTombstone))
+      const mayDelete = ({ order, isTombstone }: TableWrite): boolean =>
+        order >= least && isTombstone && !this.#aborted.has(order);
+      if (!writes.some(mayDelete))
         this.#violate(`key ${key} was written in ${least}, and a reader at the end has nothing`);
     }
   }

@@ -23,7 +23,9 @@ import { SimRandom } from "./random.ts";
 import { Scheduler } from "./scheduler.ts";
 import { loggerInto } from "./silence.ts";
 import { startGroup } from "./start-group.ts";
+import { startTransactions, type Transactions } from "./start-transactions.ts";
 import { Trace } from "./trace.ts";
+import type { Place } from "./transactional-producer.ts";
 
 export interface WorldReport {
   readonly seed: number;
@@ -38,6 +40,7 @@ export interface WorldReport {
   readonly read: number;
   readonly processed: number;
   readonly commits: number;
+  readonly transactions: number;
   readonly starts: number;
   readonly kills: number;
   readonly powerCuts: number;
@@ -45,6 +48,11 @@ export interface WorldReport {
 }
 
 const port = 9092;
+/** How long starts that fail can keep the broker from ending a transaction. */
+const outageMsMax = 30_000;
+/** Into which what others read is transformed. */
+const output = { name: "output", partitions: 2 };
+const outputs: readonly Place[] = [0, 1].map((partition) => ({ topic: output.name, partition }));
 
 export class World {
   readonly #seed: number;
@@ -60,6 +68,7 @@ export class World {
   readonly #faults: Faults;
   readonly #lives: BrokerLives;
   #diskFaults = 0;
+  #transactions: Transactions | null = null;
   #isOver = false;
 
   constructor(seed: number) {
@@ -87,9 +96,13 @@ export class World {
       tailBytes: draw.pick([16, 64, 512]) * 1024,
       cacheBytes: draw.pick([64, 1024]) * 1024,
       flushAgeMs: draw.pick([50, 500, 5_000]),
+      markersAtOnce: draw.pick([1, 2, 1_000]),
     };
     const retentionBytes = draw.pick(["-1", "-1", "40000"]);
-    this.#history = new History(() => (retentionBytes === "-1" ? "none" : "delete"));
+    this.#history = new History(
+      () => (retentionBytes === "-1" ? "none" : "delete"),
+      dense.transactionMs + outageMsMax,
+    );
     const settings = new Map([
       ["holdfast.disk.floor.bytes", "0"],
       ["holdfast.disk.reserve.bytes", "0"],
@@ -98,6 +111,7 @@ export class World {
       ["log.retention.bytes", retentionBytes],
       ["queued.max.request.bytes", draw.pick(["-1", "200000"])],
       ["offsets.topic.num.partitions", "2"],
+      ["transaction.state.log.num.partitions", "2"],
       ["group.initial.rebalance.delay.ms", draw.pick(["0", "40"])],
       ["group.min.session.timeout.ms", "100"],
       ["group.consumer.session.timeout.ms", String(dense.sessionMs)],
@@ -128,6 +142,7 @@ export class World {
       read: this.#history.read,
       processed: this.#groups.processedCount,
       commits: this.#groups.commits,
+      transactions: (this.#transactions?.actors ?? []).reduce((sum, each) => sum + each.transactions, 0),
       starts: this.#lives.starts,
       kills: this.#lives.kills,
       powerCuts: this.#lives.powerCuts,
@@ -142,7 +157,7 @@ export class World {
       name: `topic${index}`,
       partitions: draw.between(1, 3),
     }));
-    for (const topic of topics) {
+    for (const topic of [...topics, output]) {
       await createTopic(this.#actor(`create-${topic.name}`), topic, async () => {
         if (!this.#lives.isAlive) await this.#lives.boot();
       });
@@ -163,10 +178,14 @@ export class World {
       const { topic, partition } = draw.pick(places);
       return new SimConsumer(this.#actor(`consumer-${number}`), topic, partition).run(isOver);
     });
-    const groups = this.#startGroups(topics, Promise.all(producers));
+    const transactions = this.#startTransactions(places);
+    const written = Promise.all([...producers, transactions?.written]);
+    const groups = this.#startGroups(topics, written);
+    const transformed = this.#finishTransformers(written);
     await this.#trouble(draw);
-    await this.#peace(Promise.all([...producers, ...consumers, ...groups.map(({ done }) => done)]));
-    for (const { topic, partition } of places) {
+    const clients = [...producers, ...consumers, ...groups.map(({ done }) => done), transactions?.done];
+    await this.#peace(Promise.all([...clients, transformed]));
+    for (const { topic, partition } of [...places, ...outputs]) {
       const judge = new SimConsumer(this.#actor(`judge-${topic}-${partition}`), topic, partition);
       const final = await judge.readAll();
       this.#history.judge(topic, partition, final);
@@ -175,9 +194,37 @@ export class World {
         this.#groups.judge(name, partition, final.keys());
         this.#history.groupEnded(name, { topic, partition, atMs: this.#scheduler.nowMs });
       }
+      for (const { group, source } of transactions?.transformers ?? []) {
+        if (source.topic !== topic || source.partition !== partition) continue;
+        this.#history.groupEnded(group, { topic, partition, atMs: this.#scheduler.nowMs });
+      }
     }
     this.#history.judgeAll();
     await this.#lives.stop();
+  }
+
+  #startTransactions(places: readonly Place[]): Transactions | null {
+    const draw = this.#random.fork("transactions");
+    if (!draw.chance(0.6)) return null;
+    this.#transactions = startTransactions(draw, {
+      history: this.#history,
+      places,
+      targets: outputs,
+      writers: draw.between(1, 3),
+      transformers: draw.between(0, 2),
+      actor: (name) => this.#actor(name),
+      isOver: () => this.#isOver,
+    });
+    return this.#transactions;
+  }
+
+  /** They end when they have transformed all that was written. */
+  async #finishTransformers(written: Promise<unknown>): Promise<void> {
+    await written;
+    for (const { source, finish } of this.#transactions?.transformers ?? []) {
+      const judge = new SimConsumer(this.#actor("ends"), source.topic, source.partition);
+      finish(await judge.readEnd());
+    }
   }
 
   /** Groups of members that come and go; they end when they have committed all that was written. */
