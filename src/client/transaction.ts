@@ -28,6 +28,9 @@ export interface Transaction {
    */
   send(record: OutgoingRecord): Promise<RecordMetadata>;
   sendMany(records: Iterable<OutgoingRecord>): Promise<readonly Acknowledgement[]>;
+  /** False: the next record would have to wait; `await ready()` first to send at the broker's pace. */
+  readonly hasRoom: boolean;
+  ready(): Promise<void>;
   /**
    * Commits what the loop over the consumer was given up to now, including the record (or batch) at hand, if
    * and only if the transaction is committed; otherwise all of it will be handed out again. Best called
@@ -70,6 +73,14 @@ export class OpenTransaction implements Transaction {
     const refusal = this.#refusal();
     if (refusal !== null) return Promise.reject(refusal);
     return this.#await(this.#access.delivery.sendMany(records));
+  }
+
+  get hasRoom(): boolean {
+    return this.#access.delivery.hasRoom;
+  }
+
+  ready(): Promise<void> {
+    return this.#access.delivery.ready();
   }
 
   commitOffsets(consumer: OffsetSource): Promise<void> {

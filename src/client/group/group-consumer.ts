@@ -36,7 +36,7 @@ import {
 import { Release } from "./release.ts";
 import type { Share } from "./share.ts";
 import { Subscription } from "./subscription.ts";
-import { type TakenAccess, TakenOffsets } from "./taken-offsets.ts";
+import { cannotTake, type TakenAccess, TakenOffsets } from "./taken-offsets.ts";
 import { Transform, type TransformOptions } from "./transform.ts";
 
 export class GroupConsumer implements AsyncIterable<IncomingRecord>, OffsetSource, AsyncDisposable {
@@ -58,8 +58,9 @@ export class GroupConsumer implements AsyncIterable<IncomingRecord>, OffsetSourc
   /** Of the last `run`. */
   #handlers: Handlers | undefined = undefined;
   readonly #takenAccess: TakenAccess;
-  /** `transform` commits in transactions, and nothing beside them. */
   #isTransforming = false;
+  /** `transform` commits in transactions, and from then on nothing is committed beside them. */
+  #commitsElsewhere = false;
   #starting: Promise<void> | undefined = undefined;
   #closing: Promise<void> | undefined = undefined;
   readonly #closed = Promise.withResolvers<void>();
@@ -222,7 +223,20 @@ export class GroupConsumer implements AsyncIterable<IncomingRecord>, OffsetSourc
    * `TransactionAbortedError` for what another attempt would not mend; begun again, it goes on behind the last commit.
    */
   async transform(producer: TransactionalProducer, options: TransformOptions): Promise<void> {
-    this.#isTransforming = true;
+    if (this.#isTransforming || this.#handlers?.isRunning === true) {
+      throw new TransactionUsageError(
+        `The consumer of group ${this.#settings.group} is read by run or transform already; one at a time reads it.`,
+      );
+    }
+    this.#commitsElsewhere = this.#isTransforming = true;
+    try {
+      await this.#transform(producer, options);
+    } finally {
+      this.#isTransforming = false;
+    }
+  }
+
+  async #transform(producer: TransactionalProducer, options: TransformOptions): Promise<void> {
     const transform = new Transform(
       {
         producer,
@@ -247,11 +261,7 @@ export class GroupConsumer implements AsyncIterable<IncomingRecord>, OffsetSourc
   [takeOffsets](): TakenOffsets {
     const running = this.#handlers?.isRunning === true;
     if (!this.#isTransforming && (this.#settings.autoCommit || running)) {
-      throw new TransactionUsageError(
-        running
-          ? `Handlers of run finish in any order, so no transaction can tell what of group ${this.#settings.group} is its own; use transform.`
-          : `The consumer of group ${this.#settings.group} commits by itself, beside the transaction; use transform, or make it with autoCommit: false.`,
-      );
+      throw cannotTake(this.#settings.group, running);
     }
     return new TakenOffsets(this.#takenAccess);
   }
@@ -397,7 +407,7 @@ export class GroupConsumer implements AsyncIterable<IncomingRecord>, OffsetSourc
   }
 
   get #commitsItself(): boolean {
-    return this.#settings.autoCommit && !this.#isTransforming;
+    return this.#settings.autoCommit && !this.#commitsElsewhere;
   }
 
   #takeOne(mayTake: (of: AssignedPartition) => boolean): Taken | undefined {

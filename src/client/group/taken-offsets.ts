@@ -5,6 +5,7 @@
  */
 import type { Coordinator } from "../coordinator.ts";
 import type { Reader } from "../reader.ts";
+import { TransactionUsageError } from "../transaction-errors.ts";
 import { NotOwnedError } from "./errors.ts";
 import type { Holdings } from "./holdings.ts";
 import type { Identity, Member } from "./member.ts";
@@ -99,3 +100,11 @@ export class TakenOffsets {
     }
   }
 }
+
+/** `isRunning`: handlers of `run` are at work; else the consumer commits by itself. */
+export const cannotTake = (group: string, isRunning: boolean): TransactionUsageError =>
+  new TransactionUsageError(
+    isRunning
+      ? `Handlers of run finish in any order, so no transaction can tell what of group ${group} is its own; use transform.`
+      : `The consumer of group ${group} commits by itself, beside the transaction; use transform, or make it with autoCommit: false.`,
+  );

@@ -164,6 +164,35 @@ describe("consume, transform, produce", () => {
     assert.equal(copier.producer.stats.aborted, 1);
   });
 
+  it("sends at the broker's pace when its records are more than the producer's buffer holds", async (test) => {
+    const world = await aWorld(test);
+    const { consumer, process } = new Copier(test, world);
+    const producer = process.client.producer({
+      transactionalId: "large",
+      bufferBytes: 40_000,
+      batchBytes: 5_000,
+    });
+    void consumer.transform(producer, {
+      handle: (record, { send }) => {
+        const headers = { padding: "x".repeat(4_000) };
+        void send({ topic: "out", key: record.value, value: record.value, headers });
+      },
+    });
+    await untilDone(world);
+    assert.deepEqual(await world.output(), counted(0, count));
+    assert.equal(producer.stats.aborted, 0);
+    assert(producer.stats.committed <= 4, `${producer.stats.committed} transactions`);
+  });
+
+  it("is the only one that reads its consumer", async (test) => {
+    const world = await aWorld(test);
+    const copier = new Copier(test, world);
+    void copier.copy();
+    await world.run(assert.rejects(copier.copy(), TransactionUsageError));
+    await untilDone(world);
+    assert.deepEqual(await world.output(), counted(0, count));
+  });
+
   it("ends when another process has taken over its name, and hands nothing out twice", async (test) => {
     const world = await aWorld(test);
     const older = new Copier(test, world, { protocol: "classic" });

@@ -115,6 +115,7 @@ export class Transform {
     const sendMany = tx.sendMany.bind(tx);
     for (const { record, share } of taken) {
       const { signal } = share;
+      if (!tx.hasRoom) await tx.ready();
       signal.throwIfAborted();
       try {
         const handled = this.#handle(record, { send, sendMany, signal });
