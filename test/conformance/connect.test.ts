@@ -10,20 +10,15 @@ import assert from "node:assert/strict";
 import { appendFileSync, existsSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import type { Broker } from "../../tools/brokers.ts";
-import { freePort, type Running } from "../../tools/processes.ts";
-import { loopback } from "../../tools/toolbox.ts";
+import { connectWorker, type Worker } from "./connect-worker.ts";
 import {
   conforms,
-  endedWell,
   eventually,
   full,
-  kill,
   readCommitted,
   type Scene,
   type SourceSupport,
   sourceSupports,
-  startJava,
 } from "./framework.ts";
 
 const restarts = full ? 16 : 3;
@@ -46,7 +41,7 @@ async function fromFileToFile(scene: Scene, exactlyOnce: SourceSupport) {
   const broker = await scene.broker("broker");
   const [input, output] = [join(directory, "input.txt"), join(directory, "output.txt")];
   writeFileSync(input, "");
-  const worker = await connectWorker(broker, directory, exactlyOnce);
+  const worker = await connectWorker(broker, directory, { exactlyOnce });
   await worker.start();
   await worker.configure("source", {
     "connector.class": "FileStreamSource",
@@ -134,94 +129,4 @@ function linesOf(path: string): { readonly offset: number; readonly line: string
     const [offset, line = ""] = text.split("\t");
     return { offset: Number(offset), line };
   });
-}
-
-interface Worker {
-  start(): Promise<void>;
-  end(signal: "SIGKILL" | "SIGTERM"): Promise<void>;
-  configure(connector: string, settings: Readonly<Record<string, string>>): Promise<void>;
-  /** A task that failed is not started again by Connect. */
-  expectNoFailure(): Promise<void>;
-  expectRunning(): void;
-}
-
-interface Status {
-  readonly tasks: readonly { readonly state: string; readonly trace?: string }[];
-}
-
-async function connectWorker(broker: Broker, directory: string, exactlyOnce: SourceSupport): Promise<Worker> {
-  const url = `http://${loopback}:${await freePort()}`;
-  const settings = {
-    "bootstrap.servers": broker.address,
-    "group.id": "connect",
-    listeners: url,
-    "key.converter": "org.apache.kafka.connect.storage.StringConverter",
-    "value.converter": "org.apache.kafka.connect.storage.StringConverter",
-    "config.storage.topic": "connect-configs",
-    "offset.storage.topic": "connect-offsets",
-    "status.storage.topic": "connect-status",
-    "config.storage.replication.factor": "1",
-    "offset.storage.replication.factor": "1",
-    "status.storage.replication.factor": "1",
-    "offset.flush.interval.ms": "500",
-    "exactly.once.source.support": exactlyOnce,
-    "consumer.isolation.level": "read_committed",
-    "plugin.discovery": "service_load",
-    // A worker that was killed comes back under another name; the others must not wait for it.
-    "scheduled.rebalance.max.delay.ms": "0",
-    "session.timeout.ms": "6000",
-    "heartbeat.interval.ms": "1000",
-    "consumer.session.timeout.ms": "6000",
-    "reconnect.backoff.max.ms": "500",
-  };
-  const properties = join(directory, "worker.properties");
-  writeFileSync(
-    properties,
-    Object.entries(settings)
-      .map((pair) => `${pair.join("=")}\n`)
-      .join(""),
-  );
-  let process: Running | undefined;
-  /** Answers undefined while the worker cannot. */
-  const ask = async (path: string, init: RequestInit = {}): Promise<unknown> => {
-    expectRunning();
-    try {
-      const answer = await fetch(`${url}${path}`, { ...init, signal: AbortSignal.timeout(30_000) });
-      return answer.ok ? await answer.json() : undefined;
-    } catch {
-      return undefined;
-    }
-  };
-  const expectRunning = (): void => {
-    assert.ok(process?.isRunning(), "the worker runs");
-  };
-  return {
-    start: async () => {
-      process = await startJava("org.apache.kafka.connect.cli.ConnectDistributed", [properties]);
-    },
-    end: async (signal) => {
-      expectRunning();
-      if (process === undefined) return;
-      if (signal === "SIGKILL") return kill(process);
-      process.signal(signal);
-      await endedWell("the worker", process);
-    },
-    configure: async (connector, config) => {
-      await eventually(`${connector} is taken`, readyMs, () =>
-        ask(`/connectors/${connector}/config`, {
-          method: "PUT",
-          headers: { "content-type": "application/json" },
-          body: JSON.stringify(config),
-        }),
-      );
-    },
-    expectNoFailure: async () => {
-      for (const connector of ["source", "sink"]) {
-        const status = (await ask(`/connectors/${connector}/status`)) as Status | undefined;
-        const failed = status?.tasks.find(({ state }) => state === "FAILED");
-        if (failed !== undefined) throw new Error(`a task of ${connector} failed: ${failed.trace}`);
-      }
-    },
-    expectRunning,
-  };
 }

@@ -27,7 +27,7 @@ export const full: boolean = scale === "full";
 /** Values of Connect's setting `exactly.once.source.support`; a sample has the one that asks for more. */
 export type SourceSupport = "disabled" | "enabled";
 export const sourceSupports: readonly SourceSupport[] = full ? ["disabled", "enabled"] : ["enabled"];
-export const frameworksVersion = "4.3.0";
+const frameworksVersion = "4.3.0";
 
 /** Each runs beside a broker and a writer on few processors. */
 const jvm = [
@@ -56,8 +56,9 @@ export function conforms(
   what: string,
   timeoutMs: number,
   play: (scene: Scene) => Promise<Counts>,
+  version = frameworksVersion,
 ): void {
-  test(`${client} ${frameworksVersion} ${what}`, { skip, timeout: timeoutMs }, async (context) => {
+  test(`${client} ${version} ${what}`, { skip, timeout: timeoutMs }, async (context) => {
     const begun = performance.now();
     mkdirSync(join(cacheDirectory, "conformance"), { recursive: true });
     const directory = mkdtempSync(join(cacheDirectory, "conformance", "scene-"));
@@ -87,14 +88,14 @@ export function conforms(
     } finally {
       await Promise.allSettled([...processes].map(kill));
       await Promise.allSettled(brokers.map((broker) => broker.stop()));
-      keep(client, what, Math.round(performance.now() - begun) / 1000, outcome);
+      keep({ client, version }, what, Math.round(performance.now() - begun) / 1000, outcome);
     }
     rmSync(directory, { recursive: true, force: true });
   });
 }
 
 function keep(
-  client: string,
+  { client, version }: { readonly client: string; readonly version: string },
   what: string,
   seconds: number,
   { recordCount, failure }: { readonly recordCount: number; readonly failure: string },
@@ -102,7 +103,7 @@ function keep(
   if (scale === undefined) return;
   const result: InteropResult = {
     client,
-    version: frameworksVersion,
+    version,
     language: "Java",
     target,
     kind: "framework",
@@ -127,15 +128,19 @@ async function classpath(): Promise<string> {
 
 const processes = new Set<Running>();
 
-/** Starts a Java program: one of those beside this file, or one of Kafka's by its full name. A scene ends it. */
+/**
+ * Starts a Java program: one of those beside this file, or one of Kafka's by its full name; `jars` are added to the
+ * class path. A scene ends it.
+ */
 export async function startJava(
   name: string,
   args: readonly string[],
-  options: StartOptions = {},
+  { jars = "", ...options }: StartOptions & { readonly jars?: string } = {},
 ): Promise<Running> {
   const level = process.env["HOLDFAST_JAVA_LOG"] ?? "error";
   const quiet = `-Dorg.slf4j.simpleLogger.defaultLogLevel=${level}`;
-  const running = start("java", [...jvm, quiet, "-cp", await classpath(), name, ...args], options);
+  const path = `${await classpath()}${delimiter}${jars}`;
+  const running = start("java", [...jvm, quiet, "-cp", path, name, ...args], options);
   processes.add(running);
   void running.ended.catch(() => undefined).then(() => processes.delete(running));
   return running;
