@@ -93,6 +93,18 @@ describe("committed offsets", () => {
     assert.equal(byId.topics[0]?.partitions[0]?.errorCode, ErrorCode.UNKNOWN_TOPIC_ID);
   });
 
+  test("of a member of a group that nobody knows are refused, in the words of the client's version", async (t) => {
+    const broker = await aBroker(t, settings);
+    await broker.createTopic("orders");
+    const request = { ...commitRequest("gone", "orders", 1), generationIdOrMemberEpoch: 3, memberId: "m" };
+    const codes = [];
+    for (const version of [8, 9]) {
+      const { topics } = await broker.ask(OffsetCommit, request, version);
+      codes.push(topics[0]?.partitions[0]?.errorCode);
+    }
+    assert.deepEqual(codes, [ErrorCode.ILLEGAL_GENERATION, ErrorCode.GROUP_ID_NOT_FOUND]);
+  });
+
   test("of a group of any bytes are kept apart", async (t) => {
     const broker = await aBroker(t, settings);
     await broker.createTopic("orders");

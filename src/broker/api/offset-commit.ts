@@ -1,10 +1,13 @@
 /** OffsetCommit: stores how far a group has got, and answers when that is durable. */
+import { ErrorCode } from "../../protocol/errors.ts";
 import { OffsetCommit } from "../../protocol/messages/offset-commit.ts";
 import { handle } from "../handle.ts";
 import { WantedOffsets, weighOffsets } from "../wanted-offsets.ts";
 
 /** Topics are named by id from version 10 on. */
 const topicIdVersionMin = 10;
+/** Clients know by their own code that there is no such group (KIP-848). */
+const unknownGroupVersionMin = 9;
 
 export const offsetCommit = handle(OffsetCommit, {
   prepare: (request, { services }) =>
@@ -19,7 +22,14 @@ export const offsetCommit = handle(OffsetCommit, {
     };
     const codes = await services.groups.run(
       groupId,
-      (shard, turn) => shard.commit(turn, { groupId, claim, offsets, isTransactional: false }),
+      (shard, turn) => {
+        const isUnknown = shard.group(groupId) === undefined && apiVersion >= unknownGroupVersionMin;
+        return shard
+          .commit(turn, { groupId, claim, offsets, isTransactional: false })
+          .map((code) =>
+            isUnknown && code === ErrorCode.ILLEGAL_GENERATION ? ErrorCode.GROUP_ID_NOT_FOUND : code,
+          );
+      },
       weighOffsets(groupId, topics),
     );
     return { throttleTimeMs: 0, topics: wanted.answer(codes) };
