@@ -41,7 +41,7 @@ export const layers: { readonly [folder: string]: Layer } = {
   },
   client: { imports: ["base", "schema", "protocol", "record"], node: {}, ambient: false },
   audit: { imports: ["base", "protocol", "record"], node: {}, ambient: false },
-  io: { imports: ["base"], node: "all", ambient: true },
+  io: { imports: ["base", "store"], node: "all", ambient: true },
   http: { imports: ["base", "broker", "metadata", "log"], node: {}, ambient: false },
   sim: {
     imports: [
