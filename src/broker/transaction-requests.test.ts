@@ -216,6 +216,32 @@ describe("what is no part of a transaction", () => {
     }));
 });
 
+describe("what a transaction costs", () => {
+  test("one sync for its first records, with what admits them, and one for its end, with all of its markers", async (t) => {
+    const broker = await aBroker(t, settings);
+    await broker.createTopic("orders");
+    await broker.createTopic("audit");
+    const { scheduler } = broker;
+    const producer = await scheduler.runUntil(started(broker));
+    let syncs = 0;
+    broker.disk.fault = ({ operation }) => {
+      if (operation === "writeSynced") syncs++;
+      return undefined;
+    };
+    const costs = async (act: Promise<unknown>): Promise<number> => {
+      syncs = 0;
+      await scheduler.runUntil(act);
+      return syncs;
+    };
+    assert.equal(await costs(producer.write([orders, audit], "a")), 1);
+    assert.equal(await costs(producer.write([orders], "b", { sequence: 1 })), 1);
+    assert.equal(await costs(producer.end(true)), 1);
+    assert.equal(syncs, 1);
+    assert.deepEqual(await scheduler.runUntil(values(broker)), ["a", "b"]);
+    assert.equal(syncs, 1, "nothing more was written until readers saw it");
+  });
+});
+
 describe("a transaction over many partitions", () => {
   test("of 2,500 is ended in steps, in between it is seen at its end, and then it is whole", async (t) => {
     const broker = await aBroker(t, settings);
