@@ -63,6 +63,8 @@ export function copiers(): readonly Copier[] {
   const java43 = javaProgramOf("4.3.0", jvmOfMembers);
   const java = javaProgramOf("4.4.0", jvmOfMembers);
   const heavy = { isHeavy: true };
+  const recovery =
+    "With `metadata.recovery.strategy=none`: with its default it may wait for ever in `send_offsets_to_transaction` after the only broker was killed, also before Apache Kafka.";
   const together = "several clients in one group";
   return [
     copier(holdfastProgram(), "classic", "our own"),
@@ -70,7 +72,7 @@ export function copiers(): readonly Copier[] {
     copier(java, "consumer", "KIP-890, KIP-848", heavy),
     copier(java43, "cooperative", "KIP-890, cooperative", { ...heavy, inSample: false }),
     copier(old, "classic", "before KIP-890", heavy),
-    copier(confluentProgram, "classic", "KIP-447"),
+    copier(confluentProgram, "classic", "KIP-447", { remark: recovery }),
     copier(confluentProgram, "consumer", "KIP-447, KIP-848", { inSample: false }),
     copier(franzGoProgram, "cooperative", "GroupTransactSession"),
     copier(franzGoProgram, "consumer", "GroupTransactSession, KIP-848", { inSample: false }),

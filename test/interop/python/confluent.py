@@ -236,6 +236,9 @@ def transactional(told: wire.Copying) -> Producer:
                 "bootstrap.servers": told.address,
                 "transactional.id": told.transactional_id,
                 "transaction.timeout.ms": told.timeout_ms,
+                # With "rebootstrap" it may wait for ever for a coordinator that it has put away, when all
+                # brokers were gone between AddOffsetsToTxn and TxnOffsetCommit; so before Apache Kafka, too.
+                "metadata.recovery.strategy": "none",
                 "linger.ms": 5,
                 **RECONNECT,
             }
