@@ -1,0 +1,138 @@
+/**
+ * Brokers with one broken rule of transactions each: the sources are copied, one place in them is changed, and
+ * the simulation runs on what comes of it. It must fail, or it would not notice if the rule were lost one day.
+ * A change that no longer fits the sources is an error, too.
+ */
+import { spawn } from "node:child_process";
+import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+interface Change {
+  /** Below `src/`. */
+  readonly file: string;
+  /** Stands there once. */
+  readonly from: string;
+  readonly to: string;
+}
+
+const transactions = "broker/transactions.ts";
+const shard = "coordinator/transaction/shard.ts";
+
+export const brokenBrokers = {
+  "markers before the intention": [
+    {
+      file: transactions,
+      from: "this.run(id, (shard, turn) => shard.end(turn, claim, { ...request, freshProducerId }));",
+      to: "this.#markFirst(id, request.outcome).then(() => this.run(id, (shard, turn) => shard.end(turn, claim, { ...request, freshProducerId })));",
+    },
+    {
+      file: transactions,
+      from: "  async #freshIdFor(",
+      to: `  async #markFirst(id: string, outcome: "commit" | "abort"): Promise<void> {
+    const known = this.#shardOf(id).transaction(id);
+    if (known?.isOpen !== true) return;
+    const wish = { ...known.value, transactionalId: id, coordinatorEpoch: 0, outcome, topics: known.value.partitions ?? [] };
+    for (const place of placesOf(wish)) {
+      this.mark(place, wish);
+      await this.#options.wal.whenDurable(this.#options.wal.appended);
+    }
+  }
+
+  async #freshIdFor(`,
+    },
+  ],
+  "what is prepared is forgotten at the start": [
+    {
+      file: shard,
+      from: "  loaded(nowMs: number): void {",
+      to: "  loaded(nowMs: number): void {\n    this.#prepared.clear();",
+    },
+  ],
+  "an old epoch is accepted": [
+    {
+      file: shard,
+      from: "if (claim.producerEpoch !== producerEpoch || producerEpoch > lastToldEpoch) {",
+      to: "if (producerEpoch > lastToldEpoch) {",
+    },
+  ],
+  "what is written to is not added": [
+    {
+      file: transactions,
+      from: "const added = shard.admit(turn, claim, partitions);",
+      to: "const added = shard.verify(claim, [])[0] ?? ErrorCode.NONE;",
+    },
+  ],
+  "segments do not tell what was aborted": [
+    {
+      file: "log/partition-flush.ts",
+      from: "aborted: view.transactions.abortedBetween(offset(Math.max(this.#flushedEnd, view.logStart)), to),",
+      to: "aborted: [],",
+    },
+  ],
+  "offsets are committed outside of their transaction": [
+    {
+      file: "broker/api/txn-offset-commit.ts",
+      from: `groups.runIn(
+      groupId,
+      { producerId, producerEpoch },
+      (shard, turn)`,
+      to: `groups.run(
+      groupId,
+      (shard, turn)`,
+    },
+    {
+      file: "broker/api/txn-offset-commit.ts",
+      from: `      bytes,
+    );
+    const [outcome]`,
+      to: `      bytes,
+    ).then((result) => ({ kind: "decided" as const, result }));
+    const [outcome]`,
+    },
+  ],
+} as const satisfies { readonly [name: string]: readonly Change[] };
+export type BrokenBroker = keyof typeof brokenBrokers;
+
+/** What the simulation says of it, in its last lines. Throws when it finds nothing in these seeds. */
+export async function judge(
+  broken: BrokenBroker,
+  { firstSeed, seeds }: { readonly firstSeed: number; readonly seeds: number },
+): Promise<string> {
+  const directory = mkdtempSync(join(tmpdir(), "holdfast-broken-"));
+  try {
+    cpSync("src", join(directory, "src"), { recursive: true });
+    cpSync("package.json", join(directory, "package.json"));
+    symlinkSync(join(process.cwd(), "node_modules"), join(directory, "node_modules"));
+    for (const change of brokenBrokers[broken]) apply(directory, change);
+    const args = ["src/sim/main.ts", "--first", String(firstSeed), "--seeds", String(seeds)];
+    const { code, told } = await run(directory, args);
+    if (code === 0)
+      throw new Error(`${broken}: the simulation saw nothing in ${seeds} seeds from ${firstSeed} on`);
+    if (!/^seed \d+ failed/m.test(told)) throw new Error(`${broken}: ${told}`);
+    return told;
+  } finally {
+    rmSync(directory, { recursive: true });
+  }
+}
+
+function apply(directory: string, { file, from, to }: Change): void {
+  const path = join(directory, "src", file);
+  const parts = readFileSync(path, "utf8").split(from);
+  if (parts.length !== 2) throw new Error(`src/${file} has ${parts.length - 1} places that read: ${from}`);
+  writeFileSync(path, parts.join(to));
+}
+
+function run(
+  cwd: string,
+  args: readonly string[],
+): Promise<{ readonly code: number | null; readonly told: string }> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(process.execPath, args, { cwd, stdio: ["ignore", "pipe", "pipe"] });
+    let told = "";
+    for (const stream of [child.stdout, child.stderr])
+      stream.on("data", (chunk) => void (told += String(chunk)));
+    child.on("error", reject);
+    child.on("close", (code) => resolve({ code, told }));
+  });
+}
