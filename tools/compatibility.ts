@@ -42,7 +42,7 @@ function apiTable(): string {
   return ["| key | API | versions | tagged fields from |", "|---|---|---|---|", ...rows].join("\n");
 }
 
-const elsewhere: readonly InteropResult["kind"][] = ["groups", "suite", "same", "framework"];
+const elsewhere: readonly InteropResult["kind"][] = ["groups", "transactions", "suite", "same", "framework"];
 
 function clientTables({ scale, results: all }: InteropResults): string {
   const results = all.filter(({ kind }) => !elsewhere.includes(kind));
@@ -63,6 +63,9 @@ function clientTables({ scale, results: all }: InteropResults): string {
     ...(kafkas.length === 0 ? [] : ["### Against Apache Kafka 4.3.0", exchangeTable(kafkas)]),
     ...groupsSection(all.filter(({ kind, target }) => kind === "groups" && target === "holdfast")),
     ...frameworkSection(all.filter(({ kind, target }) => kind === "framework" && target === "holdfast")),
+    ...transactionsSection(
+      all.filter(({ kind, target }) => kind === "transactions" && target === "holdfast"),
+    ),
     "### Kafka's own tools",
     adminTable(results.filter(({ kind }) => kind === "admin")),
     ...sameSection(all.filter(({ kind, target }) => kind === "same" && target === "holdfast")),
@@ -128,6 +131,27 @@ function groupsSection(results: readonly InteropResult[]): string[] {
       `|---|---|${protocols.map(() => "---|").join("")}`,
       ...rows,
     ].join("\n"),
+    ...(notes.length === 0 ? [] : [notes.join("\n")]),
+  ];
+}
+
+function transactionsSection(results: readonly InteropResult[]): string[] {
+  if (results.length === 0) return [];
+  const inOrder = results.toSorted(
+    (a, b) => nameOf(a).localeCompare(nameOf(b)) || (a.what < b.what ? -1 : 1),
+  );
+  const rows = inOrder.map((result) => {
+    const { client, version, what, passed } = result;
+    return `| ${[client, version, what, countOf(result), passed ? "passed" : "**failed**"].join(" | ")} |`;
+  });
+  const notes = inOrder.flatMap((result) => {
+    const note = result.failure ?? result.remark;
+    return note === undefined ? [] : [`- ${nameOf(result)}, ${result.what}: ${firstLine(note)}`];
+  });
+  return [
+    "### Transactions",
+    `Groups of up to 4 instances copy a topic of 8 partitions to another one (consume, transform, produce), each lot with its offsets in one transaction; every fifth is aborted on purpose. Instances are killed (\`kill -9\`) and stopped for longer than their session and their transaction may last, and so is the broker killed and started again, at moments that a seed decides. "Passed" means: two other clients, one of which reads meanwhile, see with read_committed every record once and in order, the group has committed the end of the input, and no commit that an instance was told of went back; the aborted records were there for read_uncommitted (${runsOf(results)}).`,
+    ["| client | version | how | records | result |", "|---|---|---|---|---|", ...rows].join("\n"),
     ...(notes.length === 0 ? [] : [notes.join("\n")]),
   ];
 }

@@ -43,7 +43,7 @@ const sizes =
     : {
         times: { join: 2, leave: 1, kill: 2, pause: 0, broker: 2 },
         membersMax: 2,
-        restMs: 1_500,
+        restMs: 1_200,
         recordsPerSecond: 300,
         recordsMax: 12_000,
         drainMs: 60_000,
