@@ -4,6 +4,7 @@
  */
 import { Command, type Option } from "commander";
 import { addBenchCommands } from "./bench-commands.ts";
+import { addBucketCommands } from "./bucket-commands.ts";
 import {
   codecs,
   connection,
@@ -150,6 +151,7 @@ export function commandTree(act: Act): Command {
   addGroupCommands(root, act);
   addTxnCommands(root, act);
   addBenchCommands(root, act);
+  addBucketCommands(root, act);
 
   add(root, {
     name: "inspect",

@@ -169,6 +169,14 @@ export class FakeBucket {
 
   #answer(seen: FakeRequest, body: Uint8Array, response: ServerResponse, fault: FakeFault | null): void {
     const { method, key, query } = seen;
+    if (method === "PUT" && this.options.weakness === "checks-then-writes" && key !== null) {
+      if (this.objects.has(key)) return sendError(response, { status: 412, code: "PreconditionFailed" });
+      this.#later(5, () => {
+        this.objects.set(key, body);
+        response.writeHead(200).end();
+      });
+      return;
+    }
     if (method === "PUT" || method === "DELETE") {
       const status = this.#apply(seen, body);
       if (status === 412) return sendError(response, { status, code: "PreconditionFailed" });
@@ -198,11 +206,7 @@ export class FakeBucket {
     if (method !== "PUT") return 200;
     const { weakness } = this.options;
     const isConditional = headers["if-none-match"] === "*";
-    if (isConditional && this.objects.has(key) && weakness !== "ignores-conditions") {
-      // Written a moment ago: a store that looks first and writes then has not seen it.
-      const age = Date.now() - (this.#hidden.get(key) ?? 0);
-      if (weakness !== "checks-then-writes" || age > 50) return 412;
-    }
+    if (isConditional && this.objects.has(key) && weakness !== "ignores-conditions") return 412;
     this.objects.set(key, body);
     this.#hidden.set(key, Date.now());
     this.creations.set(key, (this.creations.get(key) ?? 0) + 1);

@@ -25,15 +25,21 @@ export class S3Metrics {
   constructor(meter: Meter, clock: Clock, state: () => BucketStateView) {
     this.#costs = new RequestCosts(clock);
     this.#requests = meter.counter(
-      "holdfast_s3_requests",
+      "holdfast_s3_requests_total",
       "Requests to the bucket by kind and by what became of them",
     );
     this.#retries = meter.counter(
-      "holdfast_s3_retries",
+      "holdfast_s3_retries_total",
       "Requests that were sent again because the outcome of one before was unknown, by kind",
     );
-    this.#hedges = meter.counter("holdfast_s3_hedges", "Puts of which the same bytes were sent once more");
-    this.#hedgesWon = meter.counter("holdfast_s3_hedges_won", "Puts that were decided by the second sending");
+    this.#hedges = meter.counter(
+      "holdfast_s3_hedges_total",
+      "Puts of which the same bytes were sent once more",
+    );
+    this.#hedgesWon = meter.counter(
+      "holdfast_s3_hedges_won_total",
+      "Puts that were decided by the second sending",
+    );
     this.#bytes = meter.counter("holdfast_s3_bytes", "Bytes of bodies sent (put) and received (get)");
     this.#latencyMs = meter.histogram(
       "holdfast_s3_latency_ms",

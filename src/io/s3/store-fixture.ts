@@ -14,7 +14,7 @@ export const quietLogger: Logger = {
   error: () => undefined,
 };
 
-/** Sums by name and labels: `holdfast_s3_requests{kind="get"}` is under "holdfast_s3_requests get". */
+/** Sums by name and labels: `holdfast_s3_requests_total{kind="get"}` is under "holdfast_s3_requests_total get". */
 export class SummingMeter implements Meter {
   readonly sums = new Map<string, number>();
   readonly gauges = new Map<string, () => number>();

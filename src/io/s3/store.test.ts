@@ -109,7 +109,7 @@ test("an answer that was lost is found out by reading: the object is ours", asyn
   });
   const store = open(fake);
   assert.deepEqual(await create(store, "meta/1", bytesOf("one"), ports), { kind: "mine" });
-  assert.equal(store.meter.sum("holdfast_s3_retries put"), 1);
+  assert.equal(store.meter.sum("holdfast_s3_retries_total put"), 1);
   assert.equal(fake.creations.get("holdfast/meta/1"), 1);
 });
 
@@ -207,7 +207,7 @@ test("a put in the slow tail is sent once more, and the first answer decides", a
   assert.equal(await put(store, "wal/slow", "same bytes"), "created");
   assert.ok(systemClock.monotonicMs() - begun < 5_000);
   assert.equal(fake.requests.length - before, 2);
-  assert.equal(store.meter.sum("holdfast_s3_hedges_won"), 1);
+  assert.equal(store.meter.sum("holdfast_s3_hedges_won_total"), 1);
   assert.equal(textOf(fake.objects.get("holdfast/wal/slow") ?? null), "same bytes");
 });
 
@@ -289,9 +289,9 @@ test("requests are counted by kind, with an estimate of what they cost", async (
   await store.get("meta/2");
   await store.list("meta/");
   const { meter } = store;
-  assert.equal(meter.sum("holdfast_s3_requests put good"), 1);
-  assert.equal(meter.sum("holdfast_s3_requests put exists"), 1);
-  assert.equal(meter.sum("holdfast_s3_requests get absent"), 1);
+  assert.equal(meter.sum("holdfast_s3_requests_total put good"), 1);
+  assert.equal(meter.sum("holdfast_s3_requests_total put exists"), 1);
+  assert.equal(meter.sum("holdfast_s3_requests_total get absent"), 1);
   const perMinute = (3 * 0.005 + 2 * 0.0004) / 1000;
   const dollars = meter.read("holdfast_s3_dollars_per_hour");
   assert.ok(Math.abs(dollars - perMinute * 60) < 1e-9 || Math.abs(dollars - perMinute * 30) < 1e-9);
