@@ -19,7 +19,7 @@ Made by \`npm run pages\` from [the handlers](../src/broker/handlers.ts) and fro
 
 ## APIs
 
-Of each API that is served, every version that Apache Kafka 4.4 still supports; [a test](../test/spec/spec.test.ts) compares each message, field by field, with the definitions in Kafka's own jar. What is not in the table is not advertised in ApiVersions, and a request for it closes the connection: no share groups, no users, ACLs or quotas. Where behaviour differs is in [differences-from-kafka.md](differences-from-kafka.md).
+Of each API that is served, every version that Apache Kafka 4.4 still supports; [a test](../test/spec/spec.test.ts) compares each message, field by field, with the definitions in Kafka's own jar. What is not in the table is not advertised in ApiVersions, and a request for it closes the connection: no share groups, no users and no quotas, and access rights (ACLs) are answered as a broker without an authorizer does. Where behaviour differs is in [differences-from-kafka.md](differences-from-kafka.md).
 
 ${apiTable()}
 

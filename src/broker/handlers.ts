@@ -6,11 +6,14 @@ import { alterPartitionReassignments } from "./api/alter-partition-reassignments
 import { apiVersions } from "./api/api-versions.ts";
 import { consumerGroupDescribe } from "./api/consumer-group-describe.ts";
 import { consumerGroupHeartbeat } from "./api/consumer-group-heartbeat.ts";
+import { createAcls } from "./api/create-acls.ts";
 import { createPartitions } from "./api/create-partitions.ts";
 import { createTopics } from "./api/create-topics.ts";
+import { deleteAcls } from "./api/delete-acls.ts";
 import { deleteGroups } from "./api/delete-groups.ts";
 import { deleteRecords } from "./api/delete-records.ts";
 import { deleteTopics } from "./api/delete-topics.ts";
+import { describeAcls } from "./api/describe-acls.ts";
 import { describeCluster } from "./api/describe-cluster.ts";
 import { describeConfigs } from "./api/describe-configs.ts";
 import { describeGroups } from "./api/describe-groups.ts";
@@ -92,4 +95,7 @@ export const handlers: readonly AnyHandler[] = [
   listConfigResources,
   getTelemetrySubscriptions,
   pushTelemetry,
+  describeAcls,
+  createAcls,
+  deleteAcls,
 ];

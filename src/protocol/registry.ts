@@ -7,11 +7,14 @@ import { AlterPartitionReassignments } from "./messages/alter-partition-reassign
 import { ApiVersions } from "./messages/api-versions.ts";
 import { ConsumerGroupDescribe } from "./messages/consumer-group-describe.ts";
 import { ConsumerGroupHeartbeat } from "./messages/consumer-group-heartbeat.ts";
+import { CreateAcls } from "./messages/create-acls.ts";
 import { CreatePartitions } from "./messages/create-partitions.ts";
 import { CreateTopics } from "./messages/create-topics.ts";
+import { DeleteAcls } from "./messages/delete-acls.ts";
 import { DeleteGroups } from "./messages/delete-groups.ts";
 import { DeleteRecords } from "./messages/delete-records.ts";
 import { DeleteTopics } from "./messages/delete-topics.ts";
+import { DescribeAcls } from "./messages/describe-acls.ts";
 import { DescribeCluster } from "./messages/describe-cluster.ts";
 import { DescribeConfigs } from "./messages/describe-configs.ts";
 import { DescribeGroups } from "./messages/describe-groups.ts";
@@ -72,6 +75,9 @@ export const apis: readonly AnyApi[] = [
   EndTxn,
   WriteTxnMarkers,
   TxnOffsetCommit,
+  DescribeAcls,
+  CreateAcls,
+  DeleteAcls,
   DescribeConfigs,
   AlterConfigs,
   DescribeLogDirs,

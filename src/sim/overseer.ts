@@ -1,10 +1,14 @@
 /**
  * Looks after the cluster as operators do: asks for transactions and their producers, ends by hand what is not
- * open, and asks for changes that change nothing. What it is told must fit what it knows of all clients.
+ * open, and asks for changes that change nothing and for access rights, which there are not. What it is told must
+ * fit what it knows of all clients.
  */
 import { NO_TOPIC_ID, partitionIndex, producerEpoch, producerId } from "../base/ids.ts";
 import { ErrorCode, errorFacts } from "../protocol/errors.ts";
 import { AlterPartitionReassignments } from "../protocol/messages/alter-partition-reassignments.ts";
+import { CreateAcls } from "../protocol/messages/create-acls.ts";
+import { DeleteAcls } from "../protocol/messages/delete-acls.ts";
+import { DescribeAcls } from "../protocol/messages/describe-acls.ts";
 import { DescribeProducers } from "../protocol/messages/describe-producers.ts";
 import { DescribeTransactions } from "../protocol/messages/describe-transactions.ts";
 import { ElectionType, ElectLeaders } from "../protocol/messages/elect-leaders.ts";
@@ -32,6 +36,17 @@ const states = new Set([
   "CompleteAbort",
 ]);
 const openStates = new Set(["Ongoing", "PrepareCommit", "PrepareAbort"]);
+
+/** Of all access rights: 1 is Kafka's number of what matches any. */
+const anyRight = {
+  resourceTypeFilter: 1,
+  resourceNameFilter: null,
+  patternTypeFilter: 1,
+  principalFilter: null,
+  hostFilter: null,
+  operation: 1,
+  permissionType: 1,
+} as const;
 
 export class Overseer extends Visitor {
   readonly #topics: readonly string[];
@@ -64,6 +79,9 @@ export class Overseer extends Visitor {
     this.comesFor(UpdateFeatures, (client) => this.#features(client));
     this.comesFor(GetTelemetrySubscriptions, (client) => this.#subscriptions(client));
     this.comesFor(PushTelemetry, (client) => this.#push(client));
+    this.comesFor(DescribeAcls, (client) => this.#describeRights(client));
+    this.comesFor(CreateAcls, (client) => this.#grant(client));
+    this.comesFor(DeleteAcls, (client) => this.#withdraw(client));
   }
 
   // ── Transactions ──
@@ -217,5 +235,39 @@ export class Overseer extends Visitor {
       compressionType: 0,
       metrics: new Uint8Array(0),
     });
+  }
+
+  // ── Access rights, which there are not ──
+
+  async #describeRights(client: SimClient): Promise<void> {
+    const { errorCode } = await this.ask(client, DescribeAcls, 3, anyRight);
+    this.#expectNoRights(errorCode);
+  }
+
+  async #grant(client: SimClient): Promise<void> {
+    const { results } = await this.ask(client, CreateAcls, 3, {
+      creations: [
+        {
+          resourceType: 2,
+          resourceName: this.actor.random.pick(this.#topics),
+          resourcePatternType: 3,
+          principal: "User:somebody",
+          host: "*",
+          operation: 3,
+          permissionType: 2,
+        },
+      ],
+    });
+    this.#expectNoRights(results[0]?.errorCode);
+  }
+
+  async #withdraw(client: SimClient): Promise<void> {
+    const { filterResults } = await this.ask(client, DeleteAcls, 3, { filters: [anyRight] });
+    this.#expectNoRights(filterResults[0]?.errorCode);
+  }
+
+  #expectNoRights(code: ErrorCode | undefined): void {
+    if (code !== ErrorCode.SECURITY_DISABLED)
+      this.violate(`there are no access rights, and the answer is ${code}`);
   }
 }

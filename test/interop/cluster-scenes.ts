@@ -162,6 +162,17 @@ async function describesTheRest(stage: Stage): Promise<void> {
   await stage.ask("client-metrics --describe --name m");
 }
 
+async function hasNoAccessRights(stage: Stage): Promise<void> {
+  await stage.topic("rights", 1);
+  await stage.ask("acls --list");
+  await stage.ask("acls --list --topic rights");
+  await stage.ask("acls --add --allow-principal User:bob --operation Read --topic rights");
+  await stage.ask("acls --list --principal User:bob");
+  await stage.ask("acls --add --deny-principal User:eve --producer --topic rights --transactional-id txn");
+  await stage.ask("acls --remove --allow-principal User:bob --operation Read --topic rights --force");
+  await stage.ask("acls --remove --topic rights --force");
+}
+
 export const clusterScenes: readonly Scene[] = [
   {
     tool: "features",
@@ -204,5 +215,11 @@ export const clusterScenes: readonly Scene[] = [
     name: "describes client metrics and loggers, of which nothing is configured",
     sample: false,
     play: describesTheRest,
+  },
+  {
+    tool: "acls",
+    name: "is told that nobody judges by access rights",
+    sample: false,
+    play: hasNoAccessRights,
   },
 ];

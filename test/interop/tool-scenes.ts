@@ -27,6 +27,7 @@ export interface Scene {
 }
 
 const toolClasses = {
+  acls: "AclCommand",
   "client-metrics": "ClientMetricsCommand",
   configs: "kafka.admin.ConfigCommand",
   "console-consumer": "consumer.ConsoleConsumer",

@@ -1,4 +1,4 @@
-/** What ElectLeaders, the two of reassignments, ListConfigResources and the two of telemetry answer. */
+/** What ElectLeaders, the two of reassignments, ListConfigResources, the two of telemetry and the three of ACLs answer. */
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { aBroker, type SimulatedBroker } from "../../../test/simulated-broker.ts";
@@ -6,6 +6,9 @@ import { NO_TOPIC_ID, nodeId, partitionIndex, type TopicId, topicId } from "../.
 import { ErrorCode } from "../../protocol/errors.ts";
 import { AlterPartitionReassignments } from "../../protocol/messages/alter-partition-reassignments.ts";
 import { ConfigResource } from "../../protocol/messages/describe-configs.ts";
+import { CreateAcls } from "../../protocol/messages/create-acls.ts";
+import { DeleteAcls } from "../../protocol/messages/delete-acls.ts";
+import { DescribeAcls } from "../../protocol/messages/describe-acls.ts";
 import { ElectionType, ElectLeaders } from "../../protocol/messages/elect-leaders.ts";
 import { GetTelemetrySubscriptions } from "../../protocol/messages/get-telemetry-subscriptions.ts";
 import { ListConfigResources } from "../../protocol/messages/list-config-resources.ts";
@@ -160,5 +163,42 @@ describe("telemetry", () => {
     assert.equal(await push({ subscriptionId: subscriptionId + 1 }), ErrorCode.UNKNOWN_SUBSCRIPTION_ID);
     assert.equal(await push({ compressionType: 9 }), ErrorCode.UNSUPPORTED_COMPRESSION_TYPE);
     assert.equal(await push({ metrics: new Uint8Array(1_048_577) }), ErrorCode.TELEMETRY_TOO_LARGE);
+  });
+});
+
+describe("access rights", () => {
+  const { SECURITY_DISABLED } = ErrorCode;
+  const any = {
+    resourceTypeFilter: 1,
+    resourceNameFilter: null,
+    patternTypeFilter: 1,
+    principalFilter: null,
+    hostFilter: null,
+    operation: 1,
+    permissionType: 1,
+  };
+
+  test("are told not to be there, in the words that Kafka's frameworks go by", async (t) => {
+    const broker = await aBroker(t);
+    const answer = await broker.ask(DescribeAcls, any);
+    assert.equal(answer.errorCode, SECURITY_DISABLED);
+    assert.equal(answer.errorMessage, "No Authorizer is configured on the broker");
+    assert.deepEqual(answer.resources, []);
+  });
+
+  test("are neither taken nor withdrawn, each of a request", async (t) => {
+    const broker = await aBroker(t);
+    const right = { principal: "User:a", host: "*", operation: 3, permissionType: 2 };
+    const creation = { resourceType: 2, resourceName: "orders", resourcePatternType: 3, ...right };
+    const { results } = await broker.ask(CreateAcls, { creations: [creation, creation] });
+    assert.deepEqual(
+      results.map(({ errorCode }) => errorCode),
+      [SECURITY_DISABLED, SECURITY_DISABLED],
+    );
+    const { filterResults } = await broker.ask(DeleteAcls, { filters: [any, any] });
+    assert.deepEqual(
+      filterResults.map(({ errorCode }) => errorCode),
+      [SECURITY_DISABLED, SECURITY_DISABLED],
+    );
   });
 });
