@@ -33,7 +33,7 @@ export type Treatment =
 
 interface Rule {
   readonly api: AnyApi;
-  readonly treat: (request: unknown) => Treatment;
+  readonly treat: (request: unknown, version: number) => Treatment;
 }
 
 /** What waits for its turn: answers keep the order of their requests. */
@@ -68,8 +68,8 @@ export class Door {
   }
 
   /** From now on; the newest rule of an API counts. */
-  on<Req, Res>(api: Api<Req, Res>, treat: (request: Req) => Treatment): void {
-    this.#rules.unshift({ api: api as AnyApi, treat: treat as (request: unknown) => Treatment });
+  on<Req, Res>(api: Api<Req, Res>, treat: (request: Req, version: number) => Treatment): void {
+    this.#rules.unshift({ api: api as AnyApi, treat: treat as Rule["treat"] });
   }
 
   /** Every connection ends, as when the network is gone for a moment. */
@@ -102,7 +102,7 @@ export class Door {
           const header = decodeRequestHeader(frame);
           this.came.set(header.apiKey, (this.came.get(header.apiKey) ?? 0) + 1);
           const rule = this.#rules.find(({ api }) => api.key === header.apiKey);
-          const treatment = rule?.treat(decodeRequest(rule.api, header, frame)) ?? "pass";
+          const treatment = rule?.treat(decodeRequest(rule.api, header, frame), header.apiVersion) ?? "pass";
           if (treatment === "cut-before") return end();
           const slot: Slot = { header, rule, treatment, answer: null };
           slots.push(slot);
