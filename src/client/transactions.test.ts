@@ -4,7 +4,7 @@ import { aClient, all, runFor, sleep, values } from "../../test/consumer-fixture
 import { Door, type Treatment } from "../../test/door.ts";
 import { Process } from "../../test/group-fixture.ts";
 import { aBroker, type SimulatedBroker } from "../../test/simulated-broker.ts";
-import type { Api } from "../protocol/api.ts";
+import type { AnyApi, Api } from "../protocol/api.ts";
 import { ErrorCode } from "../protocol/errors.ts";
 import { AddPartitionsToTxn } from "../protocol/messages/add-partitions-to-txn.ts";
 import { ApiVersions, type ApiVersionsResponse } from "../protocol/messages/api-versions.ts";
@@ -75,6 +75,23 @@ describe("a transaction", () => {
         );
         assert.equal(result, "done");
         assert.deepEqual((await seen()).toSorted(), ["1", "2", "a"]);
+      });
+
+      it("uses the requests of that protocol", async (test) => {
+        const { run, door, producer } = await aWorld(test, version);
+        const spoken: string[] = [];
+        const note = (api: AnyApi): void =>
+          door.on(api as Api<unknown, unknown>, (_request, used) => {
+            spoken.push(`${api.name} ${used}`);
+            return "pass";
+          });
+        for (const api of [AddPartitionsToTxn, Produce, EndTxn] as readonly AnyApi[]) note(api);
+        const tp = producer();
+        await run(one(tp, "a"));
+        await run(one(tp, "b"));
+        const each =
+          version === 1 ? ["AddPartitionsToTxn 3", "Produce 11", "EndTxn 4"] : ["Produce 13", "EndTxn 5"];
+        assert.deepEqual(spoken, [...each, ...each]);
       });
 
       it("that throws is aborted: nothing of it is read as committed, and the next one is not affected", async (test) => {

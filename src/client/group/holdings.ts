@@ -33,6 +33,8 @@ export class Holdings {
   readonly #access: HoldingsAccess;
   readonly #shares = new Map<string, Share>();
   readonly #byReading = new Map<AssignedPartition, Share>();
+  /** Taken away while they were ahead, by name: what was made of their records must not be committed. */
+  readonly #lost = new Map<string, Share>();
 
   constructor(access: HoldingsAccess) {
     this.#access = access;
@@ -110,6 +112,7 @@ export class Holdings {
 
   drop(share: Share): void {
     if (this.holds(share)) this.#shares.delete(nameOf(share));
+    if (share.isAhead) this.#lost.set(nameOf(share), share);
     if (share.reading === undefined) return;
     this.#unread(share);
     this.#access.reader.moved();
@@ -120,6 +123,18 @@ export class Holdings {
     if (reading === undefined) return;
     this.#byReading.delete(reading);
     this.#access.reader.assignment.drop(reading);
+  }
+
+  /** Those that were taken away, while they were ahead, since this was asked for before. */
+  takeLost(): readonly Share[] {
+    const lost = [...this.#lost.values()];
+    this.#lost.clear();
+    return lost;
+  }
+
+  /** What it was ahead by is committed. */
+  forgive(share: Share): void {
+    if (this.#lost.get(nameOf(share)) === share) this.#lost.delete(nameOf(share));
   }
 
   /** To commit what is finished of everything. */

@@ -22,6 +22,8 @@ export class Share implements TopicPartition {
   #committed: Place | undefined = undefined;
   /** Where it goes on when what was handed out since does not count; `undefined`: nothing was handed out yet. */
   #anchor: Place | undefined = undefined;
+  /** Something was handed out that is neither committed nor to be handed out again. */
+  isAhead = false;
   /** Of the newest commit that was sent; an older one is not sent after it (C21). */
   commitOrder = 0;
   /** What is written beside each offset; see `starting-place.ts`. */
@@ -43,6 +45,7 @@ export class Share implements TopicPartition {
 
   set committed(place: Place | undefined) {
     this.#committed = this.#anchor = place;
+    this.isAhead = false;
   }
 
   get anchor(): Place | undefined {
@@ -68,6 +71,7 @@ export class Share implements TopicPartition {
   begin(at: number, epochBefore: LeaderEpoch): void {
     this.#expected++;
     this.#anchor ??= { offset: offset(at), epoch: epochBefore };
+    this.isAhead = true;
     this.#unfinished.begin(at, epochBefore);
   }
 
@@ -124,12 +128,14 @@ export class Share implements TopicPartition {
   /** Hands out again everything since the last commit, or since it was given. */
   goBack(): void {
     this.forget();
+    this.isAhead = false;
     if (this.#anchor !== undefined) this.reading?.place(this.#anchor.offset, this.#anchor.epoch);
   }
 
   /** It is read elsewhere from now on, because somebody said so. */
   moved(): void {
     this.forget();
+    this.isAhead = false;
     this.#anchor = undefined;
   }
 

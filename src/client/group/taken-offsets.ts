@@ -26,12 +26,14 @@ export interface TakenAccess {
 export class TakenOffsets {
   readonly #access: TakenAccess;
   readonly #parts: readonly { readonly share: Share; readonly place: Place }[];
+  readonly #lost: readonly Share[];
   #generation = -1;
   #isSettled = false;
 
   /** Of all that the member has, as of now. */
   constructor(access: TakenAccess) {
     this.#access = access;
+    this.#lost = access.holdings.takeLost();
     this.#parts = access.holdings.all.flatMap((share) => {
       const place = share.handedOutTo;
       return place === undefined || place.offset === share.committed?.offset ? [] : [{ share, place }];
@@ -39,7 +41,7 @@ export class TakenOffsets {
   }
 
   get isEmpty(): boolean {
-    return this.#parts.length === 0;
+    return this.#parts.length === 0 && this.#lost.length === 0;
   }
 
   get group(): string {
@@ -56,12 +58,18 @@ export class TakenOffsets {
     if (member === undefined) {
       throw new NotOwnedError(`this consumer is not a member of group ${this.group} at the moment`);
     }
+    const { holdings } = this.#access;
+    const gone = [...this.#lost, ...this.#parts.map(({ share }) => share)].find(
+      (share) => !holdings.holds(share),
+    );
+    if (gone !== undefined) {
+      throw new NotOwnedError(
+        `${gone.topic}/${gone.partition} was taken from this member before its offsets were committed`,
+      );
+    }
     this.#generation = member.generation;
     const offsets = this.#parts.map(({ share, place }) => {
       const { topic, partition, topicId, metadata } = share;
-      if (!this.#access.holdings.holds(share)) {
-        throw new NotOwnedError(`${topic}/${partition} is not this member's any more`);
-      }
       return { topic, partition, topicId, ...place, metadata };
     });
     return { member, offsets };
@@ -83,6 +91,7 @@ export class TakenOffsets {
         for (const { share, place } of this.#parts) {
           share.committed = place;
           share.finishBefore(place.offset);
+          holdings.forgive(share);
         }
         return;
       case "aborted":

@@ -24,7 +24,7 @@ import {
   TransactionUsageError,
 } from "../transaction-errors.ts";
 import type { TransactionalProducer } from "../transactional-producer.ts";
-import { HandlerError } from "./errors.ts";
+import { HandlerError, NotOwnedError } from "./errors.ts";
 import type { GroupConsumer } from "./group-consumer.ts";
 import type { GroupConsumerOptions } from "./options.ts";
 import type { TransformOptions } from "./transform.ts";
@@ -451,6 +451,52 @@ describe("a loop whose offsets go with transactions", () => {
       await world.run(copySome(consumer, producer, count));
       assert.deepEqual(await world.output(), counted(0, count));
     }
+  });
+
+  it("aborts what was made of records whose partition was taken away meanwhile, however late it looks", async (test) => {
+    for (const many of [1, 5]) {
+      const world = await aWorld(test);
+      const { broker } = world;
+      const sleepy = new Copier(test, world, { ...options, releaseTimeoutMs: 500 });
+      const copyLate = async (): Promise<void> => {
+        const records: IncomingRecord[] = [];
+        for await (const record of sleepy.consumer) {
+          if (records.push(record) < many) continue;
+          await sleep(broker, 80_000);
+          await sleepy.producer.transaction(async (tx) => {
+            for (const { value } of records) void tx.send({ topic: "out", value });
+            await tx.commitOffsets(sleepy.consumer);
+          });
+          records.length = 0;
+        }
+      };
+      const late = copyLate();
+      const aborted = assert.rejects(late, (error: unknown) => {
+        assert(
+          error instanceof TransactionAbortedError && error.cause instanceof NotOwnedError,
+          String(error),
+        );
+        return error.retriable;
+      });
+      await runFor(broker, 5_000);
+      sleepy.process.stop();
+      void new Copier(test, world, {}, "other").copy();
+      await runFor(broker, 60_000);
+      sleepy.process.cont();
+      await Promise.all([aborted, runFor(broker, 30_000)]);
+      await world.run(sleepy.consumer.close());
+      await untilDone(world);
+      assert.deepEqual(await world.output(), counted(0, count));
+    }
+  });
+
+  it("commits nothing before the group has its offsets, also when nobody waits for that", async (test) => {
+    const world = await aWorld(test);
+    const { consumer, producer } = new Copier(test, world, options);
+    world.door.on(TxnOffsetCommit, () => ({ heldMs: 2_000 }));
+    await world.run(copySome(consumer, producer, 3));
+    const at = await committed(world.broker);
+    assert.equal((at["t/0"] ?? 0) + (at["t/1"] ?? 0), 3);
   });
 
   it("is refused where the consumer commits by itself, and within run", async (test) => {
