@@ -30,7 +30,7 @@ import {
   startJava,
 } from "./framework.ts";
 
-const kills = full ? 10 : 2;
+const kills = full ? 10 : 1;
 const partitionCount = 3;
 const recordsPerLot = 20;
 const lotEveryMs = 100;
@@ -69,7 +69,7 @@ async function mirrored(scene: Scene, exactlyOnce: SourceSupport) {
       return count > seen ? (seen = count) : undefined;
     });
     await sleep(random.below(3_000));
-    const broker = [undefined, source, target][times % 3];
+    const broker = [target, source, undefined][times % 3];
     await broker?.kill();
     await kill(process);
     await broker?.start();
