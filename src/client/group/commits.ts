@@ -49,7 +49,8 @@ interface Failure {
   readonly kind: "again" | "moved" | "refused";
 }
 
-const movedCodes: ReadonlySet<number> = new Set([
+/** The group is in another generation than the commit. */
+export const movedCodes: ReadonlySet<number> = new Set([
   ErrorCode.ILLEGAL_GENERATION,
   ErrorCode.UNKNOWN_MEMBER_ID,
   ErrorCode.FENCED_INSTANCE_ID,

@@ -6,6 +6,8 @@
 import type { Coordinator } from "../coordinator.ts";
 import type { Reader } from "../reader.ts";
 import { TransactionUsageError } from "../transaction-errors.ts";
+import { ErrorCode } from "../../protocol/errors.ts";
+import { movedCodes } from "./commits.ts";
 import { NotOwnedError } from "./errors.ts";
 import type { Holdings } from "./holdings.ts";
 import type { Identity, Member } from "./member.ts";
@@ -75,9 +77,10 @@ export class TakenOffsets {
     return { member, offsets };
   }
 
-  /** The coordinator refused them with a code that may say something about the membership. */
+  /** The coordinator refused them; the code may say something about the membership. */
   refused(code: number): void {
-    this.#access.member().suspect(code, this.#generation);
+    const isAboutMember = movedCodes.has(code) || code === ErrorCode.STALE_MEMBER_EPOCH;
+    if (isAboutMember) this.#access.member().suspect(code, this.#generation);
   }
 
   /** Once; the first counts. */

@@ -364,6 +364,60 @@ async function copySome(
   return seen;
 }
 
+describe("offsets that the group refuses in a transaction", () => {
+  const refusing = ({ topics }: TxnOffsetCommitRequest, errorCode: ErrorCode): Treatment => ({
+    answer: {
+      throttleTimeMs: 0,
+      topics: topics.map(({ name, topicId, partitions }) => ({
+        name,
+        topicId,
+        partitions: partitions.map(({ partitionIndex }) => ({ partitionIndex, errorCode })),
+      })),
+    },
+  });
+  const codes = [
+    "INVALID_TXN_STATE",
+    "TRANSACTION_ABORTABLE",
+    "INVALID_PRODUCER_EPOCH",
+    "CONCURRENT_TRANSACTIONS",
+    "COORDINATOR_LOAD_IN_PROGRESS",
+    "NOT_COORDINATOR",
+    "UNKNOWN_MEMBER_ID",
+    "ILLEGAL_GENERATION",
+    "STALE_MEMBER_EPOCH",
+  ] as const;
+  for (const protocol of ["classic", "consumer"] as const) {
+    for (const code of codes) {
+      // Of the new protocol only.
+      if (code === "STALE_MEMBER_EPOCH" && protocol === "classic") continue;
+      it(`are a reason to try again: ${code} (${protocol} protocol)`, async (test) => {
+        const world = await aWorld(test);
+        let number = 0;
+        world.door.on(TxnOffsetCommit, (request) =>
+          number++ % 4 === 0 ? refusing(request, ErrorCode[code]) : "pass",
+        );
+        const done = new Copier(test, world, { protocol }).copy();
+        done.catch(() => undefined);
+        // Who joins anew waits for the end of the session of who it was.
+        await untilDone(world, 1_000_000);
+        assert.deepEqual(await world.output(), counted(0, count));
+      });
+    }
+  }
+
+  it("end the copying where trying again does not help", async (test) => {
+    const world = await aWorld(test);
+    world.door.on(TxnOffsetCommit, (request) => refusing(request, ErrorCode.GROUP_AUTHORIZATION_FAILED));
+    await world.run(
+      assert.rejects(new Copier(test, world).copy(), (error: unknown) => {
+        assert(error instanceof TransactionAbortedError && !error.retriable);
+        return /GROUP_AUTHORIZATION_FAILED/.test(error.message);
+      }),
+    );
+    assert.deepEqual(await world.output(), []);
+  });
+});
+
 describe("a loop whose offsets go with transactions", () => {
   const options = { autoCommit: false } as const;
 
