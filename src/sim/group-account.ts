@@ -18,17 +18,17 @@ export class GroupAccount {
   readonly #topic: string;
   readonly #group: GroupNumber;
   /** Of this life of the member. */
-  readonly #name: string;
+  readonly #life: string;
 
   constructor(
     actor: Actor,
     options: { readonly group: string; readonly topic: string; readonly protocol: GroupProtocol },
-    name: string,
+    life: string,
   ) {
     this.#actor = actor;
     this.#topic = options.topic;
     this.#group = actor.history.audit.group(options.group, { protocol: options.protocol });
-    this.#name = name;
+    this.#life = life;
   }
 
   joined(partitions: readonly number[], as: Numbered): void {
@@ -78,11 +78,25 @@ export class GroupAccount {
     reset.ok(this.#actor.nowMs);
   }
 
+  /** What a transaction handles and commits as a member. */
+  within(
+    transaction: Operation,
+    as: Numbered,
+    progress: readonly (readonly [partition: number, next: number])[],
+    records: ReadonlyMap<number, readonly { readonly at: number; readonly value: string }[]>,
+  ): void {
+    transaction.inGroup(this.#group, as.life * epochsMax + as.epoch);
+    for (const [partition, next] of progress) {
+      for (const { at, value } of records.get(partition) ?? [])
+        transaction.handled(this.#place(partition), at, recordName(value));
+      transaction.commits(this.#place(partition), next);
+    }
+  }
+
   #begin(kind: OperationKind, as?: Numbered): Operation {
-    const { audit } = this.#actor.history;
     // A group that was forgotten counts anew, and the checker must see that as more.
     const generation = as === undefined ? -1 : as.life * epochsMax + as.epoch;
-    return audit.client(this.#name).begin(kind, this.#actor.nowMs).inGroup(this.#group, generation);
+    return this.#actor.begin(kind, this.#life).inGroup(this.#group, generation);
   }
 
   #place(partition: number): PartitionNumber {

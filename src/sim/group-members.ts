@@ -14,6 +14,7 @@ import { SyncGroup } from "../protocol/messages/sync-group.ts";
 import type { Actor } from "./actor.ts";
 import { Disconnected, type SimClient } from "./client.ts";
 import { GroupReader, type MemberOptions } from "./group-reader.ts";
+import { TransformingReader } from "./transforming-reader.ts";
 
 const joinVersion = 9;
 const syncVersion = 5;
@@ -40,6 +41,8 @@ abstract class Member {
   protected readonly options: MemberOptions;
   protected reader: GroupReader;
   #lives = 0;
+  /** Of what former lives left under way. */
+  readonly #closing: Promise<void>[] = [];
   /** Under which id it asked last. */
   #asked = "";
 
@@ -50,8 +53,11 @@ abstract class Member {
   }
 
   #born(): GroupReader {
-    const { group, number } = this.options;
-    return new GroupReader(this.actor, this.options, `${group}-member-${number}-${++this.#lives}`);
+    // As its transactions are called.
+    const life = `.${++this.#lives}`;
+    const { transform } = this.options;
+    if (transform === undefined) return new GroupReader(this.actor, this.options, life);
+    return new TransformingReader(this.actor, { ...this.options, transform }, life);
   }
 
   async run(isOver: () => boolean): Promise<void> {
@@ -69,14 +75,18 @@ abstract class Member {
         await this.actor.pause(20);
       }
       if (this.reader.isLate) this.reader.drop();
-      if (this.actor.hasDied() || (!isOver() && this.actor.random.below(12) === 0)) this.die();
+      if (this.actor.hasDied() || this.reader.isDead || (!isOver() && this.actor.random.below(12) === 0))
+        this.die();
     }
     this.reader.drop();
+    await this.reader.close();
+    await Promise.all(this.#closing);
   }
 
   /** The process ends; another one takes its place, and knows nothing. */
   protected die(): void {
     this.reader.drop();
+    this.#closing.push(this.reader.close());
     this.reader = this.#born();
   }
 

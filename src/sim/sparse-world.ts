@@ -113,6 +113,8 @@ const table: NewTopic = {
 const ledger: NewTopic = { ...table, name: "ledger" };
 /** Into which what others read is transformed. */
 const output: NewTopic = { name: "output", partitions: 2 };
+/** The group that does so. */
+const transforming = "group1";
 const outputs: readonly Place[] = [0, 1].map((partition) => ({ topic: output.name, partition }));
 
 export class SparseWorld {
@@ -127,7 +129,7 @@ export class SparseWorld {
   readonly #groups: GroupHistory[] = [];
   readonly #table: TableHistory;
   readonly #ledger: TableHistory;
-  readonly #ledgerId = new TransactionalId("ledger");
+  readonly #otherIds: TransactionalId[] = [];
   #ledgerWriter: LedgerWriter | null = null;
   #ledgerDone: Promise<void> = Promise.resolve();
   #transactions: Transactions | null = null;
@@ -374,11 +376,20 @@ export class SparseWorld {
     });
     const members = startGroup(draw, {
       ...options,
+      ...(name === transforming && {
+        transform: { targets: outputs, idFor: (id: string) => this.#idFor(id) },
+      }),
       membersMax: 3,
       actor: (actorName) => this.#actor(actorName),
       isOver: () => this.#isOver,
     });
     return Promise.all([ended, members]);
+  }
+
+  #idFor(name: string): TransactionalId {
+    const id = new TransactionalId(name);
+    this.#otherIds.push(id);
+    return id;
   }
 
   #tableReader(topic: string, name: string, napMs = 0): TableReader {
@@ -401,7 +412,7 @@ export class SparseWorld {
     });
     this.#history.takesTransactions(ledger.name);
     this.#ledgerWriter = new LedgerWriter(this.#actor("ledger-writer"), {
-      id: this.#ledgerId,
+      id: this.#idFor("ledger"),
       protocol: "new",
       topic: ledger.name,
       history: this.#ledger,
@@ -432,7 +443,7 @@ export class SparseWorld {
       new Onlooker(this.#actor("onlooker"), topics, groups),
       new Overseer(this.#actor("overseer"), {
         topics: topics.map(({ name }) => name),
-        ids: [...(this.#transactions?.ids ?? []), this.#ledgerId],
+        ids: [...(this.#transactions?.ids ?? []), ...this.#otherIds],
         openMsMax: this.#history.audit.openMsMax,
       }),
     );

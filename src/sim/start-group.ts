@@ -3,6 +3,11 @@ import type { Actor } from "./actor.ts";
 import type { GroupHistory } from "./group-history.ts";
 import { ClassicMember, ConsumerMember } from "./group-members.ts";
 import type { SimRandom } from "./random.ts";
+import type { TransactionalId } from "./transactional-id.ts";
+import type { Place } from "./transactional-producer.ts";
+
+/** Of the members of the one group that transforms: no other producer of the world has their numbers. */
+const firstNumber = 300;
 
 /** Resolves when all of them have come to their end. */
 export function startGroup(
@@ -14,6 +19,11 @@ export function startGroup(
     /** Of the members; the rest speak the classic protocol. */
     readonly consumerShare: number;
     readonly membersMax: number;
+    /** Into which the members transform what they read, in transactions. */
+    readonly transform?: {
+      readonly targets: readonly Place[];
+      readonly idFor: (name: string) => TransactionalId;
+    };
     readonly actor: (name: string) => Actor;
     readonly isOver: () => boolean;
   },
@@ -22,6 +32,14 @@ export function startGroup(
   const members = Array.from({ length: draw.between(1, options.membersMax) }, (_, number) => {
     const Kind = draw.chance(consumerShare) ? ConsumerMember : ClassicMember;
     const self = actor(`${name}-${number}`);
+    let order = 0;
+    const transform = options.transform && {
+      id: options.transform.idFor(`${name}-${number}`),
+      protocol: draw.pick(["old", "new"] as const),
+      targets: options.transform.targets,
+      number: firstNumber + number,
+      nextOrder: () => order++,
+    };
     return new Kind(self, {
       group: name,
       topic: topic.name,
@@ -31,6 +49,7 @@ export function startGroup(
       protocol: consumerShare === 0 ? "classic" : consumerShare === 1 ? "consumer" : "both",
       sessionMs: self.pace.sessionMs,
       history,
+      ...(transform && { transform }),
     }).run(isOver);
   });
   return Promise.all(members);

@@ -67,9 +67,11 @@ export interface TransactionBatch extends Place {
   aborted(): void;
 }
 
-export interface TransactionOffsets extends Place {
+export interface TransactionOffsets {
   readonly group: string;
-  readonly next: number;
+  readonly topic: string;
+  readonly progress: readonly (readonly [partition: number, next: number])[];
+  /** Empty, and epoch −1: of nobody whom the group knows. */
   readonly memberId: string;
   readonly epoch: number;
   /** Told when it is sent first. */
@@ -271,7 +273,7 @@ export class TransactionalProducer {
   }
 
   async #commitOffsets(operation: Operation, offsets: TransactionOffsets): Promise<void> {
-    const { group, topic, partition, next, memberId, epoch } = offsets;
+    const { group, topic, progress, memberId, epoch } = offsets;
     offsets.tell(operation);
     if (this.#protocol === "old") {
       const added = await this.#call(
@@ -302,14 +304,12 @@ export class TransactionalProducer {
           {
             name: topic,
             topicId: NO_TOPIC_ID,
-            partitions: [
-              {
-                partitionIndex: partitionIndex(partition),
-                committedOffset: offset(next),
-                committedLeaderEpoch: leaderEpoch(-1),
-                committedMetadata: null,
-              },
-            ],
+            partitions: progress.map(([partition, next]) => ({
+              partitionIndex: partitionIndex(partition),
+              committedOffset: offset(next),
+              committedLeaderEpoch: leaderEpoch(-1),
+              committedMetadata: null,
+            })),
           },
         ],
       }),

@@ -130,6 +130,22 @@ export class Transactor extends TransactionalActor {
   }
 }
 
+/** As many records as that, in batches for any of these places. */
+export function outputBatches(
+  actor: Actor,
+  count: number,
+  output: { readonly targets: readonly Place[]; readonly number: number; readonly nextOrder: () => number },
+): readonly TransactionBatch[] {
+  const { random } = actor;
+  const batches: TransactionBatch[] = [];
+  for (let left = count; left > 0; ) {
+    const records = Math.min(left, random.between(1, 6));
+    left -= records;
+    batches.push(plainBatch(actor, random.pick(output.targets), { ...output, count: records }));
+  }
+  return batches;
+}
+
 /** Records without keys, whose values name them. */
 export function plainBatch(
   actor: Actor,

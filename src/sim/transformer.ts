@@ -15,7 +15,7 @@ import { SimConsumer } from "./consumer.ts";
 import { recordName } from "./history.ts";
 import type { TransactionalId } from "./transactional-id.ts";
 import type { Place, TransactionalProducer, TransactionProtocol } from "./transactional-producer.ts";
-import { plainBatch, TransactionalActor } from "./transactor.ts";
+import { outputBatches, TransactionalActor } from "./transactor.ts";
 
 const recordsMax = 20;
 
@@ -134,12 +134,15 @@ export class Transformer extends TransactionalActor {
     const place = history.place(topic, partition);
     const isCommitted = random.chance(0.8);
     const isPerformed = await this.perform(producer, {
-      batches: this.#outputs(seen.length),
+      batches: outputBatches(this.actor, seen.length, {
+        targets: this.#targets,
+        number: this.#number,
+        nextOrder: () => this.#nextOrder++,
+      }),
       offsets: {
         group: this.#group,
         topic,
-        partition,
-        next: position,
+        progress: [[partition, position]],
         memberId: "",
         epoch: -1,
         tell: (operation) => {
@@ -152,23 +155,5 @@ export class Transformer extends TransactionalActor {
     });
     if (isPerformed && isCommitted) this.#position = position;
     return isPerformed;
-  }
-
-  /** One record for each of the input. */
-  #outputs(count: number) {
-    const { random } = this.actor;
-    const batches = [];
-    for (let left = count; left > 0; ) {
-      const records = Math.min(left, random.between(1, 6));
-      left -= records;
-      batches.push(
-        plainBatch(this.actor, random.pick(this.#targets), {
-          number: this.#number,
-          count: records,
-          nextOrder: () => this.#nextOrder++,
-        }),
-      );
-    }
-    return batches;
   }
 }

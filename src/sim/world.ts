@@ -25,6 +25,7 @@ import { loggerInto } from "./silence.ts";
 import { startGroup } from "./start-group.ts";
 import { startTransactions, type Transactions } from "./start-transactions.ts";
 import { Trace } from "./trace.ts";
+import { TransactionalId } from "./transactional-id.ts";
 import type { Place } from "./transactional-producer.ts";
 
 export interface WorldReport {
@@ -247,9 +248,14 @@ export class World {
       const name = `group${at}`;
       // One protocol, the other, or members of both in one group.
       const consumerShare = draw.pick([0, 0.5, 1]);
+      // Where there are transactions, one of them transforms.
+      const mayTransform = at === 0 && this.#transactions !== null && draw.chance(0.5);
       const members = startGroup(draw, {
         name,
         topic,
+        ...(mayTransform && {
+          transform: { targets: outputs, idFor: (id: string) => new TransactionalId(id) },
+        }),
         history: this.#groups,
         consumerShare,
         membersMax: 4,
