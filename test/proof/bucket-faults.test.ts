@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { run } from "./bucket-faults.ts";
 
-const seeds = Number(process.env["HOLDFAST_BUCKET_SEEDS"] ?? 4);
+const seeds = Number(process.env["HOLDFAST_BUCKET_SEEDS"] ?? 2);
 
 test(`in ${seeds} troubled buckets every name has one winner, and every acknowledged entry is found`, async () => {
   const { faulted, names, acknowledged } = await run({ seeds });

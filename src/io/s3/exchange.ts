@@ -108,7 +108,10 @@ export function exchange(
     sent.on("response", (response) => {
       progress();
       receive(response, request, progress, fail, (answer) => {
-        if (finish()) resolve(answer);
+        if (!finish()) return;
+        // A refusal may come before the body has left: the rest of it never will.
+        if (!sent.writableFinished) sent.destroy();
+        resolve(answer);
       });
     });
     send(sent, chunks, length, progress, () => isOver);
@@ -199,6 +202,14 @@ function reasonOf(cause: Error): string {
     case "ECONNRESET":
     case "EPIPE":
       return "the connection was reset";
+    case "DEPTH_ZERO_SELF_SIGNED_CERT":
+    case "SELF_SIGNED_CERT_IN_CHAIN":
+    case "UNABLE_TO_GET_ISSUER_CERT_LOCALLY":
+    case "UNABLE_TO_VERIFY_LEAF_SIGNATURE":
+      return `its certificate is not trusted here (${code}); name the one of its issuer in NODE_EXTRA_CA_CERTS`;
+    case "EPROTO":
+    case "ERR_SSL_WRONG_VERSION_NUMBER":
+      return "it does not speak TLS; is the endpoint one of http://?";
     default:
       return code === undefined ? cause.message : `${cause.message} (${code})`;
   }

@@ -262,6 +262,27 @@ test("an outage holds requests back, shows itself, and ends by itself", async ()
   );
 });
 
+test("a refusal that comes before the body has left ends the request, and the next one goes on", async () => {
+  const { createServer } = await import("node:http");
+  const server = createServer((request, response) => {
+    if (request.headers["content-length"] === "3") {
+      request.resume().on("end", () => response.writeHead(200, { "content-length": 0 }).end());
+      return;
+    }
+    const text = "<Error><Code>SlowDown</Code></Error>";
+    // The body is never read.
+    response.writeHead(503, { "content-length": text.length }).end(text);
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const { port } = server.address() as { port: number };
+  const store = open({ endpoint: `http://127.0.0.1:${port}` } as FakeBucket, { limits: { stallMs: 3_000 } });
+  const large = new Uint8Array(40_000_000);
+  await assert.rejects(store.putIfAbsent("seg/1", [large], large.byteLength), /503 SlowDown/);
+  assert.equal(await put(store, "meta/1", "abc"), "created");
+  server.closeAllConnections();
+  server.close();
+});
+
 test("connections are kept and bounded", async () => {
   const fake = await bucket({ fault: () => ({ kind: "slow", ms: 5 }) });
   const store = open(fake);

@@ -17,7 +17,7 @@ import {
   type BucketClientOptions,
   type BucketRequest,
 } from "./bucket-client.ts";
-import { BucketError } from "./bucket-error.ts";
+import { BucketError, type BucketTrouble } from "./bucket-error.ts";
 import { type ExpiryRule, readExpiryRules, readListPage } from "./listing.ts";
 import { HedgedPut, type PutOutcome } from "./hedged-put.ts";
 import { HedgeClock, hedgedBytesMax } from "./hedge.ts";
@@ -38,6 +38,8 @@ const readTriesMax = 3;
 const pagesMax = 100_000;
 const keyPattern = /^[A-Za-z0-9_-][A-Za-z0-9._-]*(\/[A-Za-z0-9_-][A-Za-z0-9._-]*)*$/;
 const keyLengthMax = 200;
+/** Refusals of a question that a store need not answer. */
+const untold: ReadonlySet<BucketTrouble> = new Set(["denied", "unsupported", "refused"]);
 
 export class S3Store implements ObjectStore {
   readonly #client: BucketClient;
@@ -164,9 +166,8 @@ export class S3Store implements ObjectStore {
       );
     } catch (error) {
       // Not allowed, or unknown to this store: no reason to stop, only nothing to tell.
-      if (error instanceof BucketError && (error.trouble === "denied" || error.trouble === "unsupported")) {
-        return null;
-      }
+      const isUntold = error instanceof BucketError && untold.has(error.trouble);
+      if (isUntold) return null;
       if (error instanceof MalformedError) return null;
       throw error;
     }
