@@ -164,12 +164,16 @@ export class TransactionalProducer implements AsyncDisposable {
     enrolment.begin(terms);
     this.#delivery.begin(this.#isOther);
     this.#isOther = false;
-    const open = new OpenTransaction({
+    const open: OpenTransaction = new OpenTransaction({
       delivery: this.#delivery,
       commit: async (taken) => {
         enrolment.isTouched = true;
         if (terms.version === 1) await this.#coordinator.addOffsets(terms, taken.group);
-        await commitInTransaction(taken, this.transactionalId, terms, this.#coordinator.again());
+        const again = this.#coordinator.again();
+        await commitInTransaction(taken, this.transactionalId, terms, (cause) =>
+          // What can only be aborted does not wait for a coordinator that is away.
+          open.failure === null ? again(cause) : undefined,
+        );
       },
     });
     this.#open = open;
@@ -222,7 +226,10 @@ export class TransactionalProducer implements AsyncDisposable {
     }
     if (isCode(cause, ErrorCode.TRANSACTION_ABORTABLE)) await this.#endAborted(terms);
     else this.#forget();
-    return this.#aborted(cause);
+    // These say in which state it is; others only why this attempt was refused, or not even that.
+    const isTold = isCode(cause, ErrorCode.TRANSACTION_ABORTABLE, ErrorCode.INVALID_TXN_STATE);
+    const isRefused = !isInDoubt && !isCode(cause, ErrorCode.UNKNOWN_SERVER_ERROR);
+    return isTold || isRefused ? this.#aborted(cause) : this.#unknown(cause);
   }
 
   /** Ends it, and returns what to tell. */

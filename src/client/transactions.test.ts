@@ -398,6 +398,37 @@ describe("what is said of a transaction that is not known to be committed", () =
     }
   });
 
+  it("unknown, when what the broker says does not tell; aborted, when it refused the only attempt", async (test) => {
+    const stories = [
+      { answers: ["UNKNOWN_SERVER_ERROR"], outcome: "unknown" },
+      { answers: ["lost", "TRANSACTIONAL_ID_AUTHORIZATION_FAILED"], outcome: "unknown" },
+      { answers: ["lost", "INVALID_TXN_STATE"], outcome: "aborted" },
+      { answers: ["COORDINATOR_NOT_AVAILABLE", "TRANSACTIONAL_ID_AUTHORIZATION_FAILED"], outcome: "unknown" },
+      { answers: ["NOT_COORDINATOR", "TRANSACTIONAL_ID_AUTHORIZATION_FAILED"], outcome: "aborted" },
+      { answers: ["TRANSACTIONAL_ID_AUTHORIZATION_FAILED"], outcome: "aborted" },
+    ] as const;
+    for (const { answers, outcome } of stories) {
+      const { run, door, producer, seen } = await aWorld(test);
+      const tp = producer();
+      await run(tp.connect());
+      let number = 0;
+      door.on(EndTxn, (request) => {
+        const answer = answers[number++];
+        if (answer === undefined) return "pass";
+        return answer === "lost" ? "cut-before" : refusing(ErrorCode[answer])(request);
+      });
+      const told = await run(
+        one(tp, "a").then(
+          () => "committed",
+          (cause: unknown) => (cause as TransactionAbortedError).outcome,
+        ),
+      );
+      assert.equal(told, outcome, answers.join());
+      await run(one(tp, "b"));
+      assert.deepEqual(await seen(), ["b"]);
+    }
+  });
+
   it("fenced, when another producer has come with its name; what it had begun is aborted, and it never begins again", async (test) => {
     for (const version of versions) {
       const { run, producer, seen } = await aWorld(test, version);
