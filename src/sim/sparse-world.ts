@@ -35,7 +35,7 @@ import { SimRandom } from "./random.ts";
 import { Scheduler } from "./scheduler.ts";
 import { loggerInto } from "./silence.ts";
 import { startGroup } from "./start-group.ts";
-import { startTransactions, type Transactions } from "./start-transactions.ts";
+import { finishTransformers, startTransactions, type Transactions } from "./start-transactions.ts";
 import { TableHistory } from "./table-history.ts";
 import { TableReader } from "./table-reader.ts";
 import { TableWriter } from "./table-writer.ts";
@@ -271,7 +271,7 @@ export class SparseWorld {
     const consumer = new SimConsumer(this.#actor("consumer"), followed.topic, followed.partition).run(isOver);
     const transactions = this.#startTransactions(places);
     const written = Promise.all([...producers, transactions.written]);
-    const transformed = this.#finishTransformers(written, transactions);
+    const transformed = finishTransformers(written, transactions, this.#actor("ends"));
     const groups = [draw.pick([0, 0.5]), draw.pick([0.5, 1])].map((consumerShare, at) => {
       const topic = draw.pick([...plain, trimmed]);
       const group = { name: `group${at}`, topic, history: this.#groupHistory(topic !== trimmed) };
@@ -419,15 +419,6 @@ export class SparseWorld {
     });
     this.#ledgerDone = this.#ledgerWriter.run(isOver);
     return this.#transactions;
-  }
-
-  /** They end when they have transformed all that was written. */
-  async #finishTransformers(written: Promise<unknown>, { transformers }: Transactions): Promise<void> {
-    await written;
-    for (const { source, finish } of transformers) {
-      const judge = new SimConsumer(this.#actor("ends"), source.topic, source.partition);
-      finish(await judge.readEnd());
-    }
   }
 
   #wakeAll(): void {

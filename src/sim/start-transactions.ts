@@ -1,5 +1,6 @@
 /** Lets producers of transactions begin: some that only write, and some that transform what is read. */
 import type { Actor } from "./actor.ts";
+import { SimConsumer } from "./consumer.ts";
 import type { History } from "./history.ts";
 import type { SimRandom } from "./random.ts";
 import type { TransactionalActor } from "./transactor.ts";
@@ -23,6 +24,17 @@ export interface Transactions {
     readonly source: Place;
     readonly finish: (end: number) => void;
   }[];
+}
+
+/** The transformers end when they have transformed all that was written. */
+export async function finishTransformers(
+  written: Promise<unknown>,
+  transactions: Transactions | null,
+  actor: Actor,
+): Promise<void> {
+  await written;
+  for (const { source, finish } of transactions?.transformers ?? [])
+    finish(await new SimConsumer(actor, source.topic, source.partition).readEnd());
 }
 
 export function startTransactions(

@@ -40,7 +40,7 @@ const deathOneIn = 150;
 /** Of so many one comes twice. */
 const echoOneIn = 12;
 /** Of so many transactions one is slept over. */
-const napOneIn = 25;
+const napOneIn = 15;
 
 /** The process is gone. */
 export class Died extends Error {
@@ -170,7 +170,7 @@ export class TransactionalProducer {
       }
       await Promise.all(sent);
       if (work.offsets !== null) await this.#commitOffsets(operation, work.offsets);
-      if (random.below(napOneIn) === 0) await this.#actor.wait(this.#timeoutMs * 3);
+      if (random.below(napOneIn) === 0) await this.#actor.wait(this.#timeoutMs * random.pick([1, 3]));
       mayBeCommitted = work.isCommitted;
       await this.#end(work.isCommitted);
     } catch (cause) {

@@ -23,7 +23,7 @@ import { SimRandom } from "./random.ts";
 import { Scheduler } from "./scheduler.ts";
 import { loggerInto } from "./silence.ts";
 import { startGroup } from "./start-group.ts";
-import { startTransactions, type Transactions } from "./start-transactions.ts";
+import { finishTransformers, startTransactions, type Transactions } from "./start-transactions.ts";
 import { Trace } from "./trace.ts";
 import { TransactionalId } from "./transactional-id.ts";
 import type { Place } from "./transactional-producer.ts";
@@ -182,7 +182,7 @@ export class World {
     const transactions = this.#startTransactions(places);
     const written = Promise.all([...producers, transactions?.written]);
     const groups = this.#startGroups(topics, written);
-    const transformed = this.#finishTransformers(written);
+    const transformed = finishTransformers(written, transactions, this.#actor("ends"));
     await this.#trouble(draw);
     const clients = [...producers, ...consumers, ...groups.map(({ done }) => done), transactions?.done];
     await this.#peace(Promise.all([...clients, transformed]));
@@ -217,15 +217,6 @@ export class World {
       isOver: () => this.#isOver,
     });
     return this.#transactions;
-  }
-
-  /** They end when they have transformed all that was written. */
-  async #finishTransformers(written: Promise<unknown>): Promise<void> {
-    await written;
-    for (const { source, finish } of this.#transactions?.transformers ?? []) {
-      const judge = new SimConsumer(this.#actor("ends"), source.topic, source.partition);
-      finish(await judge.readEnd());
-    }
   }
 
   /** Groups of members that come and go; they end when they have committed all that was written. */
