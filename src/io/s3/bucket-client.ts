@@ -57,6 +57,8 @@ const bounds = {
   get: { requests: 32, bytes: 128 * mebibyte, waiting: 4_096 },
   other: { requests: 8, bytes: Infinity, waiting: 4_096 },
 } as const;
+/** What reading a whole object is taken for, since its length is not known before. */
+const wholeBytesGuess = 4 * mebibyte;
 const socketsMax = Object.values(bounds).reduce((sum, { requests }) => sum + requests, 0);
 /** Shorter than stores keep an idle connection, so that a request rarely meets one that is being closed. */
 const idleSocketMs = 4_000;
@@ -128,10 +130,7 @@ export class BucketClient {
 
   /** Rejects with `OutcomeUnknownError` or with `BucketError`. */
   async ask(request: BucketRequest, signal?: AbortSignal): Promise<Answered> {
-    await this.reachability.enter();
-    const { kind, length = 0 } = request;
-    const lanes = kind === "put" && length > bulkBytes ? this.#lanes.bulk : this.#lanesOf(kind);
-    const leave = await lanes.enter(length > 0 ? length : (request.into?.byteLength ?? 0));
+    const leave = await this.#enter(request);
     try {
       if (signal?.aborted === true) throw new OutcomeUnknownError("given up before it was sent");
       for (let mended = false; ; mended = true) {
@@ -147,8 +146,18 @@ export class BucketClient {
     this.#agent.destroy();
   }
 
-  #lanesOf(kind: RequestKind): Lanes {
-    return kind === "put" ? this.#lanes.put : kind === "get" ? this.#lanes.get : this.#lanes.other;
+  /** Resolves when this request may leave; the function that is returned says that it is over. */
+  async #enter({ kind, length = 0, answerBytesMax }: BucketRequest): Promise<() => void> {
+    const { put, bulk, get, other } = this.#lanes;
+    const lanes = kind === "put" ? (length > bulkBytes ? bulk : put) : kind === "get" ? get : other;
+    const bytes = kind === "put" ? length : kind === "get" ? Math.min(answerBytesMax, wholeBytesGuess) : 0;
+    for (;;) {
+      const isProbe = await this.reachability.enter();
+      const leave = await lanes.enter(bytes);
+      // While it waited in line the bucket may have gone: then it waits with all others.
+      if (isProbe || this.reachability.unreachableMs === 0) return leave;
+      leave();
+    }
   }
 
   /** Null: what was wrong is mended, and it may be asked again. */

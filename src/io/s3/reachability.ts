@@ -55,13 +55,13 @@ export class Reachability {
     return this.#waiters.size;
   }
 
-  /** Resolves at once while the bucket answers, else when this request may ask. */
-  async enter(): Promise<void> {
-    if (!this.#isOpen) return;
+  /** Resolves at once while the bucket answers, else when this request may ask; true: it is the one that finds out. */
+  async enter(): Promise<boolean> {
+    if (!this.#isOpen) return false;
     const nowMs = this.#clock.monotonicMs();
     if (nowMs >= this.#nextProbeMs) {
       this.#planProbe(nowMs);
-      return;
+      return true;
     }
     await new Promise<void>((resolve, reject) => {
       const timer = this.#clock.schedule(waitMsMax, () => {
@@ -72,6 +72,7 @@ export class Reachability {
       this.#waiters.add(waiter);
       this.#armProbe();
     });
+    return this.#isOpen;
   }
 
   /** The store answered, whatever it said. */

@@ -262,6 +262,16 @@ test("an outage holds requests back, shows itself, and ends by itself", async ()
   );
 });
 
+test("who waits in line when the bucket goes is not sent there", async () => {
+  const fake = await bucket({ fault: () => ({ kind: "stall" }) });
+  const store = open(fake, { clock: hastyClock(20), limits: { stallMs: 8_000, totalMs: 600_000 } });
+  const outcomes = await Promise.allSettled(
+    Array.from({ length: 400 }, (_, at) => put(store, `wal/${at}`, "x")),
+  );
+  assert.ok(outcomes.every(({ status }) => status === "rejected"));
+  assert.ok(fake.requests.length < 250, `${fake.requests.length} were sent`);
+});
+
 test("a refusal that comes before the body has left ends the request, and the next one goes on", async () => {
   const { createServer } = await import("node:http");
   const server = createServer((request, response) => {
