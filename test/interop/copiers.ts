@@ -49,8 +49,8 @@ export interface Copier extends Client {
   readonly remark?: string;
   /** Whether a sample has it. */
   readonly inSample: boolean;
-  /** Whether it takes many milliseconds of processor time to start. */
-  readonly isHeavy: boolean;
+  /** No second one can take over from it. */
+  readonly isAlone: boolean;
   command(copying: Copying): Promise<Program>;
 }
 
@@ -62,16 +62,15 @@ export function copiers(): readonly Copier[] {
   const old = javaProgramOf("3.9.1", jvmOfMembers);
   const java43 = javaProgramOf("4.3.0", jvmOfMembers);
   const java = javaProgramOf("4.4.0", jvmOfMembers);
-  const heavy = { isHeavy: true };
   const recovery =
     "With `metadata.recovery.strategy=none`: with its default it may wait for ever in `send_offsets_to_transaction` after the only broker was killed, also before Apache Kafka.";
   const together = "several clients in one group";
   return [
     copier(holdfastProgram(), "classic", "our own"),
     copier(holdfastProgram(), "consumer", "our own, KIP-848", { inSample: false }),
-    copier(java, "consumer", "KIP-890, KIP-848", heavy),
-    copier(java43, "cooperative", "KIP-890, cooperative", { ...heavy, inSample: false }),
-    copier(old, "classic", "before KIP-890", heavy),
+    copier(java, "consumer", "KIP-890, KIP-848"),
+    copier(java43, "cooperative", "KIP-890, cooperative", { inSample: false }),
+    copier(old, "classic", "before KIP-890"),
     copier(confluentProgram, "classic", "KIP-447", { remark: recovery }),
     copier(confluentProgram, "consumer", "KIP-447, KIP-848", { inSample: false }),
     copier(franzGoProgram, "cooperative", "GroupTransactSession"),
@@ -82,7 +81,8 @@ export function copiers(): readonly Copier[] {
     copier(platformaticProgram, "classic", "KIP-447", {
       inSample: false,
       remark:
-        "A broker takes its InitProducerId once for a transactional id, so each of its producers has one of its own, and what a killed one left open is aborted when its time is over.",
+        "One instance, while the broker is killed: it asks for the offsets of its group without waiting for open transactions (`require_stable`), so a second instance that takes a partition over may copy records again, whatever the broker.",
+      isAlone: true,
     }),
     mixed(together, [java, old, confluentProgram, franzGoProgram, holdfastProgram()]),
   ];
@@ -92,14 +92,14 @@ function copier(
   { client, program }: ProgramClient,
   protocol: GroupProtocol,
   what: string,
-  more: Partial<Pick<Copier, "inSample" | "isHeavy" | "remark">> = {},
+  more: Partial<Pick<Copier, "inSample" | "isAlone" | "remark">> = {},
 ): Copier {
   return {
     ...client,
     protocol,
     what,
     inSample: true,
-    isHeavy: false,
+    isAlone: false,
     ...more,
     command: async (copying) => {
       const { command, ...rest } = await program();
@@ -118,7 +118,7 @@ function mixed(client: string, casts: readonly ProgramClient[]): Copier {
     protocol: "classic",
     what: "classic",
     inSample: false,
-    isHeavy: true,
+    isAlone: false,
     command: (copying) => {
       const next = each[joined % each.length];
       joined += 1;

@@ -84,7 +84,13 @@ async function played(copier: Copier, index: number, tell: (line: string) => voi
   assert.ok(during !== undefined && after !== undefined);
   const outcome = await playCopy({
     copier,
-    story: groupStory({ seed: storySeed, times, membersMax, pauseMs, restMs }),
+    story: groupStory({
+      seed: storySeed,
+      times: copier.isAlone ? { ...times, join: 0, leave: 0, kill: 0, pause: 0 } : times,
+      membersMax,
+      pauseMs,
+      restMs,
+    }),
     target,
     directory,
     sessionMs,
