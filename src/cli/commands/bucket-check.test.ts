@@ -134,6 +134,8 @@ test("no access is one sentence, and nothing else is tried", async () => {
   assert.equal(wrong.code, 1);
   assert.deepEqual(Object.keys(wrong.about), ["access"]);
   assert.equal(wrong.about["access"]?.facts?.["trouble"], "credentials");
+  const told = await check("s3://nowhere", await bucket(), { json: false });
+  assert.match(told.out, /^WRONG +access: .*\n\ns3:\/\/nowhere could not be tried\.\n$/);
   const missing = await check("s3://nowhere", await bucket());
   assert.match(missing.about["access"]?.text ?? "", /^There is no bucket nowhere/);
   const none = await check("s3://bucket", await bucket(), {}, { AWS_EC2_METADATA_DISABLED: "true" });

@@ -49,8 +49,8 @@ export async function bucketCheck({
   let unknown = 0;
   for await (const verdict of verdictsOf(name, options, terminal.env)) {
     const { status, about, text } = verdict;
-    if (statuses[status].fails) failed++;
-    if (verdict.facts?.["timedOut"] === true) unknown++;
+    if (about === "access" || verdict.facts?.["timedOut"] === true) unknown++;
+    else if (statuses[status].fails) failed++;
     const { word } = statuses[status];
     await terminal.stdout.write(
       options.json === true
