@@ -121,6 +121,8 @@ test("a container's service is asked with its token, and only near by or over TL
     "C",
   );
   await assert.rejects(find(env), /gives no credentials \(HTTP 403\)/);
+  const lost = { ...env, AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE: join(home, "absent") };
+  await assert.rejects(find(lost), /absent\) cannot be read \(ENOENT\)/);
   const far = { HOME: "/nowhere", AWS_CONTAINER_CREDENTIALS_FULL_URI: "http://example.com/creds" };
   await assert.rejects(find(far), /is neither https nor an address of this host/);
 });

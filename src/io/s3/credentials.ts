@@ -82,8 +82,8 @@ export class CredentialSource {
       .then(
         (loaded) => (this.#known = loaded),
         (cause: unknown) => {
-          if (this.#known === null || !(cause instanceof HoldfastError)) throw cause;
-          throw new OutcomeUnknownError(`Credentials could not be renewed: ${cause.message}`, { cause });
+          if (!(cause instanceof HoldfastError) || (this.#known === null && !cause.retriable)) throw cause;
+          throw new OutcomeUnknownError(`Credentials could not be had: ${cause.message}`, { cause });
         },
       )
       .finally(() => {
@@ -163,9 +163,21 @@ const nearHosts =
 
 async function fromContainer(url: URL, env: Environment, clock: Clock): Promise<Credentials> {
   const file = env["AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"];
-  const token = file ? (await readFile(file, "utf8")).trim() : env["AWS_CONTAINER_AUTHORIZATION_TOKEN"];
+  const token = file ? await tokenIn(file) : env["AWS_CONTAINER_AUTHORIZATION_TOKEN"];
   const answer = await ask({ method: "GET", url, headers: token ? { authorization: token } : {} }, clock);
   return parseIssued(answer, `the container's credentials service (${url.host})`);
+}
+
+async function tokenIn(file: string): Promise<string> {
+  try {
+    return (await readFile(file, "utf8")).trim();
+  } catch (cause) {
+    throw new BucketError(
+      "credentials",
+      `AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE (${file}) cannot be read (${(cause as NodeJS.ErrnoException).code}): no credentials were asked for. Mount it, or unset the variable.`,
+      { cause },
+    );
+  }
 }
 
 /** IMDSv2. Null: there is no such service, or no role for this instance. */
