@@ -9,6 +9,7 @@ import { execFileSync, spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { delimiter, join } from "node:path";
 import { run as auditClean } from "../test/proof/audit-clean.ts";
+import { run as bucketFaults } from "../test/proof/bucket-faults.ts";
 import { run as compactionLife } from "../test/proof/compaction-life.ts";
 import { run as journalAgree } from "../test/proof/journal-agree.ts";
 import { run as journalCrash } from "../test/proof/journal-crash.ts";
@@ -42,6 +43,10 @@ const proofs: readonly Proof[] = [
   { name: "journal: crash states", run: () => counted(journalCrash(full)) },
   { name: "journal: damage", run: () => counted(journalDamage(full)) },
   { name: "journal: agreement in a faulty bucket", run: () => counted(journalAgree(full)) },
+  {
+    name: "bucket: the real client before one that misbehaves",
+    run: async () => ({ ...(await bucketFaults({ seeds: 1_000 })) }),
+  },
   {
     name: "segments: every bit and every truncation",
     run: async () => ({ ...(await segmentFlips({ sample: 1 })) }),
