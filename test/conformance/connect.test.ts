@@ -6,7 +6,6 @@
  * Kafka's own file sink says of itself that it may write lines twice; the sink here ([LineSinkTask]) keeps its
  * offset in its file, which is how Connect expects a sink to be exact. So the files tell what source and broker do.
  */
-import assert from "node:assert/strict";
 import { appendFileSync, existsSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -14,6 +13,7 @@ import { connectWorker, type Worker } from "./connect-worker.ts";
 import {
   conforms,
   eventually,
+  expectSame,
   full,
   readCommitted,
   type Scene,
@@ -80,13 +80,13 @@ async function fromFileToFile(scene: Scene, exactlyOnce: SourceSupport) {
   });
   await worker.end("SIGTERM");
   const topic = await readCommitted(broker.address, "lines");
-  assert.deepEqual(
+  expectSame(
+    "what the sink wrote, and what is committed",
     read.map(({ offset, line }) => `${offset} ${line}`),
     topic.map(({ offset, value }) => `${offset} ${value}`),
-    "the sink wrote what is committed",
   );
   const copied = read.map(({ line }) => line);
-  assert.deepEqual(exactlyOnce === "enabled" ? copied : [...new Set(copied)], written);
+  expectSame("lines", exactlyOnce === "enabled" ? copied : [...new Set(copied)], written);
   return { recordCount: written.length, copied: copied.length, restarts };
 }
 

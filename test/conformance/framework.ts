@@ -265,3 +265,14 @@ export async function eventually<Answer>(
   }
   throw new Error(`${what}: not within ${timeoutMs} ms`);
 }
+
+/** The same lines in the same order. Of a difference it shows the place: all of it would be too long to find. */
+export function expectSame(what: string, actual: readonly string[], expected: readonly string[]): void {
+  const longer = actual.length > expected.length ? actual : expected;
+  const at = longer.findIndex((_, index) => actual[index] !== expected[index]);
+  if (at === -1) return;
+  const near = (lines: readonly string[]): string => lines.slice(Math.max(0, at - 2), at + 3).join(" | ");
+  throw new Error(
+    `${what}: ${actual.length} instead of ${expected.length}; from ${at} on, … ${near(actual)} … instead of … ${near(expected)} …`,
+  );
+}
