@@ -17,7 +17,7 @@ export type Judgement =
   | { readonly kind: "absent" }
   /** Of a part: it begins at or behind the end. */
   | { readonly kind: "beyond" }
-  /** `isLoad`: the store asks for less. */
+  /** `isConflict`: another request for the name is under way; `isFailing`: the store does not work, or not for so many. */
   | {
       readonly kind: "unknown";
       readonly why: string;
