@@ -62,7 +62,7 @@ export class OpenTransaction implements Transaction {
 
   send(record: OutgoingRecord): Promise<RecordMetadata> {
     const refusal = this.#refusal();
-    if (refusal !== null) return Promise.reject(refusal);
+    if (refusal !== null) return refusal;
     const sent = this.#access.delivery.send(record);
     // The commit waits for it and tells of its failure.
     sent.catch(ignore);
@@ -71,7 +71,7 @@ export class OpenTransaction implements Transaction {
 
   sendMany(records: Iterable<OutgoingRecord>): Promise<readonly Acknowledgement[]> {
     const refusal = this.#refusal();
-    if (refusal !== null) return Promise.reject(refusal);
+    if (refusal !== null) return refusal;
     return this.#await(this.#access.delivery.sendMany(records));
   }
 
@@ -85,7 +85,7 @@ export class OpenTransaction implements Transaction {
 
   commitOffsets(consumer: OffsetSource): Promise<void> {
     const refusal = this.#refusal();
-    if (refusal !== null) return Promise.reject(refusal);
+    if (refusal !== null) return refusal;
     return this.#await(this.#commitOffsets(consumer));
   }
 
@@ -122,13 +122,20 @@ export class OpenTransaction implements Transaction {
     for (const taken of this.#taken) taken.settle(outcome);
   }
 
-  #refusal(): Error | null {
+  /** Null: it takes what is given to it. */
+  #refusal(): Promise<never> | null {
     if (this.#isOver) {
-      return new TransactionUsageError(
-        "The transaction is over: send within the function that producer.transaction is given, and let its promise wait for what it begins.",
+      return Promise.reject(
+        new TransactionUsageError(
+          "The transaction is over: send within the function that producer.transaction is given, and let its promise wait for what it begins.",
+        ),
       );
     }
-    return this.#failure;
+    if (this.#failure === null) return null;
+    const refused = Promise.reject(this.#failure);
+    // The promise of the transaction tells of it.
+    refused.catch(ignore);
+    return refused;
   }
 
   #await<T>(done: Promise<T>): Promise<T> {

@@ -203,6 +203,29 @@ describe("a transaction", () => {
     );
   });
 
+  it("that is bound to be aborted ends no process that does not look at what it sends", async (test) => {
+    const { run, broker, producer } = await aWorld(test);
+    const unhandled: unknown[] = [];
+    const note = (cause: unknown): void => void unhandled.push(cause);
+    process.on("unhandledRejection", note);
+    test.after(() => process.off("unhandledRejection", note));
+    const tp = producer({ recordBytesMax: 100 });
+    await run(
+      assert.rejects(
+        tp.transaction(async (tx) => {
+          void tx.send({ topic: "t", value: "x".repeat(200) });
+          void tx.sendMany([{ topic: "t", value: "x".repeat(200) }]);
+          await sleep(broker, 10);
+          void tx.send({ topic: "t", value: "b" });
+          void tx.sendMany([{ topic: "t", value: "c" }]);
+        }),
+        TransactionAbortedError,
+      ),
+    );
+    await new Promise((resolve) => setImmediate(resolve));
+    assert.deepEqual(unhandled, []);
+  });
+
   it("is one at a time, and the only way to send", async (test) => {
     const { run, producer, seen } = await aWorld(test);
     const tp = producer();
