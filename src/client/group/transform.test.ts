@@ -184,6 +184,35 @@ describe("consume, transform, produce", () => {
     assert(producer.stats.committed <= 4, `${producer.stats.committed} transactions`);
   });
 
+  it("resolves at the end with until: end, everything being committed", async (test) => {
+    const world = await aWorld(test);
+    const copier = new Copier(test, world, { until: "end" });
+    await world.run(copier.copy());
+    assert(await isAllCommitted(world.broker));
+    assert.deepEqual(await world.output(), counted(0, count));
+  });
+
+  it("resolves at close when the transaction under way is committed, and another process goes on behind it", async (test) => {
+    for (let at = 1; at < 20; at += 3) {
+      const world = await aWorld(test);
+      const first = new Copier(test, world);
+      let handled = 0;
+      const closed = Promise.withResolvers<void>();
+      const copying = first.copy({
+        handle: async (record, { send }) => {
+          if (++handled === at) void first.consumer.close().then(closed.resolve, closed.reject);
+          await sleep(world.broker, 5);
+          void send({ topic: "out", value: record.value });
+        },
+      });
+      await world.run(Promise.all([closed.promise, copying]));
+      assert.equal((await world.output()).length, handled);
+      void new Copier(test, world).copy();
+      await untilDone(world);
+      assert.deepEqual(await world.output(), counted(0, count));
+    }
+  });
+
   it("is the only one that reads its consumer", async (test) => {
     const world = await aWorld(test);
     const copier = new Copier(test, world);
