@@ -132,6 +132,8 @@ export class PartitionReader {
   }
 
   availableBytes(from: Offset, isolation: Isolation): number {
+    // The records that it waits behind were deleted, and it must hear so. The log may begin inside a batch now.
+    if (from < this.#view.logStart) return Infinity;
     const end = this.#end(isolation);
     if (from >= end) return 0;
     return from < this.#memoryBegin ? Infinity : this.#tail.bytesBetween(from, end);

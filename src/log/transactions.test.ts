@@ -110,6 +110,18 @@ describe("transactions in a partition", () => {
     assert.deepEqual(readCommitted(world, 4), { bases: [4, 5], aborted: [[7, 0]], lastStable: 6 });
   });
 
+  it("who waits for a transaction hears at once that its records are deleted, if the log begins inside a batch, too", () => {
+    const world = new PartitionWorld();
+    world.append(aBatch({ producer: 7, count: 4, isTransactional: true }));
+    world.wal.sync();
+    const seen: number[] = [];
+    world.partition.watch(() => seen.push(world.partition.availableBytes(offset(0), "committed")));
+    world.trim(2);
+    world.wal.sync();
+    assert.deepEqual(lastStable(world), [2, 4]);
+    assert.deepEqual(new Set(seen), new Set([Infinity]));
+  });
+
   it("a watcher is woken when the last stable offset moves", () => {
     const world = new PartitionWorld();
     world.append(aTransactional(7));
