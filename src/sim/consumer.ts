@@ -306,7 +306,7 @@ export class SimConsumer {
       this.#actor.history.violations.push(`${this.topic}/${this.partition} was served above ${end}`);
     }
     poll.ok(this.#actor.nowMs);
-    this.#told = next;
+    if (!this.#isGlimpsing) this.#told = next;
     this.hasAll = next >= result.highWatermark;
     return next;
   }
