@@ -23,7 +23,10 @@ export function refusal(
 }
 
 /** Of access rights (ACLs), which nobody judges by here yet: Kafka's words when it has no authorizer. */
-export const noAuthorizer: Refusal = refusal(ErrorCode.SECURITY_DISABLED, "No Authorizer is configured on the broker");
+export const noAuthorizer: Refusal = refusal(
+  ErrorCode.SECURITY_DISABLED,
+  "No Authorizer is configured on the broker",
+);
 
 /** What stands in the list more than once. */
 export function repeated<T>(all: Iterable<T>): ReadonlySet<T> {
