@@ -9,7 +9,9 @@ const root = join(import.meta.dirname, "..");
 test("the examples for node:test pass as they stand", () => {
   // A test runner that runs inside of another one reports to it and not to us.
   const { NODE_TEST_CONTEXT: _, ...env } = process.env;
-  const files = ["shipping", "orders", "accounts", "invoices", "outbox"].map((name) => `examples/node-test/${name}.test.ts`);
+  const files = ["shipping", "orders", "accounts", "invoices", "outbox"].map(
+    (name) => `examples/node-test/${name}.test.ts`,
+  );
   const args = ["--import", join(root, "test/from-source.ts"), "--test", ...files];
   const { status, stdout, stderr } = spawnSync(process.execPath, args, {
     cwd: root,
