@@ -66,8 +66,8 @@ export function copiers(): readonly Copier[] {
     "With `metadata.recovery.strategy=none`: with its default it may wait for ever in `send_offsets_to_transaction` after the only broker was killed, also before Apache Kafka.";
   const together = "several clients in one group";
   return [
-    copier(holdfastProgram(), "classic", "our own"),
-    copier(holdfastProgram(), "consumer", "our own, KIP-848", { inSample: false }),
+    copier(holdfastProgram(), "classic", "KIP-890"),
+    copier(holdfastProgram(), "consumer", "KIP-890, KIP-848", { inSample: false }),
     copier(java, "consumer", "KIP-890, KIP-848"),
     copier(java43, "cooperative", "KIP-890, cooperative", { inSample: false }),
     copier(old, "classic", "before KIP-890"),

@@ -205,5 +205,5 @@ function failed(cases: readonly InteropResult[]): string[] {
 }
 
 function keep(cases: readonly InteropResult[]): void {
-  if (scale !== undefined) keepNewest(`franz-go-${target}`, { scale, results: cases });
+  if (scale !== undefined) keepNewest(`franz-go-${target}-${scale}`, { scale, results: cases });
 }
