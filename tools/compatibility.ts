@@ -167,7 +167,7 @@ function frameworkSection(results: readonly InteropResult[]): string[] {
   );
   return [
     "### Kafka's frameworks",
-    `Programs that Apache Kafka brings along, from their published jars, while they and the broker are killed (\`kill -9\`); [test/conformance](../test/conformance/README.md) says how (${runsOf(results)}).`,
+    `What is built upon Apache Kafka runs here unchanged, from its published jars, while it and the broker are killed (\`kill -9\`); [test/conformance](../test/conformance/README.md) says how (${runsOf(results)}).`,
     ["| framework | version | what it did | records | result |", "|---|---|---|---|---|", ...rows].join("\n"),
     ...(notes.length === 0 ? [] : [notes.join("\n")]),
   ];

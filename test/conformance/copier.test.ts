@@ -134,6 +134,7 @@ class Copier {
   async start(): Promise<void> {
     this.#copied = 0;
     this.#process = await startJava("org.apache.kafka.tools.TransactionalMessageCopier", this.#args, {
+      timeoutMs: copyMs,
       onLine: (line) => {
         const [, copied] = /"totalProcessed":(\d+)/.exec(line) ?? [];
         if (copied !== undefined) this.#copied = Number(copied);
