@@ -229,8 +229,6 @@ export class ConsumerGroup {
   drop(turn: GroupTurn, memberId: string): void {
     this.#forget(turn, memberId);
     this.#writeEpoch(turn, this.#hash());
-    // Nobody is left who would have to be told of a target: there is none to be worked out.
-    if (this.isEmpty) this.#writeTargetEpoch(turn);
   }
 
   #forget(turn: GroupTurn, memberId: string): void {
@@ -297,10 +295,6 @@ export class ConsumerGroup {
         value: { topicPartitions: topicPartitions(next) },
       });
     }
-    this.#writeTargetEpoch(turn);
-  }
-
-  #writeTargetEpoch(turn: GroupTurn): void {
     const value = { assignmentEpoch: this.#epoch, assignmentTimestamp: turn.wallMs };
     turn.write({ kind: "targetEpoch", key: { group: this.id }, value });
   }
