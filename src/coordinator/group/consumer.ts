@@ -295,6 +295,10 @@ export class ConsumerGroup {
         value: { topicPartitions: topicPartitions(next) },
       });
     }
+    this.#writeTargetEpoch(turn);
+  }
+
+  #writeTargetEpoch(turn: GroupTurn): void {
     const value = { assignmentEpoch: this.#epoch, assignmentTimestamp: turn.wallMs };
     turn.write({ kind: "targetEpoch", key: { group: this.id }, value });
   }
