@@ -47,7 +47,7 @@ const sizes =
         recordsPerSecond: 300,
         recordsMax: 12_000,
         drainMs: 60_000,
-        concurrency: 2,
+        concurrency: 3,
       };
 
 const cast = copiers().filter(({ inSample }) => scale !== "sample" || inSample);
