@@ -297,7 +297,7 @@ describe("partitions of a node", () => {
       orOneBatch: true,
       isolation: "uncommitted",
     });
-    assert.deepEqual(read, { kind: "damaged", resumeAt: 2, highWatermark: 3, logStart: 0 });
+    assert.deepEqual(read, { kind: "damaged", resumeAt: 2, lastStable: 3, highWatermark: 3, logStart: 0 });
   });
 
   it("entries of partitions that are not here are passed over when a WAL is loaded", () => {
