@@ -19,6 +19,8 @@ import {
 } from "./transactional-producer.ts";
 
 const batchesMax = 5;
+/** Of a transaction that transforms, about. */
+const outputBatchesMax = 8;
 
 export interface TransactorOptions {
   readonly id: TransactionalId;
@@ -130,7 +132,7 @@ export class Transactor extends TransactionalActor {
   }
 }
 
-/** As many records as that, in batches for any of these places. */
+/** As many records as that, in not too many batches for any of these places: each request may be the last of its process. */
 export function outputBatches(
   actor: Actor,
   count: number,
@@ -139,7 +141,7 @@ export function outputBatches(
   const { random } = actor;
   const batches: TransactionBatch[] = [];
   for (let left = count; left > 0; ) {
-    const records = Math.min(left, random.between(1, 6));
+    const records = Math.min(left, Math.max(random.between(1, 6), Math.ceil(count / outputBatchesMax)));
     left -= records;
     batches.push(plainBatch(actor, random.pick(output.targets), { ...output, count: records }));
   }
