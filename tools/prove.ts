@@ -59,7 +59,7 @@ const proofs: readonly Proof[] = [
   {
     name: "simulation: a thousand hours at the pace of real clients",
     run: () =>
-      command("node", "src/sim/sparse.ts", "--hours", "1000", "--workers", "2", "--least-cell", "100"),
+      command("node", "src/sim/sparse.ts", "--hours", "1100", "--workers", "2", "--least-cell", "100"),
   },
   {
     name: "simulation: determinism",
