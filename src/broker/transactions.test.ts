@@ -77,7 +77,7 @@ async function add(broker: SimulatedBroker, { producerId, producerEpoch }: Produ
 }
 
 /** What a reader of committed records is given from the start: data of transactions that did not abort. */
-async function committed(broker: SimulatedBroker): Promise<readonly string[]> {
+async function committed(broker: SimulatedBroker, name = topic): Promise<readonly string[]> {
   const wanted = {
     partition: only,
     currentLeaderEpoch: leaderEpoch(-1),
@@ -96,7 +96,7 @@ async function committed(broker: SimulatedBroker): Promise<readonly string[]> {
     isolationLevel: 1,
     sessionId: 0,
     sessionEpoch: -1,
-    topics: [{ topic, topicId: NO_TOPIC_ID, partitions: [wanted] }],
+    topics: [{ topic: name, topicId: NO_TOPIC_ID, partitions: [wanted] }],
     forgottenTopicsData: [],
     rackId: "",
   };
@@ -119,6 +119,12 @@ async function committed(broker: SimulatedBroker): Promise<readonly string[]> {
     }
   }
   return values;
+}
+
+function lastStableOf(broker: SimulatedBroker, name: string): number | undefined {
+  const { partitions, topics } = broker.broker.services;
+  const id = topics.idOf(name);
+  return id === undefined ? undefined : partitions.get(id, only)?.lastStable;
 }
 
 async function pass(broker: SimulatedBroker, ms: number): Promise<void> {
@@ -250,25 +256,46 @@ describe("an end that comes too late", () => {
 });
 
 describe("a transaction that hangs in one partition", () => {
-  test("because damage took what its coordinator knew of it, is aborted by the next start", async (t) => {
-    const broker = await withTopic(t);
-    const producer = await init(broker);
-    await send(broker, producer, "known");
+  /** As if damage had taken a marker, or what the coordinator knew. */
+  async function strand(broker: SimulatedBroker, name: string, producer: Producer, value: string) {
     const { partitions, topics, wal } = broker.broker.services;
-    const id = topics.idOf(topic);
+    const id = topics.idOf(name);
     const log = id === undefined ? undefined : partitions.get(id, only);
     assert.ok(log !== undefined);
-    const stranger = { producerId: producerId(4_711), producerEpoch: producerEpoch(3), baseSequence: 0 };
+    const { producerId, producerEpoch } = producer;
+    const fields = { producerId, producerEpoch, baseSequence: 0, isTransactional: true };
     const session = partitions.begin();
-    const batch = buildBatch([{ value: "orphan", timestamp: 1 }], { ...stranger, isTransactional: true });
-    log.append(session, BatchView.at(batch), 1);
+    log.append(session, BatchView.at(buildBatch([{ value, timestamp: 1 }], fields)), 1);
     await broker.scheduler.runUntil(wal.whenDurable(session.commit()));
+  }
+
+  test("though its coordinator knows how it ended, ends in the same way at the next start", async (t) => {
+    for (const commits of [true, false]) {
+      const broker = await withTopic(t);
+      await broker.createTopic("damaged");
+      const producer = await init(broker);
+      await send(broker, producer, "sound");
+      await strand(broker, "damaged", producer, "lost its marker");
+      await end(broker, producer, commits);
+      assert.deepEqual(await committed(broker, "damaged"), []);
+      broker.crash();
+      await broker.boot();
+      assert.deepEqual(await committed(broker, "damaged"), commits ? ["lost its marker"] : []);
+      assert.equal(lastStableOf(broker, "damaged"), 2);
+    }
+  });
+
+  test("and of which nobody knows how it ended is never called aborted: it may have been acknowledged", async (t) => {
+    const broker = await withTopic(t);
+    const producer = await init(broker);
+    await strand(broker, topic, { producerId: producerId(4_711), producerEpoch: producerEpoch(3) }, "x");
+    await send(broker, producer, "behind it");
+    await end(broker, producer, true);
     broker.crash();
     await broker.boot();
-    const next = await end(broker, producer, true);
-    await send(broker, next, "behind it");
-    await end(broker, next, true);
-    assert.deepEqual(await committed(broker), ["known", "behind it"]);
+    await init(broker, "other");
+    assert.equal(lastStableOf(broker, topic), 0);
+    assert.deepEqual(await committed(broker), []);
   });
 
   test("is seen there, and ended by hand", async (t) => {

@@ -7,7 +7,7 @@
  * order does what waiting would do: no marker stays without its intention, and no completion without its
  * markers, though all of them leave in one frame (I4). What a crash cuts off is driven again at the start.
  */
-import { NO_PRODUCER_EPOCH, type PartitionIndex, type ProducerId } from "../base/ids.ts";
+import { type PartitionIndex, type ProducerId } from "../base/ids.ts";
 import type { Env, Timer } from "../base/ports.ts";
 import type { ShardRuntime } from "../coordinator/runtime.ts";
 import { addsImplicitly, participantCode } from "../coordinator/transaction/codes.ts";
@@ -248,7 +248,7 @@ export class Transactions {
     const { groups, onFailure } = this.#options;
     const drive = (): void => {
       for (const runtime of this.#shards.all) this.#drive(runtime);
-      this.#abortOrphans();
+      this.#endOrphans();
     };
     const reading = groups.whenRead();
     if (reading === undefined) drive();
@@ -256,11 +256,12 @@ export class Transactions {
   }
 
   /**
-   * Ends what is open in a partition and known to no transactional id. Additions lie before the data that they
-   * admit, so only damage leaves such a thing, of a marker or of the coordinator's records; nobody else would
-   * ever end it, and readers of committed records would wait for good.
+   * Ends what is open in a partition though its transaction is over. Additions lie before the data that they
+   * admit, and markers before the completion, so only damage leaves such a thing. Where the coordinator tells
+   * how it ended, the marker is written again. Where it does not, nobody may say "aborted" of what may have
+   * been acknowledged as committed: it is reported, and its readers wait until somebody decides.
    */
-  #abortOrphans(): void {
+  #endOrphans(): void {
     const { partitions, topics, env } = this.#options;
     const known = new Map<ProducerId, Transaction>();
     for (const { shard } of this.#shards.all) {
@@ -272,13 +273,14 @@ export class Transactions {
       const place = { topic, partition: partition.partition };
       for (const { producerId, firstOffset } of partition.openTransactions()) {
         const owner = known.get(producerId);
-        if (owner?.holds(place) === true && (owner.isOpen || owner.isEnding)) continue;
-        const { producerEpoch } = [...partition.activeProducers()].find(
-          (each) => each.producerId === producerId,
-        ) ?? { producerEpoch: NO_PRODUCER_EPOCH };
-        const coordinatorEpoch = this.manualEpochMax;
-        this.mark(place, { producerId, producerEpoch, coordinatorEpoch, outcome: "abort" });
-        env.log.error("transaction.orphan-aborted", { ...place, producerId, firstOffset });
+        if (owner !== undefined && (owner.isOpen || owner.isEnding) && owner.holds(place)) continue;
+        const active = [...partition.activeProducers()].find((each) => each.producerId === producerId);
+        const outcome = active === undefined ? null : (owner?.outcomeOf(active.producerEpoch) ?? null);
+        const facts = { ...place, producerId, firstOffset, transactionalId: owner?.id ?? null, outcome };
+        env.log.error("transaction.orphan", facts);
+        if (owner === undefined || outcome === null) continue;
+        const { producerEpoch } = owner.value;
+        this.mark(place, { producerId, producerEpoch, coordinatorEpoch: this.manualEpochMax, outcome });
       }
     }
   }

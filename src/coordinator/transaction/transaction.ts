@@ -103,6 +103,17 @@ export class Transaction {
     return this.#topics.get(topic)?.has(partition) === true;
   }
 
+  /**
+   * How the transaction that the producer had in this epoch ended. Null: that is not known, since it had others
+   * after it, or more than one in that epoch.
+   */
+  outcomeOf(epoch: ProducerEpoch): Outcome | null {
+    const { producerEpoch, clientVersion } = this.value;
+    if (clientVersion < 2 || producerEpoch !== epoch + 1) return null;
+    if (this.state === "CompleteCommit") return "commit";
+    return this.state === "CompleteAbort" ? "abort" : null;
+  }
+
   /** No further epoch can be told: the next one belongs to another producer id. */
   get isExhausted(): boolean {
     return this.value.producerEpoch >= lastToldEpoch;
