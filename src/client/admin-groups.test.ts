@@ -3,6 +3,7 @@ import { describe, it } from "node:test";
 import { counted } from "../../test/consumer-fixture.ts";
 import { finish, Process } from "../../test/group-fixture.ts";
 import { aBroker } from "../../test/simulated-broker.ts";
+import { place, WireProducer } from "../../test/transaction-fixture.ts";
 import { PartlyRefusedError } from "./admin-outcome.ts";
 import { BrokerRefusedError } from "./errors.ts";
 
@@ -51,6 +52,19 @@ describe("an admin of groups", () => {
       await run(assert.rejects(admin.describeGroups(["nobody"]), refusedWith("GROUP_ID_NOT_FOUND")));
     });
   }
+
+  it("tells where a group stands while a transaction is to move it, which may hang", async (test) => {
+    const broker = await aBroker(test);
+    await broker.createTopic("t");
+    const admin = new Process(test, broker).client.admin();
+    const run = <T>(done: Promise<T>): Promise<T> => broker.scheduler.runUntil(done);
+    await run(admin.alterGroupOffsets("g", [{ topic: "t", partition: 0, offset: 3 }]));
+    const producer = new WireProducer(broker.connect(), "new");
+    await run(producer.init());
+    await run(producer.commitOffset("g", place("t"), 7));
+    const [found] = await run(admin.listGroupOffsets("g"));
+    assert.equal(found?.offset, 3);
+  });
 
   it("reads, moves and forgets how far a group got, while it has no members", async (test) => {
     const broker = await aBroker(test, { "group.initial.rebalance.delay.ms": "0" });

@@ -179,7 +179,10 @@ export async function listGroupOffsets(
 ): Promise<readonly GroupOffset[]> {
   const persistence = persistently(access, `Looking up the offsets of group "${group}"`);
   const asked = partitions === undefined ? null : byTopic(partitions);
-  const found = await fetchOffsets(coordinatorOf(access, group), group, asked, persistence);
+  // As Kafka's admin: a transaction that hangs must not hide where the group stands.
+  const found = await fetchOffsets(coordinatorOf(access, group), group, asked, persistence, {
+    requireStable: false,
+  });
   return found
     .map(({ epoch, ...rest }) => ({ ...rest, leaderEpoch: epoch }))
     .toSorted((a, b) => (a.topic === b.topic ? a.partition - b.partition : a.topic < b.topic ? -1 : 1));

@@ -28,13 +28,14 @@ const namedVersion = 9;
 
 /**
  * Of the partitions that the group has committed; all topics when none is named. Waits for the end of
- * transactions that commit offsets. Rejects with `BrokerRefusedError`, and as `Coordinator.call` does.
+ * transactions that commit offsets, unless it is told that it need not: whoever only looks. Rejects with `BrokerRefusedError`, and as `Coordinator.call` does.
  */
 export async function fetchOffsets(
   coordinator: Coordinator,
   group: string,
   topics: readonly TopicQuestion[] | null,
   persistence: Persistence,
+  { requireStable = true }: { readonly requireStable?: boolean } = {},
 ): Promise<readonly CommittedOffset[]> {
   const wanted =
     topics === null
@@ -48,7 +49,7 @@ export async function fetchOffsets(
     groupId: "",
     topics: [],
     groups: [{ groupId: group, memberId: null, memberEpoch: -1, topics: wanted }],
-    requireStable: true,
+    requireStable,
   };
   const answer = await coordinator.call(OffsetFetch, request, {
     ...persistence,
