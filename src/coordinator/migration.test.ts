@@ -231,6 +231,22 @@ describe("a group whose members move", () => {
   });
 });
 
+test("a group that goes over while it is empty counts on from the former protocol's number, over a restart too", () => {
+  const group = new ShardFixture();
+  group.topics.set(topic, 1);
+  const first = new NewClient(group, "new");
+  settle(group, [first]);
+  group.commit(1, { memberId: "new", generation: first.lastEpoch });
+  first.leave();
+  const epoch = first.lastEpoch;
+  // The classic group is asked for, and the broker dies before its first generation.
+  group.join();
+  group.restart();
+  const old = new ClassicClient(group);
+  settle(group, [old]);
+  assert.ok(old.claim.generation > epoch, `${old.claim.generation} after ${epoch}`);
+});
+
 test("however members of both protocols come and go, no partition has two owners, and in peace each has one", () => {
   const step = fc.oneof(
     { weight: 12, arbitrary: fc.record({ do: fc.constant("beat" as const), who: fc.nat(4) }) },

@@ -466,7 +466,8 @@ export class ClassicGroup {
   /** Goes on behind the epochs of a group of KIP-848, and lets the members that are left join anew. */
   adopt(turn: GroupTurn, members: readonly ClassicMember[], generation: number): void {
     this.#generation = generation;
-    if (members.length === 0) return;
+    // Where the numbers go on is written now: a restart before the next generation would give old ones again.
+    if (members.length === 0) return this.#write(turn);
     for (const member of members) this.#members.add(member);
     this.#protocolType = consumerProtocolType;
     this.#protocol = electProtocol(this.#members);
