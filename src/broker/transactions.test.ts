@@ -2,32 +2,33 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { aBroker, type SimulatedBroker } from "../../test/simulated-broker.ts";
+import { committedIn, place } from "../../test/transaction-fixture.ts";
 import {
-  leaderEpoch,
   NO_PRODUCER,
   NO_PRODUCER_EPOCH,
   NO_TOPIC_ID,
-  nodeId,
-  offset,
   partitionIndex,
   producerEpoch,
   producerId,
   type ProducerEpoch,
   type ProducerId,
 } from "../base/ids.ts";
+import { transactionRecords } from "../coordinator/transaction/records.ts";
+import { statusOf } from "../coordinator/transaction/transaction.ts";
 import { ErrorCode } from "../protocol/errors.ts";
 import { AddPartitionsToTxn } from "../protocol/messages/add-partitions-to-txn.ts";
 import { DescribeProducers } from "../protocol/messages/describe-producers.ts";
 import { DescribeTransactions } from "../protocol/messages/describe-transactions.ts";
 import { EndTxn } from "../protocol/messages/end-txn.ts";
-import { Fetch } from "../protocol/messages/fetch.ts";
 import { InitProducerId } from "../protocol/messages/init-producer-id.ts";
 import { ListTransactions } from "../protocol/messages/list-transactions.ts";
 import { Produce } from "../protocol/messages/produce.ts";
 import { WriteTxnMarkers } from "../protocol/messages/write-txn-markers.ts";
-import { batchesIn, BatchView } from "../record/batch.ts";
+import { BatchView } from "../record/batch.ts";
 import { buildBatch } from "../record/builder.ts";
-import { recordsIn } from "../record/record.ts";
+import { silentLogger } from "../sim/silence.ts";
+import { shardIndex } from "./shards.ts";
+import { transactionsTopic } from "./transactions.ts";
 
 const settings = { "transaction.state.log.num.partitions": "2", "offsets.topic.num.partitions": "1" };
 const only = partitionIndex(0);
@@ -76,55 +77,12 @@ async function add(broker: SimulatedBroker, { producerId, producerEpoch }: Produ
   return resultsByTopicV3AndBelow[0]?.resultsByPartition[0]?.partitionErrorCode;
 }
 
-/** What a reader of committed records is given from the start: data of transactions that did not abort. */
-async function committed(broker: SimulatedBroker, name = topic): Promise<readonly string[]> {
-  const wanted = {
-    partition: only,
-    currentLeaderEpoch: leaderEpoch(-1),
-    fetchOffset: offset(0),
-    lastFetchedEpoch: leaderEpoch(-1),
-    logStartOffset: offset(-1),
-    partitionMaxBytes: 1_000_000,
-  };
-  const request = {
-    clusterId: null,
-    replicaId: nodeId(-1),
-    replicaState: { replicaId: nodeId(-1), replicaEpoch: -1 },
-    maxWaitMs: 0,
-    minBytes: 1,
-    maxBytes: 1_000_000,
-    isolationLevel: 1,
-    sessionId: 0,
-    sessionEpoch: -1,
-    topics: [{ topic: name, topicId: NO_TOPIC_ID, partitions: [wanted] }],
-    forgottenTopicsData: [],
-    rackId: "",
-  };
-  const { responses } = await broker.ask(Fetch, request as never, 12);
-  const read = responses[0]?.partitions[0];
-  const aborted = [...(read?.abortedTransactions ?? [])];
-  const open = new Set<ProducerId>();
-  const values: string[] = [];
-  for (const chunk of read?.records ?? []) {
-    for (const batch of batchesIn(chunk)) {
-      while ((aborted[0]?.firstOffset ?? Infinity) <= batch.baseOffset) {
-        open.add(aborted.shift()?.producerId ?? NO_PRODUCER);
-      }
-      if (batch.isControl) {
-        open.delete(batch.producerId);
-        continue;
-      }
-      if (open.has(batch.producerId)) continue;
-      for (const { value } of recordsIn(batch, 1_000)) values.push(Buffer.from(value ?? "").toString());
-    }
-  }
-  return values;
+async function viewOf(broker: SimulatedBroker, name: string) {
+  return broker.scheduler.runUntil(committedIn(broker.connect(), place(name)));
 }
 
-function lastStableOf(broker: SimulatedBroker, name: string): number | undefined {
-  const { partitions, topics } = broker.broker.services;
-  const id = topics.idOf(name);
-  return id === undefined ? undefined : partitions.get(id, only)?.lastStable;
+async function committed(broker: SimulatedBroker, name = topic): Promise<readonly string[]> {
+  return (await viewOf(broker, name)).values;
 }
 
 async function pass(broker: SimulatedBroker, ms: number): Promise<void> {
@@ -281,8 +239,37 @@ describe("a transaction that hangs in one partition", () => {
       broker.crash();
       await broker.boot();
       assert.deepEqual(await committed(broker, "damaged"), commits ? ["lost its marker"] : []);
-      assert.equal(lastStableOf(broker, "damaged"), 2);
+      assert.equal((await viewOf(broker, "damaged")).lastStable, 2);
     }
+  });
+
+  test("until the start has written its marker is no damage, and is not called that", async (t) => {
+    const broker = await withTopic(t);
+    await send(broker, await init(broker), "prepared");
+    const { partitions, topics, transactions, wal } = broker.broker.services;
+    const known = await broker.scheduler.runUntil(transactions.run("tx", (shard) => shard.transaction("tx")));
+    const value = known?.value;
+    const id = topics.idOf(transactionsTopic);
+    const log = id === undefined ? undefined : partitions.get(id, partitionIndex(shardIndex("tx", 2)));
+    assert.ok(log !== undefined && value !== undefined);
+    const prepared = {
+      ...value,
+      status: statusOf("PrepareCommit"),
+      producerEpoch: producerEpoch(value.producerEpoch + 1),
+    };
+    const record = transactionRecords.encode({
+      kind: "transaction",
+      key: { transactionalId: "tx" },
+      value: prepared,
+    });
+    const session = partitions.begin();
+    log.append(session, BatchView.at(buildBatch([{ ...record, timestamp: 1 }])), 1);
+    await broker.scheduler.runUntil(wal.whenDurable(session.commit()));
+    broker.crash();
+    const errors = t.mock.method(silentLogger, "error");
+    await broker.boot();
+    assert.deepEqual(await committed(broker), ["prepared"]);
+    assert.equal(errors.mock.callCount(), 0);
   });
 
   test("and of which nobody knows how it ended is never called aborted: it may have been acknowledged", async (t) => {
@@ -294,8 +281,7 @@ describe("a transaction that hangs in one partition", () => {
     broker.crash();
     await broker.boot();
     await init(broker, "other");
-    assert.equal(lastStableOf(broker, topic), 0);
-    assert.deepEqual(await committed(broker), []);
+    assert.equal((await viewOf(broker, topic)).lastStable, 0);
   });
 
   test("is seen there, and ended by hand", async (t) => {

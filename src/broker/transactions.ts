@@ -271,7 +271,9 @@ export class Transactions {
       const topic = topics.byId(partition.topicId)?.name;
       if (topic === undefined) continue;
       const place = { topic, partition: partition.partition };
-      for (const { producerId, firstOffset } of partition.openTransactions()) {
+      for (const { producerId, firstOffset, isEnding } of partition.openTransactions()) {
+        // What was driven a moment ago has its marker on the way.
+        if (isEnding) continue;
         const owner = known.get(producerId);
         if (owner !== undefined && (owner.isOpen || owner.isEnding) && owner.holds(place)) continue;
         const active = [...partition.activeProducers()].find((each) => each.producerId === producerId);
@@ -287,7 +289,7 @@ export class Transactions {
 
   #step(runtime: Runtime, transaction: PreparedTransaction, places: readonly Place[], from: number): void {
     if (this.#shards.isOver) return;
-    const { partitions, wal, markersAtOnce } = this.#options;
+    const { partitions, wal, markersAtOnce, onFailure } = this.#options;
     const to = Math.min(from + markersAtOnce, places.length);
     const session = partitions.begin();
     for (const place of places.slice(from, to)) this.#markOwn(transaction, place, session);
@@ -300,10 +302,10 @@ export class Transactions {
       return;
     }
     this.#underWay.add(id);
-    wal.whenDurable(wal.appended).then(
-      () => this.#step(runtime, transaction, places, to),
-      () => undefined,
-    );
+    wal
+      .whenDurable(wal.appended)
+      .then(() => this.#step(runtime, transaction, places, to))
+      .catch((cause: unknown) => onFailure(cause as Error));
   }
 
   #markOwn(transaction: PreparedTransaction, place: Place, session: AppendSession): void {
