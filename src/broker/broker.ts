@@ -16,6 +16,7 @@ import { FileWal } from "../log/wal-file.ts";
 import { Journal } from "../metadata/journal.ts";
 import { journalDirectories } from "../metadata/slot.ts";
 import { DirectoryStore } from "../store/directory-store.ts";
+import { alone } from "./cluster/cluster.ts";
 import type { BrokerConfig } from "./config.ts";
 import { Connections } from "./connections.ts";
 import type { Services } from "./context.ts";
@@ -324,6 +325,7 @@ async function openRooms(options: BrokerOptions, listener: Listener): Promise<Ro
       nextId: () => 1 + (env.random.u32() % 0x7fff_fffe),
     }),
     diskFloor,
+    cluster: alone,
     answers: new Budget(memoryShares(config).answerBytesMax),
     handlers,
   };

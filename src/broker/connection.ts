@@ -51,6 +51,7 @@ const leavingBytesMax = 64 * 1024 * 1024;
 
 export class Connection implements ConnectionFacts, BudgetedReader {
   readonly principal = "User:ANONYMOUS";
+  peer: ConnectionFacts["peer"] = null;
   readonly listenerName: string;
   readonly remoteHost: string;
   readonly localHost: string;

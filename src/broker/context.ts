@@ -6,6 +6,7 @@ import type { MemoryTail } from "../log/memory-tail.ts";
 import type { Partitions } from "../log/partitions.ts";
 import type { Wal } from "../log/wal.ts";
 import type { Journal } from "../metadata/journal.ts";
+import type { Cluster } from "./cluster/cluster.ts";
 import type { BrokerConfig } from "./config.ts";
 import type { DiskFloor } from "./disk-floor.ts";
 import type { FetchSessions } from "./fetch-session.ts";
@@ -27,6 +28,8 @@ export interface RequestContext {
 export interface ConnectionFacts {
   /** Kafka's "User:ANONYMOUS" until there is authentication. */
   readonly principal: string;
+  /** The epoch of the broker of this cluster that proved to be at the other end; null: a client. */
+  peer: BrokerEpoch | null;
   readonly listenerName: string;
   readonly remoteHost: string;
   /** The address that the client connected to, which is the one it is told (unless `--advertise`). */
@@ -57,6 +60,7 @@ export interface Services {
   readonly groups: Groups;
   readonly transactions: Transactions;
   readonly fetchSessions: FetchSessions;
+  readonly cluster: Cluster;
   readonly diskFloor: DiskFloor;
   /** Bytes of answers that clients have not taken yet, over all connections. */
   readonly answers: Budget;

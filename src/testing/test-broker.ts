@@ -347,6 +347,7 @@ async function createTopics(
 /** Who asks when the test itself does. */
 const nobody: ConnectionFacts = {
   principal: "User:ANONYMOUS",
+  peer: null,
   listenerName: "PLAINTEXT",
   remoteHost: host,
   localHost: host,

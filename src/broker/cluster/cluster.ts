@@ -1,0 +1,43 @@
+/**
+ * What the rooms of a broker ask about the other brokers of its cluster. A broker that holds its data
+ * directory alone has none (`alone`), and nothing that it says needs proof.
+ */
+import type { BrokerEpoch } from "../../base/ids.ts";
+import type { Api } from "../../protocol/api.ts";
+
+export interface Cluster {
+  readonly peers: Peers;
+  readonly barrier: Barrier;
+}
+
+/** The other live brokers. Nothing here is part of safety: order and fencing come from the store (I7). */
+export interface Peers {
+  /** Epochs of other brokers that answered us under this epoch a moment ago: only these may be given partitions. */
+  answering(): ReadonlySet<BrokerEpoch>;
+  /**
+   * Asks the broker of this epoch over an authenticated connection, in the newest version; requests are
+   * pipelined in order. Rejects with `PeerError` when it is not there any more, or the outcome is unknown.
+   */
+  call<Req, Res>(to: BrokerEpoch, api: Api<Req, Res>, request: Req): Promise<Res>;
+  /** Tells everybody that the journal moved; resolves when all who answer have applied it up to `slot`, or after `timeoutMs`. */
+  whenApplied(slot: number, timeoutMs: number): Promise<void>;
+}
+
+/** Whether this broker still owns what it owned, asked before an answer that denies or ages something (fencing, F10). */
+export interface Barrier {
+  /**
+   * Undefined: no proof is needed. Resolves when it is proved that at a moment after the call every partition
+   * that is open here was still ours; callers share one proof. Rejects when this broker was replaced: no answer leaves.
+   */
+  pass(): Promise<void> | undefined;
+}
+
+/** The cluster of a broker that has its store to itself. */
+export const alone: Cluster = {
+  peers: {
+    answering: () => new Set(),
+    call: () => Promise.reject(new Error("a broker that is alone has nobody to ask")),
+    whenApplied: () => Promise.resolve(),
+  },
+  barrier: { pass: () => undefined },
+};
