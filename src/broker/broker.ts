@@ -20,6 +20,7 @@ import { alone } from "./cluster/cluster.ts";
 import type { BrokerConfig } from "./config.ts";
 import { Connections } from "./connections.ts";
 import type { Services } from "./context.ts";
+import { DeadWals } from "./dead-wals.ts";
 import { DiskFloor } from "./disk-floor.ts";
 import { FetchSessions } from "./fetch-session.ts";
 import { Groups } from "./groups.ts";
@@ -273,7 +274,6 @@ async function openRooms(options: BrokerOptions, listener: Listener): Promise<Ro
   });
   const housekeeping = new Housekeeping({
     env,
-    disk,
     store,
     journal,
     partitions,
@@ -281,6 +281,7 @@ async function openRooms(options: BrokerOptions, listener: Listener): Promise<Ro
     index: cold.index,
     config,
     diskFloor,
+    deadWals: new DeadWals(disk, journal, env.log),
     onFailure: (cause) => failure.report(cause),
   });
 

@@ -1,6 +1,6 @@
-/** What goes on beside serving: retention, compaction, scrubbing, garbage, and the WAL files of epochs that ended. */
+/** What goes on beside serving: retention, compaction, scrubbing, garbage, and what is left of WALs that nothing needs. */
 import { type BrokerEpoch, ZERO_OFFSET } from "../base/ids.ts";
-import type { Disk, Env, ObjectStore, Timer } from "../base/ports.ts";
+import type { Env, ObjectStore, Timer } from "../base/ports.ts";
 import { Compaction } from "../log/compaction.ts";
 import { Garbage, type GarbageView } from "../log/garbage.ts";
 import type { ObjectNames } from "../log/object-names.ts";
@@ -10,13 +10,11 @@ import { Scrub } from "../log/scrub.ts";
 import type { SegmentIndex } from "../log/segment-index.ts";
 import type { Journal } from "../metadata/journal.ts";
 import type { BrokerConfig } from "./config.ts";
-import { DeadWals } from "./dead-wals.ts";
 import type { DiskFloor } from "./disk-floor.ts";
 import { memoryShares } from "./memory.ts";
 
 export interface HousekeepingOptions {
   readonly env: Env;
-  readonly disk: Disk;
   readonly store: ObjectStore;
   readonly journal: Journal;
   readonly partitions: Partitions;
@@ -24,10 +22,12 @@ export interface HousekeepingOptions {
   readonly index: SegmentIndex;
   readonly config: BrokerConfig;
   readonly diskFloor: Pick<DiskFloor, "isNear" | "refusing">;
+  /** Removes the parts of WALs that nothing needs any more. Rejects when its store or disk failed for good. */
+  readonly deadWals: { sweep(): Promise<void> };
   readonly onFailure: (cause: Error) => void;
 }
 
-/** How often files of ended epochs are looked for. */
+/** How often it is asked what of WALs is no longer needed. */
 const deadWalsMs = 5_000;
 
 export class Housekeeping {
@@ -35,7 +35,7 @@ export class Housekeeping {
   readonly compaction: Compaction;
   readonly scrub: Scrub;
   readonly garbage: Garbage;
-  readonly #deadWals: DeadWals;
+  readonly #deadWals: HousekeepingOptions["deadWals"];
   readonly #env: Env;
   readonly #onFailure: (cause: Error) => void;
   #timer: Timer | null = null;
@@ -112,7 +112,7 @@ export class Housekeeping {
       intervalMs,
       onFailure,
     });
-    this.#deadWals = new DeadWals(options.disk, journal, env.log);
+    this.#deadWals = options.deadWals;
   }
 
   start(): void {
