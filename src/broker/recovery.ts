@@ -50,7 +50,7 @@ export async function recover(options: RecoveryOptions): Promise<RecoverySummary
   for (const report of reports) options.env.log.warn("recovery.report", { ...report });
   await openPartitions(options, wals);
   const entries = loadEntries(wals, options);
-  for (const partition of options.partitions) partition.serve();
+  for (const partition of options.partitions) options.partitions.serve(partition);
   return { epochs: wals.size, entries, reports };
 }
 

@@ -197,7 +197,7 @@ export class Topics {
     if (topic === undefined) return;
     for (const state of topic.partitions) {
       if (state.owner !== this.#epoch || this.#partitions.get(id, state.index) !== undefined) continue;
-      this.open(topic, state, { state: undefined, holes: [] }).serve();
+      this.#partitions.serve(this.open(topic, state, { state: undefined, holes: [] }));
     }
   }
 

@@ -25,6 +25,8 @@ interface TailGroup {
   readonly entries: readonly TailEntry[];
   readonly end: WalPosition;
   readonly heldBytes: number;
+  /** From an older WAL: of when it is in segments, positions of this one say nothing. */
+  readonly isLoaded: boolean;
 }
 
 export class MemoryTail {
@@ -110,7 +112,7 @@ export class MemoryTail {
     this.#heldBytes += held;
     this.#unflushed.charge(held);
     for (const entry of entries) entry.walEnd = walPosition(0);
-    this.#groups.push({ entries, end: walPosition(0), heldBytes: held });
+    this.#groups.push({ entries, end: walPosition(0), heldBytes: held, isLoaded: true });
   }
 
   /** The next group of this process's WAL is durable. */
@@ -120,7 +122,7 @@ export class MemoryTail {
       entry.walEnd = end;
       held += entry.heldBytes;
     }
-    this.#groups.push({ entries, end, heldBytes: held });
+    this.#groups.push({ entries, end, heldBytes: held, isLoaded: false });
   }
 
   /** The FLUSH that releases the WAL below this position is decided: what lies below it is in segments. */
@@ -128,7 +130,8 @@ export class MemoryTail {
     let flushed = 0;
     while (this.#flushedEnd < this.#groups.length) {
       const group = this.#groups[this.#flushedEnd] as TailGroup;
-      if (group.end > below) break;
+      // Loaded while a flush was under way that does not know of it: the next one does.
+      if (group.end > below || (group.isLoaded && !group.entries.every(isInSegments))) break;
       flushed += group.heldBytes;
       this.#flushedEnd++;
     }
@@ -149,6 +152,10 @@ export class MemoryTail {
       this.#head = 0;
     }
   }
+}
+
+function isInSegments(entry: TailEntry): boolean {
+  return entry.owner.isClosed || entry.end <= entry.owner.flushedEnd;
 }
 
 /**

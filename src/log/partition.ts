@@ -50,7 +50,8 @@ export class Partition implements FlushSource, SegmentSource {
   readonly segments: () => PartitionSegments;
   readonly #damaged: DamagedRanges;
   #config: LogConfig;
-  #state: "loading" | "serving" | "closed" = "loading";
+  /** loading → serving ⇄ moving → closed */
+  #state: "loading" | "serving" | "moving" | "closed" = "loading";
 
   #logStart: Offset;
   #durableEnd: Offset;
@@ -124,8 +125,15 @@ export class Partition implements FlushSource, SegmentSource {
   get unflushedBytes(): number {
     return this.#tail.bytesBetween(this.flushedEnd, this.#durableEnd);
   }
+  /** Whether it may be read. */
   get isServing(): boolean {
+    return this.#state === "serving" || this.#state === "moving";
+  }
+  get takesAppends(): boolean {
     return this.#state === "serving";
+  }
+  get isClosed(): boolean {
+    return this.#state === "closed";
   }
   get producerCount(): number {
     return this.#producers.size;
@@ -388,6 +396,8 @@ export class Partition implements FlushSource, SegmentSource {
       return undefined;
     }
     if (entry.baseOffset + entry.count <= this.flushedEnd) return undefined;
+    // Two stays of the partition with one broker lie in one WAL, and the second reads what the first has read.
+    if (entry.baseOffset + entry.count <= this.#logEnd) return undefined;
     this.#passDamaged();
     if (jumped && entry.baseOffset > this.#logEnd) {
       this.#damaged.add(this.#logEnd, entry.baseOffset - this.#logEnd);
@@ -434,6 +444,18 @@ export class Partition implements FlushSource, SegmentSource {
   #passDamaged(): void {
     this.#logEnd = this.#damaged.endFrom(this.#logEnd);
     this.#durableEnd = this.#logEnd;
+  }
+
+  /** Before it is given to another broker: what is there may be read, and nothing is added any more. */
+  pause(): void {
+    assert(this.#state === "serving", "a partition that serves is given away");
+    this.#state = "moving";
+  }
+
+  /** It was not given away after all. */
+  resume(): void {
+    assert(this.#state === "moving", "a partition goes on after it was paused");
+    this.#state = "serving";
   }
 
   /** Dropped, or owned by somebody else now. What the tail still holds of it goes with its groups. */

@@ -16,6 +16,8 @@ export class Partitions implements WalEvents, Iterable<Partition> {
   /** Sparse: indexes that others own are missing. */
   readonly #topics = new Map<TopicId, (Partition | undefined)[]>();
   #wal: Wal | null = null;
+  readonly #onServe = new Set<(partition: Partition) => void>();
+  readonly #onStop = new Set<(partition: Partition) => void>();
   #failure: Error | null = null;
   readonly #onFailure: (cause: Error) => void;
 
@@ -60,6 +62,41 @@ export class Partitions implements WalEvents, Iterable<Partition> {
     return partition;
   }
 
+  /** Everything is loaded: it appends and serves from now on. */
+  serve(partition: Partition): void {
+    partition.serve();
+    for (const listener of this.#onServe) listener(partition);
+  }
+
+  /** Called when a partition begins to take appends, in the same step. Must not throw. Returns how to stop it. */
+  onServe(listener: (partition: Partition) => void): () => void {
+    this.#onServe.add(listener);
+    return () => this.#onServe.delete(listener);
+  }
+
+  /** Called before a partition takes no more appends (paused, dropped, or somebody else's), in the same step. */
+  onStop(listener: (partition: Partition) => void): () => void {
+    this.#onStop.add(listener);
+    return () => this.#onStop.delete(listener);
+  }
+
+  /** Before a partition is given to another broker; see `Partition.pause`. */
+  pause(partition: Partition): void {
+    for (const listener of this.#onStop) listener(partition);
+    partition.pause();
+  }
+
+  /** It stays with us. */
+  resume(partition: Partition): void {
+    partition.resume();
+    for (const listener of this.#onServe) listener(partition);
+  }
+
+  #close(partition: Partition): void {
+    if (partition.takesAppends) for (const listener of this.#onStop) listener(partition);
+    partition.close();
+  }
+
   /**
    * Gives a group of an older WAL to the partitions that are open; entries of others are passed over.
    * `jumped`: see `Partition.load`.
@@ -77,7 +114,7 @@ export class Partitions implements WalEvents, Iterable<Partition> {
   drop(topic: TopicId): void {
     const partitions = this.ofTopic(topic);
     this.#topics.delete(topic);
-    for (const partition of partitions) partition.close();
+    for (const partition of partitions) this.#close(partition);
   }
 
   /** Somebody else owns the partition now. */
@@ -85,7 +122,7 @@ export class Partitions implements WalEvents, Iterable<Partition> {
     const partition = this.get(topic, index);
     if (partition === undefined) return;
     delete this.#topics.get(topic)?.[index];
-    partition.close();
+    this.#close(partition);
   }
 
   /** Begins the appends of one request, see `AppendSession`. `admittedBytes`: what `tail.admit` let in for it. */
