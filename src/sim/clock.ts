@@ -3,7 +3,7 @@ import type { Clock, Timer } from "../base/ports.ts";
 import type { Scheduler } from "./scheduler.ts";
 
 /** 2026-01-01T00:00:00Z: any date will do, as long as it is the same in every run. */
-const beginMs = 1_767_225_600_000;
+export const beginMs = 1_767_225_600_000;
 
 export class SimClock implements Clock {
   readonly #scheduler: Scheduler;

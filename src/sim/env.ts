@@ -1,13 +1,12 @@
 /** The small ports of a simulated process: what it logs becomes part of the trace, what it measures goes nowhere. */
 import { createHash } from "node:crypto";
-import type { Env, Facts, Sha256 } from "../base/ports.ts";
-import type { SimClock } from "./clock.ts";
+import type { Clock, Env, Facts, Sha256 } from "../base/ports.ts";
 import type { SimRandom } from "./random.ts";
 import { silentMeter } from "./silence.ts";
 import type { Trace } from "./trace.ts";
 
 export function simEnv(parts: {
-  readonly clock: SimClock;
+  readonly clock: Clock;
   readonly random: SimRandom;
   readonly trace: Trace;
 }): Env {

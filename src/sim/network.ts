@@ -6,6 +6,7 @@ import { assert } from "../base/assert.ts";
 import { concatBytes } from "../base/bytes.ts";
 import { RefusedError, UnreachableError } from "../base/errors.ts";
 import type { Dialer, Listener, Network, Socket } from "../base/ports.ts";
+import { type Host, outside } from "./process.ts";
 import type { SimRandom } from "./random.ts";
 import type { Scheduler } from "./scheduler.ts";
 
@@ -42,7 +43,12 @@ class SimSocket implements Socket, WatchedSocket {
   readonly remoteAddress = "127.0.0.1";
   readonly localAddress = "127.0.0.1";
   readonly localPort: number;
+  readonly host: Host;
   readonly #network: SimNetwork;
+  /** Sent and not arrived, in order. */
+  readonly #wire: (() => void)[] = [];
+  /** How many of them would have arrived if the way were free. */
+  #heldUp = 0;
   peer: SimSocket | null = null;
   #events: Events | null = null;
   /** Arrived and not handed over yet: paused, or not opened. */
@@ -57,15 +63,16 @@ class SimSocket implements Socket, WatchedSocket {
   #lastArrivalMs = 0;
   watch: SocketWatch | null = null;
 
-  constructor(network: SimNetwork, localPort: number) {
+  constructor(network: SimNetwork, localPort: number, host: Host) {
     this.#network = network;
     this.localPort = localPort;
+    this.host = host;
   }
 
   open(events: Events): void {
     this.#events = events;
     // The peer may have come and gone before it was accepted.
-    if (this.#closed) this.#network.scheduler.schedule(0, () => events.onClose());
+    if (this.#closed) this.#network.scheduler.schedule(0, () => this.host.deliver(() => events.onClose()));
     else this.#deliver();
   }
 
@@ -86,7 +93,9 @@ class SimSocket implements Socket, WatchedSocket {
         this.peer?.arrive(part);
         if (this.#full ? this.#inFlight < highWaterBytes : this.#inFlight === 0) {
           this.#full = false;
-          if (!this.#closed) this.#events?.onDrain();
+          this.host.deliver(() => {
+            if (!this.#closed) this.#events?.onDrain();
+          });
         }
       });
     }
@@ -101,14 +110,29 @@ class SimSocket implements Socket, WatchedSocket {
   #later(run: () => void): void {
     const now = this.#network.scheduler.nowMs;
     this.#lastArrivalMs = Math.max(this.#lastArrivalMs + 0.000_1, now + this.#network.latencyMs());
-    this.#network.scheduler.schedule(this.#lastArrivalMs - now, run);
+    this.#wire.push(run);
+    this.#network.scheduler.schedule(this.#lastArrivalMs - now, () => this.#arriveNext());
+  }
+
+  #arriveNext(): void {
+    if (this.#heldUp > 0 || this.#network.isCut(this)) this.#heldUp++;
+    else this.#wire.shift()?.();
+  }
+
+  /** The way is free again: what was sent meanwhile arrives, in order. */
+  healed(): void {
+    const { scheduler } = this.#network;
+    for (; this.#heldUp > 0; this.#heldUp--)
+      scheduler.schedule(this.#network.latencyMs(), () => this.#arriveNext());
   }
 
   arrive(bytes: Uint8Array): void {
-    if (this.#closed) return;
-    this.watch?.arrived?.(bytes);
-    this.#inbox.push(bytes);
-    this.#deliver();
+    this.host.deliver(() => {
+      if (this.#closed) return;
+      this.watch?.arrived?.(bytes);
+      this.#inbox.push(bytes);
+      this.#deliver();
+    });
   }
 
   #deliver(): void {
@@ -137,7 +161,7 @@ class SimSocket implements Socket, WatchedSocket {
   }
   resume(): void {
     this.#paused = false;
-    this.#network.scheduler.schedule(0, () => this.#deliver());
+    this.#network.scheduler.schedule(0, () => this.host.deliver(() => this.#deliver()));
   }
 
   end(): void {
@@ -146,19 +170,23 @@ class SimSocket implements Socket, WatchedSocket {
   }
 
   peerEnds(): void {
-    this.#peerEnded = true;
-    this.#deliver();
+    this.host.deliver(() => {
+      this.#peerEnded = true;
+      this.#deliver();
+    });
   }
 
   destroy(): void {
     if (this.#closed) return;
     this.#close();
     const { peer } = this;
-    this.#network.scheduler.schedule(this.#network.latencyMs(), () => peer?.reset());
+    if (peer === null) return;
+    const network = this.#network;
+    network.scheduler.schedule(network.latencyMs(), () => network.whenConnected(this, () => peer.reset()));
   }
 
   reset(): void {
-    this.#close();
+    this.host.deliver(() => this.#close());
   }
 
   #close(): void {
@@ -167,16 +195,31 @@ class SimSocket implements Socket, WatchedSocket {
     this.#inbox.length = 0;
     this.watch?.closed?.();
     const events = this.#events;
-    this.#network.scheduler.schedule(0, () => events?.onClose());
+    this.#network.scheduler.schedule(0, () => this.host.deliver(() => events?.onClose()));
     this.#network.forget(this);
   }
 }
 
+interface Address {
+  readonly host: string;
+  readonly port: number;
+}
+
+interface Listening {
+  readonly host: Host;
+  readonly onConnection: (socket: Socket) => void;
+}
+
+const pairOf = (one: Host, other: Host): string =>
+  one.name < other.name ? `${one.name} ${other.name}` : `${other.name} ${one.name}`;
+
 export class SimNetwork implements Network, Dialer {
   readonly scheduler: Scheduler;
   readonly #random: SimRandom;
-  readonly #listeners = new Map<number, (socket: Socket) => void>();
+  readonly #listeners = new Map<number, Listening>();
   readonly #sockets = new Set<SimSocket>();
+  /** Pairs of hosts between which nothing passes, and the resets that wait for them. */
+  readonly #cuts = new Map<string, (() => void)[]>();
   #nextPort = 10_000;
   onConnection: OnConnection | null = null;
 
@@ -196,18 +239,20 @@ export class SimNetwork implements Network, Dialer {
     return [bytes.subarray(0, at), bytes.subarray(at)];
   }
 
-  listen(
-    address: { readonly host: string; readonly port: number },
-    onConnection: (socket: Socket) => void,
-  ): Promise<Listener> {
+  listen(address: Address, onConnection: (socket: Socket) => void): Promise<Listener> {
+    return this.#listen(outside, address, onConnection);
+  }
+
+  #listen(host: Host, address: Address, onConnection: (socket: Socket) => void): Promise<Listener> {
     const port = address.port === 0 ? this.#nextPort++ : address.port;
     if (this.#listeners.has(port)) return Promise.reject(new RefusedError(`Port ${port} is in use.`));
-    this.#listeners.set(port, onConnection);
+    const listening: Listening = { host, onConnection };
+    this.#listeners.set(port, listening);
     return Promise.resolve({
       host: address.host,
       port,
       close: () => {
-        if (this.#listeners.get(port) === onConnection) this.#listeners.delete(port);
+        if (this.#listeners.get(port) === listening) this.#listeners.delete(port);
         return Promise.resolve();
       },
     });
@@ -215,28 +260,87 @@ export class SimNetwork implements Network, Dialer {
 
   /** Null: nobody listens there. */
   connect(port: number, onDeath?: () => void): Socket | null {
-    const listener = this.#listeners.get(port);
-    if (listener === undefined) return null;
-    const client = new SimSocket(this, this.#nextPort++);
-    const server = new SimSocket(this, port);
+    return this.#connect(outside, port, onDeath);
+  }
+
+  #connect(from: Host, port: number, onDeath?: () => void): Socket | null {
+    const listening = this.#listeners.get(port);
+    if (listening === undefined) return null;
+    const client = new SimSocket(this, this.#nextPort++, from);
+    const server = new SimSocket(this, port, listening.host);
     client.peer = server;
     server.peer = client;
     this.#sockets.add(client);
     this.#sockets.add(server);
     this.onConnection?.(client, server, onDeath);
-    this.scheduler.schedule(this.latencyMs(), () => listener(server));
+    this.scheduler.schedule(this.latencyMs(), () => {
+      listening.host.deliver(() => listening.onConnection(server));
+    });
     return client;
   }
 
   /** As real programs connect: it takes a moment, and then somebody listens there or not. Hosts are all the same. */
-  dial(address: { readonly host: string; readonly port: number }): Promise<Socket> {
+  dial(address: Address, options?: { readonly timeoutMs: number }): Promise<Socket> {
+    return this.#dial(outside, address, options);
+  }
+
+  #dial(from: Host, address: Address, options?: { readonly timeoutMs: number }): Promise<Socket> {
     return new Promise((resolve, reject) => {
+      if (from.isDead) return;
+      const later = (ms: number, run: () => void) => this.scheduler.schedule(ms, () => from.deliver(run));
+      const refused = (message: string, reason: string) => () =>
+        reject(new UnreachableError(message, { reason }));
       this.scheduler.schedule(this.latencyMs(), () => {
-        const socket = this.connect(address.port);
-        if (socket !== null) resolve(socket);
-        else reject(new UnreachableError("nothing listens there", { reason: "ECONNREFUSED" }));
+        const to = this.#listeners.get(address.port)?.host;
+        if (to !== undefined && this.#cuts.has(pairOf(from, to))) {
+          later(options?.timeoutMs ?? 0, refused("nobody answers there", "ETIMEDOUT"));
+          return;
+        }
+        const socket = this.#connect(from, address.port);
+        later(0, socket === null ? refused("nothing listens there", "ECONNREFUSED") : () => resolve(socket));
       });
     });
+  }
+
+  /** The network as one process has it. */
+  of(host: Host): Network & Dialer {
+    return {
+      listen: (address, onConnection) => this.#listen(host, address, onConnection),
+      dial: (address, options) => this.#dial(host, address, options),
+    };
+  }
+
+  /** From now on nothing passes between the two, and neither is told: what they send waits on its way. */
+  cut(one: Host, other: Host): void {
+    const pair = pairOf(one, other);
+    if (!this.#cuts.has(pair)) this.#cuts.set(pair, []);
+  }
+
+  heal(one: Host, other: Host): void {
+    const resets = this.#cuts.get(pairOf(one, other));
+    if (resets === undefined) return;
+    this.#cuts.delete(pairOf(one, other));
+    for (const reset of resets) reset();
+    for (const socket of Array.from(this.#sockets)) if (!this.isCut(socket)) socket.healed();
+  }
+
+  /** For `SimSocket`. */
+  isCut({ host, peer }: SimSocket): boolean {
+    return peer !== null && this.#cuts.size > 0 && this.#cuts.has(pairOf(host, peer.host));
+  }
+
+  /** For `SimSocket`. */
+  whenConnected({ host, peer }: SimSocket, run: () => void): void {
+    const held = peer === null ? undefined : this.#cuts.get(pairOf(host, peer.host));
+    if (held === undefined) run();
+    else held.push(run);
+  }
+
+  /** The process died: nothing listens for it, and its connections are reset. */
+  killHost(host: Host): void {
+    for (const [port, listening] of this.#listeners)
+      if (listening.host === host) this.#listeners.delete(port);
+    for (const socket of Array.from(this.#sockets)) if (socket.host === host) socket.destroy();
   }
 
   forget(socket: SimSocket): void {
