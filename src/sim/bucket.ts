@@ -201,7 +201,7 @@ export class SimBucket {
       const answers = (value: T): void => {
         this.#after(this.#wayMs(), () => host.deliver(() => resolve(value)));
       };
-      this.#happen(fault, { apply, answers, fails, operation, key });
+      this.#happen(fault, { apply, answers, fails, key });
     });
   }
 
@@ -211,11 +211,10 @@ export class SimBucket {
       readonly apply: () => T;
       readonly answers: (value: T) => void;
       readonly fails: (ms: number, why: string) => void;
-      readonly operation: Operation;
       readonly key: string;
     },
   ): void {
-    const { apply, answers, fails, operation, key } = request;
+    const { apply, answers, fails, key } = request;
     const arrives = (run: () => void, ms = this.#wayMs()): void => this.#after(ms, run);
     const lateMs = (): number => this.#random.fraction() * this.weather.lateMs;
     switch (fault) {
