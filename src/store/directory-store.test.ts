@@ -184,21 +184,28 @@ describe("a directory as an object store", () => {
     await assert.rejects(put(store, "meta/1"), StoreFailedError);
   });
 
-  it("makes a name of another process durable before it gives the object out", async () => {
-    const disk = new SimDisk();
-    const store = await open(disk, true);
-    await put(store, "meta/0");
-    // As a process leaves it that is killed right behind its link.
-    const file = await disk.open("objects/meta/.tmp-other-0", { mode: "create", lane: "bulk" });
-    await file.write(0, [some]);
-    await file.sync();
-    await disk.link("objects/meta/.tmp-other-0", "objects/meta/1.object");
-    const lost = disk.clone();
-    lost.crash(() => false);
-    assert.equal(await (await open(lost)).get("meta/1"), null);
-    assert.deepEqual(await store.get("meta/1"), some);
-    disk.crash(() => false);
-    assert.deepEqual(await (await open(disk)).get("meta/1"), some);
+  it("makes a name of another process durable before it tells of the object", async () => {
+    const readings: readonly ((store: DirectoryStore) => Promise<unknown>)[] = [
+      (store) => store.get("meta/1"),
+      (store) => store.get("meta/1", { start: 0, length: 1 }),
+      (store) => put(store, "meta/1"),
+    ];
+    for (const [at, reading] of readings.entries()) {
+      const disk = new SimDisk();
+      const store = await open(disk, true);
+      await put(store, "meta/0");
+      // As a process leaves it that is killed right behind its link.
+      const file = await disk.open("objects/meta/.tmp-other-0", { mode: "create", lane: "bulk" });
+      await file.write(0, [some]);
+      await file.sync();
+      await disk.link("objects/meta/.tmp-other-0", "objects/meta/1.object");
+      const lost = disk.clone();
+      lost.crash(() => false);
+      assert.equal(await (await open(lost)).get("meta/1"), null);
+      assert.notEqual(await reading(store), null);
+      disk.crash(() => false);
+      assert.deepEqual(await (await open(disk)).get("meta/1"), some, `reading ${at}`);
+    }
   });
 
   it("does not show an object while its name is not durable", async () => {
@@ -216,6 +223,21 @@ describe("a directory as an object store", () => {
     await put(store, "meta/1").then(() => seen.push("put"));
     await looked;
     assert.deepEqual(seen, ["put", "get"]);
+  });
+
+  it("in a shared directory, syncs a name once for all the parts that are read of it", async () => {
+    const disk = new SimDisk();
+    const store = await open(disk, true);
+    await put(await open(disk, true), "seg/1");
+    const calls: string[] = [];
+    disk.fault = ({ operation }) => {
+      calls.push(operation);
+      return undefined;
+    };
+    for (const start of [0, 1, 2]) await store.get("seg/1", { start, length: 1 });
+    assert.equal(calls.filter((call) => call === "syncDirectory").length, 1);
+    await (await open(disk, true)).delete("seg/1");
+    assert.equal(await store.get("seg/1", { start: 0, length: 1 }), null, "what another one deleted is gone");
   });
 
   it("reads parts of an object from one open file", async () => {

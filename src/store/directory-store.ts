@@ -36,6 +36,8 @@ const temporaryPrefix = ".tmp-";
 const keyPattern = /^[A-Za-z0-9_-][A-Za-z0-9._-]*(\/[A-Za-z0-9_-][A-Za-z0-9._-]*)*$/;
 const partPattern = /^[A-Za-z0-9_-][A-Za-z0-9._-]*$/;
 const keyLengthMax = 200;
+/** Names remembered as durable; forgetting one costs a sync. */
+const durableNamesMax = 4_096;
 /** Files of objects that stay open for readers of parts: as many as partitions that are commonly read in turns. */
 const openFilesMax = 256;
 
@@ -50,6 +52,8 @@ export class DirectoryStore implements ObjectStore {
   /** Creations in flight by key: nobody may see a name before it is durable. Bounded by the callers. */
   readonly #creating = new Map<string, Promise<unknown>>();
   readonly #files: OpenFiles;
+  /** In a shared directory: objects that are read in parts and whose names are known to be durable. Bounded. */
+  readonly #durableNames = new Set<string>();
   #failure: StoreFailedError | null = null;
 
   private constructor(disk: Disk, options: DirectoryStoreOptions) {
@@ -101,7 +105,7 @@ export class DirectoryStore implements ObjectStore {
   ): Promise<Uint8Array> {
     const file = await this.#openToRead(path);
     try {
-      if (this.#shared) await this.#durably(() => this.#disk.syncDirectory(parentOf(path)));
+      if (this.#shared) await this.#makeNameDurable(path, range !== undefined);
       if (range !== undefined) return await file.read(range.start, range.length);
       const size = await file.size();
       const bytes = await file.read(0, size);
@@ -112,6 +116,16 @@ export class DirectoryStore implements ObjectStore {
     } finally {
       await file.close();
     }
+  }
+
+  /** Whoever linked it may not have come to its sync, or not live to; what we do next may rest on this name. */
+  async #makeNameDurable(path: string, isReadInParts: boolean): Promise<void> {
+    if (this.#durableNames.has(path)) return;
+    await this.#durably(() => this.#disk.syncDirectory(parentOf(path)));
+    if (!isReadInParts) return;
+    // A name that is deleted has no other content when it comes again, so that it is not less durable.
+    if (this.#durableNames.size >= durableNamesMax) this.#durableNames.clear();
+    this.#durableNames.add(path);
   }
 
   #openToRead(path: string): Promise<DiskFile> {
@@ -166,6 +180,7 @@ export class DirectoryStore implements ObjectStore {
     } finally {
       // Behind the removal: who opens it from now on finds nothing.
       this.#files.forget(path);
+      this.#durableNames.delete(path);
     }
   }
 
