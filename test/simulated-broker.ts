@@ -217,7 +217,7 @@ async function startBroker({ random, scheduler, disk, network, settings, bounds 
   const clock = new SimClock(scheduler);
   const broker = await Broker.start({
     env: { clock, random, log: silentLogger, meter: silentMeter },
-    disk,
+    storage: { kind: "files", disk },
     network,
     sha256,
     config: new BrokerConfig(settings),

@@ -7,16 +7,13 @@
 import { Budget } from "../base/budget.ts";
 import { RefusedError } from "../base/errors.ts";
 import { nodeId } from "../base/ids.ts";
-import type { Disk, Env, Listener, Network, ObjectStore, Sha256, Socket } from "../base/ports.ts";
+import type { Env, Listener, Network, ObjectStore, Sha256, Socket } from "../base/ports.ts";
 import { Flusher } from "../log/flush.ts";
 import { ObjectNames } from "../log/object-names.ts";
 import { Partitions } from "../log/partitions.ts";
 import { SegmentReader } from "../log/segment-reader.ts";
-import { FileWal } from "../log/wal-file.ts";
 import { Journal } from "../metadata/journal.ts";
-import { journalDirectories } from "../metadata/slot.ts";
-import { DirectoryStore } from "../store/directory-store.ts";
-import { alone } from "./cluster/cluster.ts";
+import { alone, type Cluster } from "./cluster/cluster.ts";
 import type { BrokerConfig } from "./config.ts";
 import { Connections } from "./connections.ts";
 import type { Services } from "./context.ts";
@@ -28,14 +25,14 @@ import { handlers } from "./handlers.ts";
 import { Housekeeping } from "./housekeeping.ts";
 import { memoryShares } from "./memory.ts";
 import { ProducerIds } from "./producer-ids.ts";
-import { recover, type RecoverySummary } from "./recovery.ts";
+import { nothingRecovered, recover, type RecoverySummary } from "./recovery.ts";
+import { openStore, openWal, type Storage, windowOf } from "./storage.ts";
 import { adoptBrokerConfig, Topics } from "./topics.ts";
 import { markersAtOnceDefault, Transactions } from "./transactions.ts";
 
 export interface BrokerOptions {
   readonly env: Env;
-  /** The data directory, which this process holds alone. */
-  readonly disk: Disk;
+  readonly storage: Storage;
   readonly network: Network;
   readonly sha256: Sha256;
   readonly config: BrokerConfig;
@@ -62,6 +59,15 @@ export interface BrokerBounds {
   readonly markersAtOnce?: number;
 }
 
+/** What a broker does as one of several. */
+interface Member {
+  readonly cluster: Cluster;
+  start(): void;
+  whenServing(): Promise<void>;
+  drain(): Promise<void>;
+  leave(how: { readonly isFailed: boolean }): Promise<void>;
+}
+
 export interface Health {
   readonly canAcknowledge: boolean;
   /** One sentence when it cannot. */
@@ -72,7 +78,9 @@ export class Broker {
   readonly services: Services;
   /** What recovery found. */
   readonly recovery: RecoverySummary;
-  readonly store: DirectoryStore;
+  readonly store: ObjectStore;
+  readonly #closeStore: () => void;
+  readonly #member: Member | null;
   readonly #flusher: Flusher;
   readonly #housekeeping: Housekeeping;
   readonly #connections: Connections;
@@ -84,6 +92,8 @@ export class Broker {
     this.services = rooms.services;
     this.recovery = rooms.recovery;
     this.store = rooms.store;
+    this.#closeStore = rooms.closeStore;
+    this.#member = rooms.member;
     this.#flusher = rooms.flusher;
     this.#housekeeping = rooms.housekeeping;
     this.#failure = rooms.failure;
@@ -133,6 +143,11 @@ export class Broker {
     return { canAcknowledge: true, reason: null };
   }
 
+  /** Resolves when everything that the journal gives this broker is served, and every partition has a live owner. */
+  whenServing(): Promise<void> {
+    return this.#member?.whenServing() ?? Promise.resolve();
+  }
+
   /** Moves everything durable into segments; resolves when that is published. */
   flush(): Promise<void> {
     return this.#flusher.flush();
@@ -142,6 +157,8 @@ export class Broker {
   async stop(): Promise<void> {
     if (this.#stopping) return;
     this.#stopping = true;
+    // While clients are still served: they find the new owners without an error.
+    await this.#member?.drain().catch((cause: unknown) => this.#warn(cause));
     await this.#listener.close();
     this.services.transactions.close();
     this.services.groups.close();
@@ -151,8 +168,9 @@ export class Broker {
       await this.#flusher.flush().catch((cause: unknown) => this.#warn(cause));
     await this.#flusher.close();
     if (this.#failure.cause === null) await this.services.wal.close();
+    await this.#member?.leave({ isFailed: this.#failure.cause !== null });
     await this.services.journal.close();
-    this.store.close();
+    this.#closeStore();
     this.services.diskFloor.stop();
   }
 
@@ -180,7 +198,10 @@ class Failure {
 
 interface Rooms {
   readonly services: Services;
-  readonly store: DirectoryStore;
+  readonly store: ObjectStore;
+  readonly closeStore: () => void;
+  /** Null: this broker has its store to itself. */
+  readonly member: Member | null;
   readonly recovery: RecoverySummary;
   readonly flusher: Flusher;
   readonly housekeeping: Housekeeping;
@@ -188,33 +209,29 @@ interface Rooms {
 }
 
 async function openRooms(options: BrokerOptions, listener: Listener): Promise<Rooms> {
-  const { env, disk, config } = options;
+  const { env, storage, config } = options;
   const failure = new Failure(options.onFailure);
 
   const diskFloor = await DiskFloor.open({
-    disk,
+    disk: storage.disk,
     clock: env.clock,
     log: env.log,
     floorBytes: config.get("holdfast.disk.floor.bytes"),
     reserveBytes: config.get("holdfast.disk.reserve.bytes"),
   });
-  const store = await DirectoryStore.open(disk, {
-    directory: "store",
-    random: env.random,
-    chains: journalDirectories,
-  });
+  const { store, close: closeStore } = await openStore(storage, env);
   const journal = await openJournal(options, store);
   journal.onFailure((cause) => failure.report(cause));
   const { clusterId } = journal.state;
+  const registered = options.advertised ?? { host: listener.host, port: listener.port };
   const epoch = await journal.register({
     nodeId: nodeId(config.get("node.id")),
     rack: config.get("broker.rack"),
-    listeners: [
-      { name: "PLAINTEXT", ...(options.advertised ?? { host: listener.host, port: listener.port }) },
-    ],
-    window: 0,
+    listeners: [{ name: "PLAINTEXT", ...registered }],
+    window: windowOf(storage),
     software: options.software,
   });
+  const own = journal.state.brokers.get(epoch)?.nodeId ?? nodeId(config.get("node.id"));
 
   const bounds = options.bounds ?? configuredBounds(config);
   const { unflushedBytesMax, cacheBytes } = bounds;
@@ -229,11 +246,13 @@ async function openRooms(options: BrokerOptions, listener: Listener): Promise<Ro
     indexBytesMax: cacheBytes / 4,
   });
   const topics = new Topics({ journal, partitions, cold, config, random: env.random, log: env.log });
-  const recovery = await recover({ env, disk, journal, partitions, topics, index: cold.index });
+  const recovery =
+    storage.kind === "files"
+      ? await recover({ env, disk: storage.disk, journal, partitions, topics, index: cold.index })
+      : nothingRecovered;
 
-  const wal = await FileWal.open({
-    ...env,
-    disk,
+  const wal = await openWal(storage, {
+    env,
     clusterId,
     epoch,
     fileBytes: bounds.walFileBytes,
@@ -263,7 +282,7 @@ async function openRooms(options: BrokerOptions, listener: Listener): Promise<Ro
         wal.release(below);
       },
     },
-    sources: () => partitions,
+    sources: () => partitions.serving(),
     publishFlush: (flush) => published(journal, { kind: "flush", ...flush }),
     publishFold: (fold) => published(journal, { kind: "fold", ...fold }),
     unflushedBytes: () => partitions.tail.unflushedBytes,
@@ -281,10 +300,15 @@ async function openRooms(options: BrokerOptions, listener: Listener): Promise<Ro
     index: cold.index,
     config,
     diskFloor,
-    deadWals: new DeadWals(disk, journal, env.log),
+    deadWals:
+      storage.kind === "files"
+        ? new DeadWals(storage.disk, journal, env.log)
+        : { sweep: async () => undefined },
     onFailure: (cause) => failure.report(cause),
   });
 
+  const member: Member | null = null as Member | null;
+  const cluster = member?.cluster ?? alone;
   const groups = new Groups({
     env,
     config,
@@ -308,7 +332,7 @@ async function openRooms(options: BrokerOptions, listener: Listener): Promise<Ro
   });
   const services: Services = {
     env,
-    nodeId: nodeId(config.get("node.id")),
+    nodeId: own,
     epoch,
     config,
     advertised: options.advertised,
@@ -326,7 +350,7 @@ async function openRooms(options: BrokerOptions, listener: Listener): Promise<Ro
       nextId: () => 1 + (env.random.u32() % 0x7fff_fffe),
     }),
     diskFloor,
-    cluster: alone,
+    cluster,
     answers: new Budget(memoryShares(config).answerBytesMax),
     handlers,
   };
@@ -334,7 +358,8 @@ async function openRooms(options: BrokerOptions, listener: Listener): Promise<Ro
   housekeeping.start();
   groups.start();
   transactions.start();
-  return { services, store, recovery, flusher, housekeeping, failure };
+  member?.start();
+  return { services, store, closeStore, member, recovery, flusher, housekeeping, failure };
 }
 
 function configuredBounds(config: BrokerConfig): BrokerBounds {
@@ -351,10 +376,11 @@ async function openJournal(options: BrokerOptions, store: ObjectStore): Promise<
     store,
     env,
     sha256,
-    walKind: "file",
+    walKind: options.storage.kind === "files" ? "file" : "object",
     ...(chapterSlots === undefined ? {} : { chapterSlots }),
   });
   adoptBrokerConfig(config, journal);
+  if (options.storage.kind === "objects") return journal;
   for (const broker of journal.state.brokers.values()) {
     if (broker.nodeId !== config.get("node.id")) {
       throw new RefusedError(

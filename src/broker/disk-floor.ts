@@ -13,12 +13,12 @@ const pollMs = 1_000;
 const nearFactor = 1.25;
 
 export class DiskFloor {
-  readonly #disk: Disk;
+  readonly #disk: Disk | null;
   readonly #clock: Clock;
   readonly #log: Logger;
   readonly #floorBytes: number;
   readonly #reserveBytes: number;
-  #freeBytes = 0;
+  #freeBytes = Infinity;
   #refusing = false;
   #hasReserve = false;
   #timer: Timer | null = null;
@@ -36,9 +36,11 @@ export class DiskFloor {
   /** Call before anything else writes: on a full disk this makes room for the start. */
   static async open(options: DiskFloorOptions): Promise<DiskFloor> {
     const floor = new DiskFloor(options);
-    floor.#hasReserve = (await options.disk.list("")).includes(reservePath);
+    const { disk } = options;
+    if (disk === null) return floor;
+    floor.#hasReserve = (await disk.list("")).includes(reservePath);
     await floor.#look();
-    if (floor.#refusing && floor.#hasReserve) await floor.#release();
+    if (floor.#refusing && floor.#hasReserve) await floor.#release(disk);
     floor.#arm();
     return floor;
   }
@@ -84,6 +86,7 @@ export class DiskFloor {
   }
 
   async #look(): Promise<void> {
+    if (this.#disk === null) return;
     this.#freeBytes = await this.#disk.freeBytes();
     // Some room above the floor before producing resumes, so that it does not flap.
     const bound = this.#refusing ? this.#floorBytes * 1.1 : this.#floorBytes;
@@ -98,26 +101,27 @@ export class DiskFloor {
     else this.#log.info("disk.space-is-back: produce is accepted again", facts);
   }
 
-  async #release(): Promise<void> {
-    await this.#disk.remove(reservePath);
-    await this.#disk.syncDirectory("");
+  async #release(disk: Disk): Promise<void> {
+    await disk.remove(reservePath);
+    await disk.syncDirectory("");
     this.#hasReserve = false;
     this.#log.warn("disk.reserve-released", { bytes: this.#reserveBytes });
   }
 
   async #restore(): Promise<void> {
-    if (this.#hasReserve || this.#refusing || this.#stopped) return;
+    const disk = this.#disk;
+    if (disk === null || this.#hasReserve || this.#refusing || this.#stopped) return;
     if (this.#freeBytes < this.#floorBytes + 2 * this.#reserveBytes) return;
     this.#hasReserve = true;
     try {
-      const file = await this.#disk.open(reservePath, { mode: "create", lane: "bulk" });
+      const file = await disk.open(reservePath, { mode: "create", lane: "bulk" });
       const zeros = new Uint8Array(Math.min(reserveChunkBytes, this.#reserveBytes));
       for (let at = 0; at < this.#reserveBytes; at += zeros.byteLength) {
         await file.write(at, [zeros.subarray(0, Math.min(zeros.byteLength, this.#reserveBytes - at))]);
       }
       await file.sync();
       await file.close();
-      await this.#disk.syncDirectory("");
+      await disk.syncDirectory("");
     } catch (cause) {
       if (!(cause instanceof DiskError) || cause.errno !== "EEXIST") throw cause;
     }
@@ -125,7 +129,8 @@ export class DiskFloor {
 }
 
 export interface DiskFloorOptions {
-  readonly disk: Disk;
+  /** Null: there is no end to what can be stored, and no floor. */
+  readonly disk: Disk | null;
   readonly clock: Clock;
   readonly log: Logger;
   /** Produce is refused while fewer bytes are free. */

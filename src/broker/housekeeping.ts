@@ -2,7 +2,7 @@
 import { type BrokerEpoch, ZERO_OFFSET } from "../base/ids.ts";
 import type { Env, ObjectStore, Timer } from "../base/ports.ts";
 import { Compaction } from "../log/compaction.ts";
-import { Garbage, type GarbageView } from "../log/garbage.ts";
+import { Garbage, type GarbageView, type Listings } from "../log/garbage.ts";
 import type { ObjectNames } from "../log/object-names.ts";
 import type { Partitions } from "../log/partitions.ts";
 import { Retention } from "../log/retention.ts";
@@ -24,6 +24,10 @@ export interface HousekeepingOptions {
   readonly diskFloor: Pick<DiskFloor, "isNear" | "refusing">;
   /** Removes the parts of WALs that nothing needs any more. Rejects when its store or disk failed for good. */
   readonly deadWals: { sweep(): Promise<void> };
+  /** When and by whom the store is listed for garbage. Default: by this broker at each check of retention. */
+  readonly listings?: Listings;
+  /** Where others change the journal too: brings the view up to date. */
+  readonly refresh?: () => Promise<void>;
   readonly onFailure: (cause: Error) => void;
 }
 
@@ -46,13 +50,14 @@ export class Housekeeping {
     const { env, store, index, names, journal, config, partitions, diskFloor, onFailure } = options;
     this.#env = env;
     this.#onFailure = onFailure;
+    const shared = options.refresh === undefined ? {} : { refresh: options.refresh };
     const intervalMs = config.get("log.retention.check.interval.ms");
     this.retention = new Retention({
       env,
       store,
       names,
       index,
-      sources: () => partitions,
+      sources: () => partitions.serving(),
       publishTrim: async (trim) => {
         const { topicId, partition, leaderEpoch, start, footer } = trim;
         const outcome = await journal.append({
@@ -73,7 +78,7 @@ export class Housekeeping {
       store,
       names,
       index,
-      sources: () => partitions,
+      sources: () => partitions.serving(),
       known: ({ topicId, partition }) => journal.state.topics.get(topicId)?.partitions[partition] ?? unknown,
       publishReplace: async (replacement) => {
         const outcome = await journal.append({ kind: "replace", ...replacement });
@@ -95,11 +100,12 @@ export class Housekeeping {
       env,
       store,
       index,
-      sources: () => partitions,
+      sources: () => partitions.serving(),
       settings: () => ({
         intervalMs: config.get("holdfast.scrub.interval.ms"),
         bytesPerSecondMax: config.get("holdfast.scrub.bytes.per.second"),
       }),
+      ...shared,
       onFailure,
     });
     this.garbage = new Garbage({
@@ -110,6 +116,8 @@ export class Housekeeping {
       graceMs: config.get("log.segment.delete.delay.ms"),
       isUrgent: () => diskFloor.isNear,
       intervalMs,
+      ...(options.listings === undefined ? {} : { listings: options.listings }),
+      ...shared,
       onFailure,
     });
     this.#deadWals = options.deadWals;

@@ -43,7 +43,7 @@ class Machine {
     await scheduler.runUntil(
       Broker.start({
         env: { clock: new SimClock(scheduler), random, log: silentLogger, meter: silentMeter },
-        disk,
+        storage: { kind: "files", disk },
         network,
         sha256,
         config: new BrokerConfig(settings),

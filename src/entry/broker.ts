@@ -74,7 +74,7 @@ export async function startBroker(options: EmbeddedBrokerOptions): Promise<Embed
     const meter = openMeter();
     const broker = await Broker.start({
       env: { clock: systemClock, random: systemRandom(), log: logger, meter },
-      disk: openDisk(data, { direct: config.get("holdfast.disk.direct") }),
+      storage: { kind: "files", disk: openDisk(data, { direct: config.get("holdfast.disk.direct") }) },
       network: tcp,
       sha256,
       config,

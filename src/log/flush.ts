@@ -72,6 +72,9 @@ interface Share {
 export class Flusher {
   readonly #options: FlusherOptions;
   #running: Promise<void> | null = null;
+  /** Somebody who must not be disturbed by a flush. */
+  #holder: Promise<unknown> | null = null;
+  #isDue = false;
   #closed = false;
   #timer: Timer | null = null;
   #failuresInRow = 0;
@@ -99,12 +102,19 @@ export class Flusher {
   /** Begins to flush by age; what recovery loaded may be enough for a flush at once, and would block producers. */
   start(): void {
     this.#schedule(this.#options.ageMs);
-    if (this.#options.unflushedBytes() >= this.#options.unflushedBytesTrigger) void this.#begin();
+    this.noticeLoaded();
+  }
+
+  /** Partitions were loaded: what they brought is unflushed, though nothing of it is in this WAL. */
+  noticeLoaded(): void {
+    if (this.#running !== null || this.#closed || this.#holder !== null) return;
+    const { unflushedBytes, unflushedBytesTrigger } = this.#options;
+    if (unflushedBytes() >= unflushedBytesTrigger) void this.#begin();
   }
 
   /** Cheap; to be called whenever something became durable, or somebody waits for room. Starts a flush when one is due. */
   noticeDurable(): void {
-    if (this.#running !== null || this.#closed) return;
+    if (this.#running !== null || this.#closed || this.#holder !== null) return;
     const { unflushedBytes, unflushedBytesTrigger, isAwaited } = this.#options;
     if (unflushedBytes() < unflushedBytesTrigger && !isAwaited()) return;
     // What counts as unflushed may still be on its way to the WAL: nothing to write yet, and no reason to spin.
@@ -119,9 +129,25 @@ export class Flusher {
    */
   async flush(): Promise<void> {
     await this.#running?.catch(() => undefined);
+    while (this.#holder !== null) await this.#holder;
     if (this.#closed) throw new FlusherClosedError("Nothing is flushed any more.");
     // One that began meanwhile began after the call, so it covers everything.
     await (this.#running ?? this.#begin());
+  }
+
+  /** Runs `work` while no flush does. One caller at a time. */
+  async exclusive<T>(work: () => Promise<T>): Promise<T> {
+    while (this.#running !== null) await this.#running.catch(() => undefined);
+    assert(this.#holder === null, "flushes are held by one caller at a time");
+    const working = work();
+    this.#holder = working.catch(() => undefined);
+    try {
+      return await working;
+    } finally {
+      this.#holder = null;
+      if (this.#isDue) this.#onAge();
+      else this.noticeDurable();
+    }
   }
 
   /** Waits for a flush that is running; starts no other. */
@@ -135,8 +161,13 @@ export class Flusher {
     if (this.#closed) return;
     this.#timer?.cancel();
     this.#timer = this.#options.env.clock.schedule(delayMs, () => {
-      if (this.#running === null && !this.#closed) void this.#begin();
+      this.#onAge();
     });
+  }
+
+  #onAge(): void {
+    this.#isDue = this.#holder !== null;
+    if (this.#running === null && !this.#closed && !this.#isDue) void this.#begin();
   }
 
   #begin(): Promise<void> {

@@ -52,6 +52,11 @@ export class Partitions implements WalEvents, Iterable<Partition> {
     }
   }
 
+  /** Those that may be read: the others are still being loaded. */
+  *serving(): Iterable<Partition> {
+    for (const partition of this) if (partition.isServing) yield partition;
+  }
+
   /** Begins to load a partition; `load` entries into it, then `serve` it. */
   open(options: PartitionOptions): Partition {
     const partition = new Partition(options);

@@ -69,7 +69,7 @@ export class BrokerLives {
       const faultsBefore = disk.faults;
       const starting = Broker.start({
         env: simEnv({ clock, random, trace }),
-        disk,
+        storage: { kind: "files", disk },
         network,
         sha256: simSha256,
         config: new BrokerConfig(settings),

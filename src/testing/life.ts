@@ -62,7 +62,7 @@ export class Life {
     try {
       life.#broker = await Broker.start({
         env,
-        disk,
+        storage: { kind: "files", disk },
         network: wire,
         sha256,
         config: new BrokerConfig(

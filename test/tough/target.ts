@@ -89,7 +89,7 @@ export class Target {
     const broker = await scheduler.runUntil(
       Broker.start({
         env: { clock: new SimClock(scheduler), random, log: silentLogger, meter },
-        disk: new SimDisk(),
+        storage: { kind: "files", disk: new SimDisk() },
         network,
         sha256,
         config: new BrokerConfig(new Map(Object.entries({ ...settings, ...more }))),

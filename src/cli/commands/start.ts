@@ -69,7 +69,7 @@ async function serve(options: StartOptions, terminal: boolean): Promise<void> {
   let stopping = false;
   const broker = await Broker.start({
     env: { clock: systemClock, random: systemRandom(), log, meter },
-    disk: openDisk(data, { direct: config.get("holdfast.disk.direct") }),
+    storage: { kind: "files", disk: openDisk(data, { direct: config.get("holdfast.disk.direct") }) },
     network: tcp,
     sha256,
     config,
