@@ -197,6 +197,8 @@ export class Topics {
     if (topic === undefined) return;
     for (const state of topic.partitions) {
       if (state.owner !== this.#epoch || this.#partitions.get(id, state.index) !== undefined) continue;
+      // One that had another owner is loaded first (cluster/ownership.ts): empty it would give offsets away again.
+      if (state.leaderEpoch > 0) continue;
       this.#partitions.serve(this.open(topic, state, { state: undefined, holes: [] }));
     }
   }
