@@ -345,3 +345,21 @@ test("a partition with many recent segments is folded before it is flushed", asy
   assert.equal(folds.length, 4);
   assert.equal((one.folded?.segmentCount ?? 0) + one.recent.length, 200);
 });
+
+test("while somebody holds flushes none runs, and what was due then runs afterwards", async () => {
+  const { flusher, one, wal, clock, flushes } = aFlusher();
+  flusher.start();
+  one.append(1);
+  wal.durablePosition = walPosition(10);
+  let end = (): void => undefined;
+  const held = flusher.exclusive(() => new Promise<void>((resolve) => (end = resolve)));
+  await settle();
+  const asked = flusher.flush();
+  await clock.advance(60_000);
+  assert.equal(flushes.length, 0);
+  end();
+  await held;
+  await asked;
+  assert.equal(flushes.length, 1);
+  await flusher.close();
+});

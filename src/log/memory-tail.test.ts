@@ -310,6 +310,69 @@ describe("partitions of a node", () => {
     assert.equal(partition.durableEnd, 1);
   });
 
+  it("what was loaded while a flush was under way stays in memory until a flush that knows of it", () => {
+    const before = aNode(1);
+    appendTo(before, [0]);
+    const node = aNode(0, { heldBytesMax: 0 });
+    const below = node.wal.durablePosition;
+    const partition = node.partitions.open(aPartition());
+    node.partitions.load(before.wal.entries, { jumped: false });
+    node.partitions.serve(partition);
+    // The flush that collected before it was loaded.
+    node.partitions.release(below);
+    assert.equal(readAt(node, 0, 0).length, 1);
+    assert.ok(node.tail.unflushedBytes > 0);
+    flush(node);
+    assert.equal(node.tail.unflushedBytes, 0);
+    assert.equal(node.tail.heldBytes, 0);
+  });
+
+  it("of two stays in one WAL the second brings only what the first had not", () => {
+    const before = aNode(1);
+    appendTo(before, [0]);
+    appendTo(before, [0]);
+    const [first] = before.wal.entries;
+    assert.ok(first !== undefined);
+    const after = new Partitions({}, () => undefined);
+    const partition = after.open(aPartition());
+    after.load([first], { jumped: false });
+    after.load(before.wal.entries, { jumped: false });
+    assert.equal(partition.logEnd, 2);
+  });
+
+  it("tells when partitions begin and cease to take appends", () => {
+    const node = aNode(0);
+    const told: string[] = [];
+    node.partitions.onServe(({ partition }) => told.push(`serve ${partition}`));
+    const unlisten = node.partitions.onStop((each) => {
+      assert.ok(each.takesAppends, "it is told before");
+      told.push(`stop ${each.partition}`);
+    });
+    const [zero, one, two] = [0, 1, 2].map((index) =>
+      node.partitions.open({ ...aPartition(), partition: partitionIndex(index) }),
+    );
+    assert.ok(zero !== undefined && one !== undefined && two !== undefined);
+    node.partitions.serve(zero);
+    node.partitions.serve(one);
+    node.partitions.pause(zero);
+    assert.deepEqual([zero.isServing, zero.takesAppends], [true, false]);
+    node.partitions.resume(zero);
+    node.partitions.pause(zero);
+    node.partitions.close(TOPIC, zero.partition);
+    // Loading, so it never took any.
+    node.partitions.close(TOPIC, two.partition);
+    unlisten();
+    node.partitions.drop(TOPIC);
+    assert.deepEqual(told, ["serve 0", "serve 1", "stop 0", "serve 0", "stop 0"]);
+  });
+
+  it("only partitions that are not being loaded are read and flushed", () => {
+    const node = aNode(1);
+    node.partitions.open({ ...aPartition(), partition: partitionIndex(1) });
+    const serving = Array.from(node.partitions.serving(), ({ partition }) => partition);
+    assert.deepEqual(serving, [0]);
+  });
+
   it("says once that the WAL closed", () => {
     const failures: Error[] = [];
     const partitions = new Partitions({}, (cause) => failures.push(cause));
