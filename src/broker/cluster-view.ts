@@ -1,5 +1,5 @@
 /** The cluster as one client sees it: addresses that it can reach, owners of partitions, what it may do. */
-import { type NodeId, nodeId } from "../base/ids.ts";
+import { type BrokerEpoch, type NodeId, nodeId } from "../base/ids.ts";
 import type { PartitionState } from "../metadata/state.ts";
 import { ErrorCode } from "../protocol/errors.ts";
 import type { RequestContext } from "./context.ts";
@@ -16,23 +16,28 @@ export interface BrokerAddress {
  * behind any listener, unless one is advertised; others have the one they registered.
  */
 export function brokerAddresses(context: RequestContext): readonly BrokerAddress[] {
-  const { services, connection } = context;
-  const { advertised, journal } = services;
   const addresses: BrokerAddress[] = [];
-  for (const broker of journal.state.brokers.values()) {
-    if (broker.status !== "live") continue;
-    const { rack } = broker;
-    if (broker.epoch === services.epoch) {
-      const { host, port } = advertised ?? { host: connection.localHost, port: connection.localPort };
-      addresses.push({ nodeId: services.nodeId, host, port, rack });
-      continue;
-    }
-    const listener =
-      broker.listeners.find(({ name }) => name === connection.listenerName) ?? broker.listeners[0];
-    if (listener !== undefined)
-      addresses.push({ nodeId: broker.nodeId, host: listener.host, port: listener.port, rack });
+  for (const { epoch } of context.services.journal.state.brokers.values()) {
+    const address = addressOf(epoch, context);
+    if (address !== undefined) addresses.push(address);
   }
   return addresses.sort((a, b) => a.nodeId - b.nodeId);
+}
+
+/** Undefined: this broker is not live, or has no address. */
+export function addressOf(epoch: BrokerEpoch, context: RequestContext): BrokerAddress | undefined {
+  const { services, connection } = context;
+  const { advertised, journal } = services;
+  const broker = journal.state.brokers.get(epoch);
+  if (broker?.status !== "live") return undefined;
+  const { rack } = broker;
+  if (epoch === services.epoch) {
+    const { host, port } = advertised ?? { host: connection.localHost, port: connection.localPort };
+    return { nodeId: services.nodeId, host, port, rack };
+  }
+  const listener =
+    broker.listeners.find(({ name }) => name === connection.listenerName) ?? broker.listeners[0];
+  return listener && { nodeId: broker.nodeId, host: listener.host, port: listener.port, rack };
 }
 
 const noNode = nodeId(-1);

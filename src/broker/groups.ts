@@ -1,6 +1,7 @@
 /**
- * The groups of this broker. Their state lies in `__consumer_offsets` and is decided in `coordinator/`;
- * what happens by itself (offsets that expire, topics that are deleted) is set in motion here.
+ * The groups of this broker: those whose partition of `__consumer_offsets` it owns. Their state lies there and
+ * is decided in `coordinator/`; what happens by itself (offsets that expire, topics that are deleted) is set in
+ * motion here. About a group that is somewhere else nothing is told but that.
  */
 import { partitionIndex, type PartitionIndex } from "../base/ids.ts";
 import type { Counter, Env, Timer } from "../base/ports.ts";
@@ -15,11 +16,12 @@ import type { AppendRefusal, MarkerWish, MarkOutcome } from "../log/outcomes.ts"
 import type { Partitions } from "../log/partitions.ts";
 import type { Wal } from "../log/wal.ts";
 import type { Journal } from "../metadata/journal.ts";
+import type { JournalEvent } from "../metadata/outcomes.ts";
 import { isInternalTopic } from "./cluster-view.ts";
 import type { BrokerConfig } from "./config.ts";
 import { heartbeatMs, sessionTimeoutMs } from "./group-config.ts";
 import { memoryShares } from "./memory.ts";
-import { Shards } from "./shards.ts";
+import { type Away, Shards } from "./shards.ts";
 import type { Topics } from "./topics.ts";
 
 export const offsetsTopic = "__consumer_offsets";
@@ -38,6 +40,12 @@ export interface GroupsOptions {
   readonly wal: Wal;
   /** A log that cannot be read ends the broker: to serve groups without their offsets would skip records. */
   readonly onFailure: (cause: Error) => void;
+}
+
+/** The group's partition is not here, or not read yet. */
+export interface Elsewhere {
+  readonly kind: "elsewhere";
+  readonly errorCode: Away;
 }
 
 const minuteMs = 60_000;
@@ -70,8 +78,8 @@ export class Groups {
       },
       codec: groupRecords,
       makeShard: () => new GroupShard(this.#settings, this.#view, (each) => this.#noteBackward(each)),
-      // What was deleted between the last record and the end of the former process.
-      onOpen: () => this.#forgetDeleted(),
+      // What was deleted between its last record and now.
+      onOpen: (shard) => this.#shards.runAloneIn(shard, (each, turn) => this.#forgetDeleted(each, turn)),
       onFailure,
     });
     const { meter } = env;
@@ -90,16 +98,7 @@ export class Groups {
   /** Begins to read what is there, and follows the journal. */
   start(): void {
     this.#shards.start();
-    this.#options.journal.onApplied((event) => {
-      if (event.kind === "reloaded") return;
-      for (const { command, outcome } of event.commands) {
-        if (outcome.kind === "void") continue;
-        if (command.kind === "topic" || command.kind === "partitions") this.#view.version++;
-        if (command.kind !== "drop") continue;
-        this.#view.version++;
-        this.#forgetDeleted();
-      }
-    });
+    this.#options.journal.onApplied((event) => this.#onApplied(event));
     this.#armExpiry();
   }
 
@@ -118,23 +117,74 @@ export class Groups {
     return this.#shards.all.reduce((sum, { shard }) => sum + shard.groupCount, 0);
   }
 
+  // ── Before a request is decided ──
+
   /**
-   * To be asked before stage one of every request about groups: undefined is yes; a promise resolves once
-   * the topic is made, all groups are read, and there is room for `bytes` of records, which then belong to
-   * the decision. Rejects as `Journal.append` does.
+   * To be asked before stage one of every request about these groups: undefined is yes; a promise resolves once
+   * the topic is made, the groups are read where they are here, and there is room for `bytes` of records, which
+   * then belong to the decision. Rejects as `Journal.append` does.
    */
-  enter(bytes = 0): Promise<void> | undefined {
-    return this.#shards.enter(bytes);
+  enter(groupIds: string | readonly string[], bytes = 0): Promise<void> | undefined {
+    return this.#shards.enter(groupIds, bytes);
   }
 
-  /** Resolves when every group is read, without making the topic. */
+  /** Resolves when their topic is made, by us or by another broker; undefined: it is there. */
+  whenMade(): Promise<void> | undefined {
+    return this.#shards.whenMade();
+  }
+
+  /** Resolves when every group that is here is read, without making the topic. */
   whenRead(): Promise<void> | undefined {
     return this.#shards.whenRead();
   }
 
-  /** Decides about one group, after `enter`; resolves when what was decided, and all it relies on, is durable. */
-  run<T>(groupId: string, decide: (shard: GroupShard, turn: GroupTurn) => T, admittedBytes = 0): Promise<T> {
+  /** As `whenRead`, for a request: if that takes too long, `isComplete` tells. */
+  whenListable(): Promise<void> | undefined {
+    return this.#shards.whenListable();
+  }
+
+  /** Whether every group that is here is read. */
+  get isComplete(): boolean {
+    return this.#shards.isComplete;
+  }
+
+  /** Why nothing can be decided about the group here and now; null: it can. */
+  away(groupId: string): Away | null {
+    return this.#shards.away(groupId);
+  }
+
+  /** The partition of `__consumer_offsets` in which the group's offsets lie, whoever owns it; once the topic is made. */
+  partitionOf(groupId: string): PartitionIndex {
+    return this.#shards.partitionOf(groupId);
+  }
+
+  // ── Decisions ──
+
+  /**
+   * Decides about one group, after `enter`; resolves when what was decided, and all it relies on, is durable.
+   * `elsewhere`: the answer where the group is not here.
+   */
+  run<T>(
+    groupId: string,
+    decide: (shard: GroupShard, turn: GroupTurn) => T,
+    elsewhere: (errorCode: Away) => T,
+    admittedBytes = 0,
+  ): Promise<T> {
+    const away = this.#refuse(groupId, admittedBytes);
+    if (away !== null) return Promise.resolve(elsewhere(away));
     return this.#shards.run(groupId, decide, admittedBytes);
+  }
+
+  /** As `run`, for a request that may have to wait for other members. */
+  ask<Res>(
+    groupId: string,
+    decide: (shard: GroupShard, turn: GroupTurn, ticket: Ticket<Res>) => void,
+    elsewhere: (errorCode: Away) => Res,
+    admittedBytes = 0,
+  ): Promise<Res> {
+    const away = this.#refuse(groupId, admittedBytes);
+    if (away !== null) return Promise.resolve(elsewhere(away));
+    return this.#shards.ask(groupId, decide, admittedBytes);
   }
 
   /** As `run`, with what it writes inside a producer's transaction: it holds once that commits. */
@@ -143,34 +193,34 @@ export class Groups {
     producer: ProducerIdentity,
     decide: (shard: GroupShard, turn: GroupTurn) => T,
     admittedBytes = 0,
-  ): Promise<{ readonly kind: "decided"; readonly result: T } | AppendRefusal> {
+  ): Promise<{ readonly kind: "decided"; readonly result: T } | AppendRefusal | Elsewhere> {
+    const away = this.#refuse(groupId, admittedBytes);
+    if (away !== null) return Promise.resolve({ kind: "elsewhere", errorCode: away });
     return this.#shards.runIn(groupId, producer, decide, admittedBytes);
   }
 
-  /** The partition of `__consumer_offsets` in which the group's offsets lie, after `enter`. */
-  partitionOf(groupId: string): PartitionIndex {
-    return this.#shards.partitionOf(groupId);
+  #refuse(groupId: string, admittedBytes: number): Away | null {
+    const away = this.#shards.away(groupId);
+    if (away !== null && admittedBytes > 0) this.#options.partitions.tail.dismiss(admittedBytes);
+    return away;
   }
 
   /**
    * Ends a producer's transaction in one partition of `__consumer_offsets`: writes its marker and in the same
-   * step lets the offsets that it holds count, or go. After `enter` or `whenRead`. Into `session`, whose
-   * `commit` must follow in the same step; null: into one of its own.
+   * step lets the offsets that it holds count, or go. Into `session`, whose `commit` must follow in the same
+   * step; null: into one of its own.
    */
-  mark(partition: PartitionIndex, wish: MarkerWish, session: AppendSession | null = null): MarkOutcome {
+  mark(
+    partition: PartitionIndex,
+    wish: MarkerWish,
+    session: AppendSession | null = null,
+  ): MarkOutcome | Elsewhere {
+    const away = this.#shards.awayFrom(partition);
+    if (away !== null) return { kind: "elsewhere", errorCode: away };
     return this.#shards.at(partition).mark(wish, session);
   }
 
-  /** As `run`, for a request that may have to wait for other members. */
-  ask<Res>(
-    groupId: string,
-    decide: (shard: GroupShard, turn: GroupTurn, ticket: Ticket<Res>) => void,
-    admittedBytes = 0,
-  ): Promise<Res> {
-    return this.#shards.ask(groupId, decide, admittedBytes);
-  }
-
-  /** Looks at every group, where the topic is made; resolves when all that it saw is durable. */
+  /** Looks at every group that is here, after `whenRead`; resolves when all that it saw is durable. */
   async runAll<T>(decide: (shard: GroupShard, turn: GroupTurn) => T): Promise<readonly T[]> {
     return this.#shards.runAll(decide);
   }
@@ -181,7 +231,7 @@ export class Groups {
     if (this.#shards.isOver) return;
     const { env, config } = this.#options;
     this.#expiryTimer = env.clock.schedule(config.get("offsets.retention.check.interval.ms"), () => {
-      if (this.#shards.isOpen && !this.#shards.isOver) this.#expire();
+      if (!this.#shards.isOver) this.#expire();
       this.#armExpiry();
     });
   }
@@ -191,9 +241,13 @@ export class Groups {
     const isHolding = config.get("offsets.retention.hold");
     const data = {
       holds: ({ topic, partition }: { topic: string; partition: number }): boolean => {
-        const id = isHolding ? topics.idOf(topic) : undefined;
-        const log = id === undefined ? undefined : partitions.get(id, partitionIndex(partition));
-        return log !== undefined && log.logStart < log.logEnd;
+        const known = isHolding ? topics.byName(topic) : undefined;
+        const state = known?.partitions[partitionIndex(partition)];
+        if (known === undefined || state === undefined) return false;
+        const log = partitions.get(known.id, state.index);
+        if (log?.isServing === true) return log.logStart < log.logEnd;
+        // Somebody else has it: of records that are in no segment yet the journal knows only those of dead brokers.
+        return state.start < state.flushed || state.dependencies.length > 0;
       },
     };
     this.#shards.runAlone((shard, turn) => this.#noteExpired(shard.expire(turn, data)));
@@ -207,10 +261,18 @@ export class Groups {
     }
   }
 
-  #forgetDeleted(): void {
-    if (!this.#shards.isOpen || this.#shards.isOver) return;
+  #onApplied(event: JournalEvent): void {
+    const changes = event.kind === "reloaded" ? [] : event.commands;
+    const done = changes.flatMap(({ command, outcome }) => (outcome.kind === "void" ? [] : [command.kind]));
+    const isGone = event.kind === "reloaded" || done.includes("drop");
+    if (isGone || done.includes("topic") || done.includes("partitions")) this.#view.version++;
+    if (isGone && !this.#shards.isOver)
+      this.#shards.runAlone((shard, turn) => this.#forgetDeleted(shard, turn));
+  }
+
+  #forgetDeleted(shard: GroupShard, turn: GroupTurn): void {
     const { topics } = this.#options;
-    this.#shards.runAlone((shard, turn) => shard.forgetTopics(turn, (id) => !topics.has(id)));
+    shard.forgetTopics(turn, (id) => !topics.has(id));
   }
 
   #noteBackward({ group, topic, partition, from, to }: Regression): void {

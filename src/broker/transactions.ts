@@ -7,6 +7,7 @@
  * order does what waiting would do: no marker stays without its intention, and no completion without its
  * markers, though all of them leave in one frame (I4). What a crash cuts off is driven again at the start.
  */
+import { assert } from "../base/assert.ts";
 import { type PartitionIndex, type ProducerId } from "../base/ids.ts";
 import type { Env, Timer } from "../base/ports.ts";
 import type { ShardRuntime } from "../coordinator/runtime.ts";
@@ -98,7 +99,9 @@ export class Transactions {
       },
       codec: transactionRecords,
       makeShard: (partition) => new TransactionShard(settings, partition.leaderEpoch),
-      onOpen: () => this.#driveAll(),
+      onOpen: () => {
+        if (this.#shards.isOpen) this.#driveAll();
+      },
       onDecided: (shard) => this.#drive(shard),
       onFailure,
     });
@@ -143,7 +146,13 @@ export class Transactions {
     const { groups } = this.#options;
     // Markers go to partitions of the groups, too.
     const reading = groups.whenRead();
-    return reading === undefined ? this.#shards.enter(bytes) : reading.then(() => this.#shards.enter(bytes));
+    if (reading === undefined) return this.#shards.enterAll(bytes);
+    return reading.then(() => this.#shards.enterAll(bytes));
+  }
+
+  /** Resolves when their topic is made, by us or by another broker; undefined: it is there. */
+  whenMade(): Promise<void> | undefined {
+    return this.#shards.whenMade();
   }
 
   /** Resolves when every transaction is read, without making the topic. */
@@ -331,7 +340,11 @@ export class Transactions {
     const id = topics.idOf(topic);
     const log = id === undefined ? undefined : partitions.get(id, partition);
     if (log === undefined) return null;
-    if (topic === offsetsTopic) return groups.mark(partition, wish, session);
+    if (topic === offsetsTopic) {
+      const ended = groups.mark(partition, wish, session);
+      assert(ended.kind !== "elsewhere", "the groups of a broker that is alone are all here, and read");
+      return ended;
+    }
     const appends = session ?? partitions.begin();
     const outcome = log.mark(appends, wish, env.clock.wallMs());
     if (session === null) appends.commit();

@@ -2,8 +2,9 @@
  * Runs one shard on its partition of a coordinator's topic: reads the log once, then for each decision
  * appends what it wrote as one frame and lets its answers go when everything that the shard had applied at
  * that moment is durable (I1): a refusal, too, reveals state. Deciding and appending is one synchronous
- * step, so the order of decisions is the order of the log. If the log closes, the state dies with the
- * process, and nothing is ever taken back.
+ * step, so the order of decisions is the order of the log. Before the partition takes no more appends the
+ * shard stops for good: another one is read where the partition goes, also if it stays. If the log closes,
+ * the state dies with the process, and nothing is ever taken back.
  */
 import { assert } from "../base/assert.ts";
 import { advance, type ProducerEpoch, type ProducerId } from "../base/ids.ts";
@@ -54,7 +55,7 @@ export class ShardRuntime<S extends Shard<R>, R> {
   readonly #wal: RuntimeOptions<S, R>["wal"];
   readonly #clock: Clock;
   readonly #log: Logger;
-  #serving = false;
+  #state: "reading" | "deciding" | "stopped" = "reading";
   #tickets = 0;
   readonly #waiting = new Map<number, (response: unknown) => void>();
 
@@ -69,11 +70,24 @@ export class ShardRuntime<S extends Shard<R>, R> {
     this.#log = options.log;
   }
 
-  /** Reads the partition to its end; nothing may be decided before. Rejects with `DiskError`. */
+  /** Whether it is read, and may decide. */
+  get isOpen(): boolean {
+    return this.#state === "deciding";
+  }
+
+  /** Whether it was given up, read or not. */
+  get isStopped(): boolean {
+    return this.#state === "stopped";
+  }
+
+  /** Reads the partition to its end, or until it is stopped; nothing may be decided before. Rejects with `DiskError`. */
   async load(): Promise<void> {
     const partition = this.#partition;
+    // What was appended before an earlier shard stopped may not be durable yet.
+    await this.#durable();
+    const end = partition.durableEnd;
     let next = partition.logStart;
-    while (next < partition.durableEnd) {
+    while (next < end && this.#state === "reading") {
       const found = await partition.read({ offset: next, bytesMax: loadBytes, orOneBatch: true });
       switch (found.kind) {
         case "out-of-range":
@@ -101,9 +115,10 @@ export class ShardRuntime<S extends Shard<R>, R> {
           found satisfies never;
       }
     }
+    if (this.#state !== "reading") return;
     this.#dropEnded();
     this.shard.loaded(this.#clock.monotonicMs());
-    this.#serving = true;
+    this.#state = "deciding";
   }
 
   #load(batch: BatchView): void {
@@ -165,7 +180,7 @@ export class ShardRuntime<S extends Shard<R>, R> {
     decide: (shard: S, turn: Turn<R>) => T,
     admittedBytes = 0,
   ): Promise<{ readonly kind: "decided"; readonly result: T } | AppendRefusal> {
-    assert(this.#serving, "a shard is loaded before it decides");
+    assert(this.isOpen, "a shard decides once it is loaded, and until it stops");
     const now = this.#now();
     const turn = new Turn<R>(now, () => undefined);
     const result = decide(this.shard, turn);
@@ -181,7 +196,7 @@ export class ShardRuntime<S extends Shard<R>, R> {
    * or go. Into `session`, whose `commit` must follow in the same step; null: into one of its own.
    */
   mark(wish: MarkerWish, session: AppendSession | null = null): MarkOutcome {
-    assert(this.#serving, "a shard is loaded before markers are written to its partition");
+    assert(this.isOpen, "markers are written to a partition whose shard is loaded");
     const appends = session ?? this.#partitions.begin();
     const outcome = this.#partition.mark(appends, wish, this.#clock.wallMs());
     if (session === null) appends.commit();
@@ -194,7 +209,7 @@ export class ShardRuntime<S extends Shard<R>, R> {
   }
 
   #turn<T>(decide: (turn: Turn<R>) => T, admittedBytes: number): T {
-    assert(this.#serving, "a shard is loaded before it decides");
+    assert(this.isOpen, "a shard decides once it is loaded, and until it stops");
     const now = this.#now();
     const turn = new Turn<R>(now, (record) => this.shard.apply(record));
     const result = decide(turn);
@@ -262,7 +277,7 @@ export class ShardRuntime<S extends Shard<R>, R> {
 
   /** Monotonic ms; `Infinity`: nothing will happen by itself. */
   get nextDeadlineMs(): number {
-    return this.#serving ? this.shard.nextDeadlineMs : Infinity;
+    return this.isOpen ? this.shard.nextDeadlineMs : Infinity;
   }
 
   /** Does what became due. Nothing any more once the log is closed: its state dies with the process. */
@@ -271,8 +286,14 @@ export class ShardRuntime<S extends Shard<R>, R> {
     this.#turn((turn) => this.shard.onTime(turn), 0);
   }
 
-  /** Whoever waits for other members is told to look for its coordinator anew: the broker stops. */
+  /** Whoever waits for other members is told to look for its coordinator anew. */
   dismiss(): void {
-    if (this.#serving && this.#partitions.failure === null) this.#turn((turn) => this.shard.dismiss(turn), 0);
+    if (this.isOpen && this.#partitions.failure === null) this.#turn((turn) => this.shard.dismiss(turn), 0);
+  }
+
+  /** The partition is about to go: whoever waits is told, and nothing is decided here any more. */
+  stop(): void {
+    this.dismiss();
+    this.#state = "stopped";
   }
 }

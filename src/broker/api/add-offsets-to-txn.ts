@@ -8,7 +8,7 @@ import { handle } from "../handle.ts";
 export const addOffsetsToTxn = handle(AddOffsetsToTxn, {
   // The groups' topic is made on first use, which this is.
   prepare(request, { services }) {
-    const entering = services.groups.enter();
+    const entering = services.groups.whenMade();
     if (entering === undefined) return services.transactions.enter()?.then(() => request);
     return entering.then(() => services.transactions.enter()).then(() => request);
   },

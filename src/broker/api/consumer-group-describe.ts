@@ -22,13 +22,17 @@ type DescribedMember = Described["members"][number];
 const MemberType = { classic: 0, consumer: 1 } as const;
 
 export const consumerGroupDescribe = handle(ConsumerGroupDescribe, {
-  prepare: (request, { services }) => services.groups.enter()?.then(() => request),
+  prepare: (request, { services }) => services.groups.enter(request.groupIds)?.then(() => request),
   async decide({ groupIds, includeAuthorizedOperations }, { services }) {
     const off = groupsOff(services);
     const described = await Promise.all(
       groupIds.map(async (groupId) => {
         if (off !== null) return refused(groupId, off);
-        return services.groups.run(groupId, (shard) => describe(groupId, shard.group(groupId), services));
+        return services.groups.run(
+          groupId,
+          (shard) => describe(groupId, shard.group(groupId), services),
+          (elsewhere) => refused(groupId, refusal(elsewhere)),
+        );
       }),
     );
     const authorizedOperations = includeAuthorizedOperations ? groupOperations : OPERATIONS_NOT_ASKED;

@@ -5,7 +5,7 @@ import {
   refusedBeat,
 } from "../../coordinator/group/consumer-request.ts";
 import { partitionSet, topicPartitions } from "../../coordinator/group/partition-set.ts";
-import { ErrorCode } from "../../protocol/errors.ts";
+import { ErrorCode, errorFacts } from "../../protocol/errors.ts";
 import {
   ConsumerGroupHeartbeat,
   type ConsumerGroupHeartbeatRequest,
@@ -20,14 +20,18 @@ const ownIdVersionMin = 1;
 const textMax = 249;
 
 export const consumerGroupHeartbeat = handle(ConsumerGroupHeartbeat, {
-  prepare: (request, { services }) => services.groups.enter()?.then(() => request),
+  prepare: (request, { services }) => services.groups.enter(request.groupId)?.then(() => request),
   async decide(request, context) {
     const { groups } = context.services;
     const beat = toBeat(request, context);
     const refused = refuse(request, beat, context);
     const answer =
       refused ??
-      (await groups.run(request.groupId, (shard, turn) => shard.beat(turn, request.groupId, beat)));
+      (await groups.run(
+        request.groupId,
+        (shard, turn) => shard.beat(turn, request.groupId, beat),
+        (elsewhere) => refusedBeat(beat, elsewhere, errorFacts(elsewhere).text),
+      ));
     const { assignment, ...told } = answer;
     return {
       throttleTimeMs: 0,

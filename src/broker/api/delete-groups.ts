@@ -4,12 +4,14 @@ import { DeleteGroups } from "../../protocol/messages/delete-groups.ts";
 import { handle } from "../handle.ts";
 
 export const deleteGroups = handle(DeleteGroups, {
-  prepare: (request, { services }) => services.groups.enter()?.then(() => request),
+  prepare: (request, { services }) => services.groups.enter(request.groupsNames)?.then(() => request),
   async decide({ groupsNames }, { services }) {
     const results = await Promise.all(
       Array.from(new Set(groupsNames), async (groupId) => {
-        const errorCode = await services.groups.run(groupId, (shard, turn) =>
-          shard.deleteGroup(turn, groupId),
+        const errorCode = await services.groups.run<ErrorCode>(
+          groupId,
+          (shard, turn) => shard.deleteGroup(turn, groupId),
+          (elsewhere) => elsewhere,
         );
         return {
           groupId,

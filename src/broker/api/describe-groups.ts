@@ -15,11 +15,15 @@ type Described = DescribeGroupsResponse["groups"][number];
 const notFoundVersionMin = 6;
 
 export const describeGroups = handle(DescribeGroups, {
-  prepare: (request, { services }) => services.groups.enter()?.then(() => request),
+  prepare: (request, { services }) => services.groups.enter(request.groups)?.then(() => request),
   async decide({ groups, includeAuthorizedOperations }, context) {
     const described = await Promise.all(
       groups.map((groupId) =>
-        context.services.groups.run(groupId, (shard) => describe(groupId, shard.group(groupId), context)),
+        context.services.groups.run(
+          groupId,
+          (shard) => describe(groupId, shard.group(groupId), context),
+          (errorCode) => ({ ...nothing(groupId), errorCode }),
+        ),
       ),
     );
     const authorizedOperations = includeAuthorizedOperations ? groupOperations : OPERATIONS_NOT_ASKED;
@@ -27,16 +31,21 @@ export const describeGroups = handle(DescribeGroups, {
   },
 });
 
-function describe(groupId: string, group: Group | undefined, { apiVersion }: RequestContext): Described {
-  const plain = {
+function nothing(groupId: string): Described {
+  return {
     errorCode: ErrorCode.NONE,
     errorMessage: null,
     groupId,
+    groupState: "",
     protocolType: "",
     protocolData: "",
     members: [],
     authorizedOperations: OPERATIONS_NOT_ASKED,
   };
+}
+
+function describe(groupId: string, group: Group | undefined, { apiVersion }: RequestContext): Described {
+  const plain = nothing(groupId);
   if (group === undefined || group.consumer !== null) {
     if (apiVersion < notFoundVersionMin) return { ...plain, groupState: "Dead" };
     const errorMessage = `Group ${groupId} ${group === undefined ? "not found" : "is not a classic group"}.`;

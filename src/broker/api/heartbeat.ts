@@ -1,13 +1,16 @@
 /** Heartbeat: a member of a classic group is alive, and hears whether the group rebalances. */
+import type { ErrorCode } from "../../protocol/errors.ts";
 import { Heartbeat } from "../../protocol/messages/heartbeat.ts";
 import { handle } from "../handle.ts";
 
 export const heartbeat = handle(Heartbeat, {
-  prepare: (request, { services }) => services.groups.enter()?.then(() => request),
+  prepare: (request, { services }) => services.groups.enter(request.groupId)?.then(() => request),
   async decide({ groupId, memberId, groupInstanceId, generationId }, { services }) {
     const claim = { memberId, instanceId: groupInstanceId, generation: generationId };
-    const errorCode = await services.groups.run(groupId, (shard, turn) =>
-      shard.heartbeat(turn, groupId, claim),
+    const errorCode = await services.groups.run<ErrorCode>(
+      groupId,
+      (shard, turn) => shard.heartbeat(turn, groupId, claim),
+      (elsewhere) => elsewhere,
     );
     return { throttleTimeMs: 0, errorCode };
   },

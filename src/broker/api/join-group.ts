@@ -20,7 +20,8 @@ const nullProtocolVersionMin = 7;
 const memberBytesMax = 1024 * 1024;
 
 export const joinGroup = handle(JoinGroup, {
-  prepare: (request, { services }) => services.groups.enter(weigh(request))?.then(() => request),
+  prepare: (request, { services }) =>
+    services.groups.enter(request.groupId, weigh(request))?.then(() => request),
   async decide(request, context) {
     const { groups } = context.services;
     const joined = await groups.ask<JoinGroupResponse>(
@@ -31,6 +32,7 @@ export const joinGroup = handle(JoinGroup, {
         }
         shard.join(turn, request.groupId, toJoin(request, context), ticket);
       },
+      (elsewhere) => refusedJoin(elsewhere, request.memberId),
       weigh(request),
     );
     if (joined.protocolName !== null || context.apiVersion >= nullProtocolVersionMin) return joined;

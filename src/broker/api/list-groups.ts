@@ -1,4 +1,4 @@
-/** ListGroups: every group, on request only those of some states (KIP-518) or types (KIP-848). */
+/** ListGroups: every group that this broker looks after, on request only those of some states (KIP-518) or types (KIP-848). */
 import { consumerProtocolType } from "../../protocol/consumer-protocol.ts";
 import { ErrorCode } from "../../protocol/errors.ts";
 import { ListGroups, type ListGroupsResponse } from "../../protocol/messages/list-groups.ts";
@@ -7,13 +7,14 @@ import { handle } from "../handle.ts";
 type Listed = ListGroupsResponse["groups"][number];
 
 export const listGroups = handle(ListGroups, {
-  prepare: (request, { services }) => services.groups.whenRead()?.then(() => request),
+  prepare: (request, { services }) => services.groups.whenListable()?.then(() => request),
   async decide({ statesFilter, typesFilter }, { services }) {
     const states = new Set(statesFilter.map((each) => each.toLowerCase()));
     const types = new Set(typesFilter.map((each) => each.toLowerCase()));
     const isWanted = ({ groupState, groupType }: Listed): boolean =>
       (states.size === 0 || states.has(groupState.toLowerCase())) &&
       (types.size === 0 || types.has(groupType.toLowerCase()));
+    const { isComplete } = services.groups;
     const listed = await services.groups.runAll((shard) =>
       Array.from(
         shard.groups(),
@@ -25,6 +26,8 @@ export const listGroups = handle(ListGroups, {
         }),
       ).filter(isWanted),
     );
-    return { throttleTimeMs: 0, errorCode: ErrorCode.NONE, groups: listed.flat() };
+    // What is not read yet is not denied: whoever asks for all of it asks again.
+    const errorCode = isComplete ? ErrorCode.NONE : ErrorCode.COORDINATOR_LOAD_IN_PROGRESS;
+    return { throttleTimeMs: 0, errorCode, groups: listed.flat() };
   },
 });

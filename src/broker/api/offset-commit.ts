@@ -11,7 +11,9 @@ const unknownGroupVersionMin = 9;
 
 export const offsetCommit = handle(OffsetCommit, {
   prepare: (request, { services }) =>
-    services.groups.enter(weighOffsets(request.groupId, request.topics))?.then(() => request),
+    services.groups
+      .enter(request.groupId, weighOffsets(request.groupId, request.topics))
+      ?.then(() => request),
   async decide({ groupId, topics, ...request }, { services, apiVersion }) {
     const wanted = new WantedOffsets(topics, apiVersion >= topicIdVersionMin, services.topics);
     const { offsets } = wanted;
@@ -20,7 +22,7 @@ export const offsetCommit = handle(OffsetCommit, {
       instanceId: request.groupInstanceId,
       generation: request.generationIdOrMemberEpoch,
     };
-    const codes = await services.groups.run(
+    const codes = await services.groups.run<readonly ErrorCode[] | ErrorCode>(
       groupId,
       (shard, turn) => {
         const isUnknown = shard.group(groupId) === undefined && apiVersion >= unknownGroupVersionMin;
@@ -30,6 +32,7 @@ export const offsetCommit = handle(OffsetCommit, {
             isUnknown && code === ErrorCode.ILLEGAL_GENERATION ? ErrorCode.GROUP_ID_NOT_FOUND : code,
           );
       },
+      (elsewhere) => elsewhere,
       weighOffsets(groupId, topics),
     );
     return { throttleTimeMs: 0, topics: wanted.answer(codes) };

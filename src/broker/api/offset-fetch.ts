@@ -6,6 +6,7 @@
 import { leaderEpoch, NO_TOPIC_ID, offset, type PartitionIndex, type TopicId } from "../../base/ids.ts";
 import type { CommittedOffset } from "../../coordinator/group/offsets.ts";
 import type { Group } from "../../coordinator/group/group.ts";
+import type { GroupShard } from "../../coordinator/group/shard.ts";
 import { ErrorCode } from "../../protocol/errors.ts";
 import {
   OffsetFetch,
@@ -26,7 +27,8 @@ const manyGroupsVersionMin = 8;
 const topicIdVersionMin = 10;
 
 export const offsetFetch = handle(OffsetFetch, {
-  prepare: (request, { services }) => services.groups.enter()?.then(() => request),
+  prepare: (request, { apiVersion, services }) =>
+    services.groups.enter(groupIdsOf(request, apiVersion))?.then(() => request),
   async decide(request, context) {
     const isMany = context.apiVersion >= manyGroupsVersionMin;
     const wanted = isMany
@@ -43,6 +45,10 @@ export const offsetFetch = handle(OffsetFetch, {
   },
 });
 
+function groupIdsOf({ groupId, groups }: OffsetFetchRequest, apiVersion: number): string | readonly string[] {
+  return apiVersion >= manyGroupsVersionMin ? groups.map((each) => each.groupId) : groupId;
+}
+
 function older({ topics }: OffsetFetchRequest): WantedGroup["topics"] {
   return topics === null ? null : topics.map((topic) => ({ ...topic, topicId: NO_TOPIC_ID }));
 }
@@ -54,7 +60,7 @@ function fetched(
 ): Promise<GroupResponse> {
   const { groups } = context.services;
   const { groupId, memberId, memberEpoch } = wanted;
-  return groups.run(groupId, (shard) => {
+  const decide = (shard: GroupShard): GroupResponse => {
     const group = shard.group(groupId);
     // A member of KIP-848 that is fenced learns it here, before it begins to read what others read now.
     const claim = { memberId: memberId ?? "", instanceId: null, generation: memberEpoch };
@@ -62,7 +68,8 @@ function fetched(
     const topics =
       errorCode === ErrorCode.NONE ? topicsOf({ group, requireStable }, wanted.topics, context) : [];
     return { groupId, errorCode, topics };
-  });
+  };
+  return groups.run(groupId, decide, (errorCode) => ({ groupId, errorCode, topics: [] }));
 }
 
 interface Source {

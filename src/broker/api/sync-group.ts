@@ -1,4 +1,5 @@
 /** SyncGroup: the leader hands in who reads what, and every member hears its own part. */
+import { refusedSync } from "../../coordinator/group/classic-request.ts";
 import {
   SyncGroup,
   type SyncGroupRequest,
@@ -7,7 +8,8 @@ import {
 import { handle } from "../handle.ts";
 
 export const syncGroup = handle(SyncGroup, {
-  prepare: (request, { services }) => services.groups.enter(weigh(request))?.then(() => request),
+  prepare: (request, { services }) =>
+    services.groups.enter(request.groupId, weigh(request))?.then(() => request),
   decide(request, { services }) {
     const { groupId, memberId, groupInstanceId, generationId, protocolType, protocolName } = request;
     const sync = {
@@ -21,6 +23,7 @@ export const syncGroup = handle(SyncGroup, {
     return services.groups.ask<SyncGroupResponse>(
       groupId,
       (shard, turn, ticket) => shard.sync(turn, groupId, sync, ticket),
+      refusedSync,
       weigh(request),
     );
   },

@@ -6,7 +6,7 @@
 import type { AppendRefusal } from "../../log/outcomes.ts";
 import { ErrorCode } from "../../protocol/errors.ts";
 import { TxnOffsetCommit } from "../../protocol/messages/txn-offset-commit.ts";
-import { offsetsTopic } from "../groups.ts";
+import { type Elsewhere, offsetsTopic } from "../groups.ts";
 import { handle } from "../handle.ts";
 import { WantedOffsets, weighOffsets } from "../wanted-offsets.ts";
 
@@ -17,8 +17,8 @@ export const txnOffsetCommit = handle(TxnOffsetCommit, {
   prepare(request, { services: { groups, transactions } }) {
     const bytes = weighOffsets(request.groupId, request.topics);
     const entering = transactions.enter();
-    if (entering === undefined) return groups.enter(bytes)?.then(() => request);
-    return entering.then(() => groups.enter(bytes)).then(() => request);
+    if (entering === undefined) return groups.enter(request.groupId, bytes)?.then(() => request);
+    return entering.then(() => groups.enter(request.groupId, bytes)).then(() => request);
   },
 
   // Up to the decision of the group there is no await: what admits the offsets lies before them in the WAL.
@@ -61,6 +61,9 @@ export const txnOffsetCommit = handle(TxnOffsetCommit, {
   },
 });
 
-function codeOf({ kind }: AppendRefusal): ErrorCode {
-  return kind === "stale-producer-epoch" ? ErrorCode.INVALID_PRODUCER_EPOCH : ErrorCode.UNKNOWN_SERVER_ERROR;
+function codeOf(refused: AppendRefusal | Elsewhere): ErrorCode {
+  if (refused.kind === "elsewhere") return refused.errorCode;
+  return refused.kind === "stale-producer-epoch"
+    ? ErrorCode.INVALID_PRODUCER_EPOCH
+    : ErrorCode.UNKNOWN_SERVER_ERROR;
 }
