@@ -44,6 +44,7 @@ class Log {
     folded: null,
     recent: [],
     compacted: null,
+    preferred: null,
     dependencies: [],
   };
   readonly source: CompactionSource;

@@ -18,8 +18,8 @@ import type { CommandOutcome } from "./outcomes.ts";
 import { decodeSnapshot, encodeSnapshot } from "./snapshot.ts";
 import { NO_BROKER, type PartitionState } from "./state.ts";
 
-const init: Command = { kind: "init", clusterId: "c", level: 1, walKind: 0, chapterSlots: 1024 };
-const register: Command = { kind: "register", ...aBroker, nonce: "00", levelMax: 1 };
+const init: Command = { kind: "init", clusterId: "c", level: 2, walKind: 0, chapterSlots: 1024 };
+const register: Command = { kind: "register", ...aBroker, nonce: "00", levelMax: 2, name: null };
 
 /** A cluster with live brokers 1, 2 and 3, and lists numbered by themselves. */
 class Cluster {
@@ -348,9 +348,9 @@ describe("TRIM", () => {
 describe("LEVEL, topics and configurations", () => {
   it("never rise above what a live broker can, nor fall", () => {
     const cluster = new Cluster();
-    assert.equal(cluster.give(1, { kind: "level", level: 2 }), "level");
-    assert.equal(cluster.give(1, { kind: "level", level: 0 }), "level");
-    assert.equal(cluster.give(1, { kind: "level", level: 1 }), "applied");
+    assert.equal(cluster.give(1, { kind: "level", level: 3 }), "level");
+    assert.equal(cluster.give(1, { kind: "level", level: 1 }), "level");
+    assert.equal(cluster.give(1, { kind: "level", level: 2 }), "applied");
   });
 
   it("grow, change and go", () => {

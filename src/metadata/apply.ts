@@ -8,7 +8,6 @@
 import { assert, unreachable } from "../base/assert.ts";
 import {
   type BrokerEpoch,
-  brokerEpoch,
   leaderEpoch,
   type PartitionIndex,
   partitionIndex,
@@ -19,11 +18,21 @@ import {
   walPosition,
   ZERO_OFFSET,
 } from "../base/ids.ts";
+import { drain, fence, raiseLevel, register } from "./brokers.ts";
 import type * as commands from "./commands.ts";
+import { levelNeeded } from "./commands.ts";
 import type { ClusterImage, TopicImage } from "./image.ts";
 import type { CommandOutcome, Effect, VoidReason } from "./outcomes.ts";
-import { type BrokerState, isLive, NO_BROKER, type PartitionState } from "./state.ts";
-import { type Change, flushPartition, foldPartition, replacePartition, trimPartition } from "./partition.ts";
+import { type BrokerState, isLive, NO_BROKER, NO_NODE, type PartitionState } from "./state.ts";
+import {
+  type Change,
+  dependingOn,
+  flushPartition,
+  foldPartition,
+  movePartition,
+  replacePartition,
+  trimPartition,
+} from "./partition.ts";
 
 /** A list of commands as one slot holds it. */
 export interface SlotContent {
@@ -37,8 +46,6 @@ export interface SlotContent {
 export const partitionCountMax = 100_000;
 /** Producer ids fit into 2^53 for as long as one command takes at most so many. */
 export const producerBlockMax = 1_000_000;
-/** Sealed epochs on which nothing depends are remembered up to this number. */
-export const sealedBrokersMax = 1_000;
 
 const applied: CommandOutcome = { kind: "applied", effect: { kind: "none" } };
 const voided = (reason: VoidReason): CommandOutcome => ({ kind: "void", reason });
@@ -65,9 +72,11 @@ function judge(image: ClusterImage, slot: SlotContent): readonly CommandOutcome[
   return slot.commands.map((command) => {
     const alone = slot.commands.length === 1 && slot.author === NO_BROKER;
     if (command.kind === "init") return alone ? init(image, command) : voided("misplaced");
-    if (command.kind === "register") return alone ? register(image, command) : voided("misplaced");
+    if (command.kind === "register") return alone ? registered(image, command) : voided("misplaced");
     if (!isLive(image, slot.author)) return voided("author-not-live");
     if (judgedBefore) return voided("judged-before");
+    // Snapshots of a lower level could not tell what it did.
+    if (image.level < levelNeeded(command.kind)) return voided("level");
     return apply(image, slot.author, command);
   });
 }
@@ -79,13 +88,19 @@ function apply(
 ): CommandOutcome {
   switch (command.kind) {
     case "level":
-      return outcomeOf(level(image, command));
+      return outcomeOf(raiseLevel(image, command));
     case "fence":
       return outcomeOf(fence(image, command));
     case "recover":
       return outcomeOf(recover(image, command));
     case "flush":
       return outcomeOf(flush(image, author, command));
+    case "move":
+      return outcomeOf(move(image, author, command));
+    case "prefer":
+      return outcomeOf(prefer(image, command));
+    case "drain":
+      return outcomeOf(drain(image, command));
     case "replace":
       return outcomeOf(replace(image, author, command));
     case "topic":
@@ -122,63 +137,9 @@ function init(image: ClusterImage, command: commands.Init): CommandOutcome {
   return applied;
 }
 
-function register(image: ClusterImage, command: commands.Register): CommandOutcome {
-  const epoch = brokerEpoch(image.nextSlot);
-  image.brokers.set(epoch, {
-    epoch,
-    nonce: command.nonce,
-    nodeId: command.nodeId,
-    rack: command.rack,
-    listeners: command.listeners,
-    window: command.window,
-    levelMax: command.levelMax,
-    software: command.software,
-    status: "live",
-    released: walPosition(0),
-    end: null,
-    holes: [],
-    jumped: false,
-    recoveryHash: new Uint8Array(0),
-    below: 0,
-    lastList: null,
-  });
-  forgetOldestSealed(image);
-  const effect: Effect = { kind: "registered", epoch };
+function registered(image: ClusterImage, command: commands.Register): CommandOutcome {
+  const effect: Effect = { kind: "registered", epoch: register(image, command) };
   return { kind: "applied", effect };
-}
-
-/** Keeps the state bounded however often brokers restart; what is still depended on, or reports damage, stays. */
-function forgetOldestSealed(image: ClusterImage): void {
-  let excess = image.brokers.size - sealedBrokersMax;
-  if (excess <= 0) return;
-  const needed = new Set<BrokerEpoch>();
-  for (const topic of image.topics.values())
-    for (const partition of topic.partitions) {
-      needed.add(partition.owner);
-      for (const { epoch } of partition.dependencies) needed.add(epoch);
-    }
-  for (const broker of image.brokers.values()) {
-    if (excess <= 0) return;
-    if (broker.status !== "sealed" || broker.holes.length > 0 || needed.has(broker.epoch)) continue;
-    image.brokers.delete(broker.epoch);
-    excess--;
-  }
-}
-
-function level(image: ClusterImage, command: commands.Level): VoidReason | null {
-  if (command.level < image.level) return "level";
-  for (const broker of image.brokers.values()) {
-    if (broker.status === "live" && broker.levelMax < command.level) return "level";
-  }
-  image.level = command.level;
-  return null;
-}
-
-function fence(image: ClusterImage, command: commands.Fence): VoidReason | null {
-  const broker = image.brokers.get(command.epoch);
-  if (broker?.status !== "live") return "epoch-not-live";
-  image.brokers.set(broker.epoch, { ...broker, status: "fenced" });
-  return null;
 }
 
 function recover(image: ClusterImage, command: commands.Recover): VoidReason | null {
@@ -197,8 +158,6 @@ function recover(image: ClusterImage, command: commands.Recover): VoidReason | n
   };
   image.brokers.set(broker.epoch, sealed);
   const owners = new Owners(command.assignment);
-  // A jump is told through the dependency, so it needs one even where nothing is left to read.
-  const depends = command.end > broker.released || command.jumped;
   const dependency = { epoch: broker.epoch, from: broker.released, to: command.end };
   for (const topic of image.topics.values()) {
     topic.partitions.forEach((partition, at) => {
@@ -207,10 +166,28 @@ function recover(image: ClusterImage, command: commands.Recover): VoidReason | n
         ...partition,
         owner: owners.of(topic.id, partition.index),
         leaderEpoch: leaderEpoch(partition.leaderEpoch + 1),
-        dependencies: depends ? [...partition.dependencies, dependency] : partition.dependencies,
+        // A jump is told through the dependency, so it needs one even where nothing is left to read.
+        dependencies: dependingOn(partition, dependency, command.jumped),
       };
     });
   }
+  return null;
+}
+
+function move(image: ClusterImage, author: BrokerEpoch, command: commands.Move): VoidReason | null {
+  if (!isLive(image, command.to)) return "owner-not-live";
+  const released = image.brokers.get(author)?.released ?? walPosition(0);
+  return changePartition(image, author, command, (partition) => movePartition(partition, command, released));
+}
+
+function prefer(image: ClusterImage, command: commands.Prefer): VoidReason | null {
+  const topic = image.topics.get(command.topicId);
+  if (topic === undefined) return "unknown-topic";
+  const partition = topic.partitions[command.partition];
+  if (partition === undefined) return "unknown-partition";
+  if (command.nodeId < NO_NODE) return "node-id";
+  const preferred = command.nodeId === NO_NODE ? null : command.nodeId;
+  topic.partitions[partition.index] = { ...partition, preferred };
   return null;
 }
 
@@ -303,6 +280,7 @@ function extend(topic: TopicImage, count: number, assignment: commands.Assignmen
       index,
       owner: owners.of(topic.id, index),
       leaderEpoch: leaderEpoch(0),
+      preferred: null,
       start: ZERO_OFFSET,
       flushed: ZERO_OFFSET,
       folded: null,

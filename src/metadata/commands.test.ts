@@ -38,6 +38,7 @@ const examples: { readonly [K in Command["kind"]]: Extract<Command, { kind: K }>
     window: 8,
     levelMax: 1,
     software: "s",
+    name: "host:1",
   },
   fence: { kind: "fence", epoch: brokerEpoch(2 ** 50) },
   recover: {
@@ -70,6 +71,7 @@ const examples: { readonly [K in Command["kind"]]: Extract<Command, { kind: K }>
     below: 2 ** 40,
   },
   topic: aTopic(1, brokerEpoch(1)),
+  move: { kind: "move", ...place, to: brokerEpoch(2 ** 50), end: walPosition(2 ** 44) },
   partitions: { kind: "partitions", id: aTopicId(1), partitionCount: 9, assignment },
   drop: { kind: "drop", id: aTopicId(1) },
   trim: { kind: "trim", ...place, start: at(5), footer: aSegment(9, 9) },
@@ -77,11 +79,13 @@ const examples: { readonly [K in Command["kind"]]: Extract<Command, { kind: K }>
   producers: { kind: "producers", count: 1000 },
   topicConfig: { kind: "topicConfig", id: aTopicId(1), replace: true, edits },
   brokerConfig: { kind: "brokerConfig", resource: "", replace: false, edits },
+  prefer: { kind: "prefer", topicId: aTopicId(1), partition: partitionIndex(3), nodeId: nodeId(-1) },
+  drain: { kind: "drain", epoch: brokerEpoch(2 ** 50) },
 };
 
-function bytesOf(command: Command): Uint8Array {
+function bytesOf(command: Command, level = 2): Uint8Array {
   const to = new Writer();
-  writeCommand(to, command);
+  writeCommand(to, command, level);
   return new Uint8Array(to.finishFlat());
 }
 
@@ -117,6 +121,7 @@ describe("commands as bytes", () => {
       recover: 4,
       flush: 5,
       topic: 6,
+      move: 7,
       replace: 8,
       partitions: 9,
       drop: 10,
@@ -125,13 +130,15 @@ describe("commands as bytes", () => {
       producers: 13,
       topicConfig: 14,
       brokerConfig: 15,
+      prefer: 16,
+      drain: 17,
     });
   });
 
   it("of another number or version are unknown, and not taken for something else", () => {
     const whole = bytesOf(examples.producers);
     for (const [position, value] of [
-      [1, 7],
+      [1, 18],
       [0, 1],
       [3, 1],
       [2, 255],

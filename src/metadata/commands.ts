@@ -1,9 +1,8 @@
 /**
  * Every command of the metadata journal: its number on disk, its versions, its fields. A slot of the
  * journal holds a list of them by one author. A command or version that is not known here stops the
- * process (I14): a state that skipped a command would no longer be the cluster's.
- *
- * Number 7 (MOVE) is reserved for planned moves.
+ * process (I14): a state that skipped a command would no longer be the cluster's. Therefore each version
+ * has a format level, and is not written into a cluster below it.
  */
 import { assert } from "../base/assert.ts";
 import { Reader, Writer } from "../base/bytes.ts";
@@ -21,7 +20,9 @@ import {
   int32,
   int64,
   int8,
+  from as since,
   nullable,
+  orElse,
   string,
   struct,
   type Type,
@@ -50,6 +51,7 @@ export interface Level extends Decoded<typeof Level> {}
 export const Register = struct({
   /** 16 random bytes as hex. */
   nonce: string,
+  /** −1: the one that `name` had before, else the smallest that nobody has. */
   nodeId: branded<NodeId>(int32),
   rack: nullable(string),
   listeners: array(struct({ name: string, host: string, port: int32 })),
@@ -58,6 +60,8 @@ export const Register = struct({
   levelMax: int16,
   /** For people. */
   software: string,
+  /** What stays the same when its process starts again: the advertised host:port. */
+  name: orElse(null, since(1, nullable(string))),
 });
 export interface Register extends Decoded<typeof Register> {}
 
@@ -91,6 +95,18 @@ export const FlushCommand = struct({
   below: int64,
 });
 export interface FlushCommand extends Decoded<typeof FlushCommand> {}
+
+/** Gives a partition of the author to another live broker without a seal; the author appended none of it at or above `end`. */
+export const Move = struct({
+  topicId: uuid,
+  partition,
+  leaderEpoch: currentEpoch,
+  /** The new owner. */
+  to: epoch,
+  /** In the author's WAL: everything of the partition lies below, and is durable. */
+  end: position,
+});
+export interface Move extends Decoded<typeof Move> {}
 
 const configEdits = array(struct({ name: string, value: nullable(string) }));
 
@@ -151,27 +167,39 @@ export interface TopicConfig extends Decoded<typeof TopicConfig> {}
 export const BrokerConfig = struct({ resource: string, replace: bool, edits: configEdits });
 export interface BrokerConfig extends Decoded<typeof BrokerConfig> {}
 
+/** The node that shall own a partition whenever it can; −1 (`NO_NODE`): whoever. */
+export const Prefer = struct({ topicId: uuid, partition, nodeId: branded<NodeId>(int32) });
+export interface Prefer extends Decoded<typeof Prefer> {}
+
+/** A broker that is about to stop: it is given nothing any more. */
+export const Drain = struct({ epoch });
+export interface Drain extends Decoded<typeof Drain> {}
+
 interface CommandSchema<T> {
   /** int16 on disk; never reused for another meaning. */
   readonly type: number;
-  /** The version that is written. All up to it are read. */
+  /** The highest there is. All up to it are read; the highest that the cluster's format level allows is written. */
   readonly version: number;
+  /** By version: the lowest format level at which it may be written. */
+  readonly levels: readonly number[];
   readonly fields: Type<T>;
 }
-const schema = <T>(type: number, version: number, fields: Type<T>): CommandSchema<T> => ({
+const schema = <T>(type: number, version: number, fields: Type<T>, levels = [1]): CommandSchema<T> => ({
   type,
   version,
+  levels,
   fields,
 });
 
 export const commandSchemas = {
   init: schema(0, 0, Init),
   level: schema(1, 0, Level),
-  register: schema(2, 0, Register),
+  register: schema(2, 1, Register, [1, 2]),
   fence: schema(3, 0, Fence),
   recover: schema(4, 0, Recover),
   flush: schema(5, 0, FlushCommand),
   topic: schema(6, 0, Topic),
+  move: schema(7, 0, Move, [2]),
   replace: schema(8, 0, Replace),
   partitions: schema(9, 0, Partitions),
   drop: schema(10, 0, Drop),
@@ -180,6 +208,8 @@ export const commandSchemas = {
   producers: schema(13, 0, Producers),
   topicConfig: schema(14, 0, TopicConfig),
   brokerConfig: schema(15, 0, BrokerConfig),
+  prefer: schema(16, 0, Prefer, [2]),
+  drain: schema(17, 0, Drain, [2]),
 };
 
 export type Command =
@@ -190,6 +220,7 @@ export type Command =
   | ({ readonly kind: "recover" } & Recover)
   | ({ readonly kind: "flush" } & FlushCommand)
   | ({ readonly kind: "topic" } & Topic)
+  | ({ readonly kind: "move" } & Move)
   | ({ readonly kind: "replace" } & Replace)
   | ({ readonly kind: "partitions" } & Partitions)
   | ({ readonly kind: "drop" } & Drop)
@@ -197,35 +228,45 @@ export type Command =
   | ({ readonly kind: "fold" } & Fold)
   | ({ readonly kind: "producers" } & Producers)
   | ({ readonly kind: "topicConfig" } & TopicConfig)
-  | ({ readonly kind: "brokerConfig" } & BrokerConfig);
+  | ({ readonly kind: "brokerConfig" } & BrokerConfig)
+  | ({ readonly kind: "prefer" } & Prefer)
+  | ({ readonly kind: "drain" } & Drain);
 
 export type CommandKind = Command["kind"];
 
 interface KnownCommand {
   readonly kind: CommandKind;
   readonly type: number;
-  readonly version: number;
+  readonly levels: readonly number[];
   /** By version, from 0. */
   readonly codecs: readonly Codec<unknown>[];
 }
 
 const known: readonly KnownCommand[] = (Object.keys(commandSchemas) as CommandKind[]).map((kind) => {
-  const { type, version, fields } = commandSchemas[kind] as CommandSchema<unknown>;
+  const { type, version, fields, levels } = commandSchemas[kind] as CommandSchema<unknown>;
   const codecs: Codec<unknown>[] = [];
   for (let each = 0; each <= version; each++) codecs.push(compile(fields, each, { flexible: true }));
-  return { kind, type, version, codecs };
+  return { kind, type, levels, codecs };
 });
 const byKind = new Map(known.map((each) => [each.kind, each]));
 const byType = new Map(known.map((each) => [each.type, each]));
 
-/** type int16 · version int16 · length int32 · fields. */
-export function writeCommand(to: Writer, command: Command): void {
+/** The lowest format level of a cluster that has this command. */
+export function levelNeeded(kind: CommandKind): number {
+  return commandSchemas[kind].levels[0] as number;
+}
+
+/** type int16 · version int16 · length int32 · fields. `level`: that of the cluster. */
+export function writeCommand(to: Writer, command: Command, level: number): void {
   const found = byKind.get(command.kind);
   assert(found !== undefined, "every kind of command has a schema");
+  const version = found.levels.findLastIndex((needed) => needed <= level);
+  const codec = found.codecs[version];
+  assert(codec !== undefined, "a command is not written below its format level");
   const own = new Writer(256);
-  (found.codecs[found.version] as Codec<unknown>).write(own, command);
+  codec.write(own, command);
   to.int16(found.type);
-  to.int16(found.version);
+  to.int16(version);
   to.int32(own.length);
   for (const chunk of own.finish()) to.raw(chunk);
 }

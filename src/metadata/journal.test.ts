@@ -294,10 +294,10 @@ describe("a start is refused", () => {
     const bytes = (newer.bucket.objects.get(key) as Uint8Array).slice();
     const body = bytes.subarray(116).slice();
     // previous hash 32 · list 8 · count 4 · type 2 · version 2 · length 4 · cluster id 2 · level 2
-    body[55] = 2;
+    body[55] = 3;
     const header = { kind: BodyKind.slot, clusterId: "c", epoch: NO_BROKER, number: 0, nonce: NO_NONCE };
     newer.bucket.objects.set(key, encodeBody(header, body, sha256));
-    await assert.rejects(newer.open(), /format level 2/);
+    await assert.rejects(newer.open(), /format level 3/);
   });
 
   it("by a command that this version does not know", async () => {
@@ -307,7 +307,7 @@ describe("a start is refused", () => {
     to.raw(journal.state.previousHash);
     to.int64(1);
     to.int32(1);
-    to.int16(7);
+    to.int16(18);
     to.int16(0);
     to.int32(0);
     const header = {

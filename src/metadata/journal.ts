@@ -12,7 +12,8 @@ import type { Env, Histogram, ObjectStore, Sha256 } from "../base/ports.ts";
 import { isClusterId } from "../store/body.ts";
 import { create } from "../store/create.ts";
 import type { SlotContent } from "./apply.ts";
-import { type Command, type Register, WalKind } from "./commands.ts";
+import { nodeIdFor } from "./brokers.ts";
+import { type Command, levelNeeded, type Register, WalKind } from "./commands.ts";
 import { JournalClosedError } from "./errors.ts";
 import type { Applied, CommandOutcome, JournalEvent, Void } from "./outcomes.ts";
 import { type AppliedSlot, Replay, type ReplayPorts } from "./replay.ts";
@@ -21,7 +22,7 @@ import { type ClusterState, NO_BROKER } from "./state.ts";
 import { type SnapshotAt, Truncation } from "./truncation.ts";
 
 /** What this software writes into a cluster that it begins, and the highest it can read (I14). */
-export const formatLevel = 1;
+export const formatLevel = 2;
 /** Producer ids are taken from the journal in blocks of this size. */
 export const producerBlockCount = 1_000;
 /** More commands wait for the next list. A list of large FLUSHes is bounded by the flusher. */
@@ -40,6 +41,9 @@ export interface JournalOptions {
   /** How many slots are truncated together in a cluster that begins here; small in tests. */
   readonly chapterSlots?: number;
 }
+
+/** What a process says of itself. `nodeId` −1 (`NO_NODE`): that of its name, or a new one. */
+export type Registration = Omit<Register, "nonce" | "levelMax" | "name"> & { readonly name?: string };
 
 interface Waiting {
   readonly command: Command;
@@ -121,10 +125,10 @@ export class Journal {
   }
 
   /** Makes this process a broker; once per journal. Errors as those of `append`. */
-  async register(broker: Omit<Register, "nonce" | "levelMax">): Promise<BrokerEpoch> {
+  async register(broker: Registration): Promise<BrokerEpoch> {
     assert(this.#epoch === null, "a process registers once");
     const nonce = Buffer.from(this.#nonce).toString("hex");
-    const command: Command = { kind: "register", ...broker, nonce, levelMax: formatLevel };
+    const command: Command = { kind: "register", name: null, ...broker, nonce, levelMax: formatLevel };
     const [outcome] = await this.#alone(() =>
       this.#place({ author: NO_BROKER, list: 0, commands: [command] }),
     );
@@ -190,11 +194,12 @@ export class Journal {
 
   /** One list of what waits; never rejects, since each waiter gets its own answer. */
   async #decideNext(): Promise<void> {
-    const taken = this.#waiting.splice(0, commandsPerListMax);
+    const taken = this.#takeWaiting();
     const author = this.#epoch as BrokerEpoch;
     const commands = taken.map(({ command }) => command);
     try {
-      const outcomes = await this.#place({ author, list: ++this.#lists, commands });
+      const outcomes =
+        commands.length === 0 ? [] : await this.#place({ author, list: ++this.#lists, commands });
       taken.forEach(({ resolve }, at) => resolve(outcomes[at] as CommandOutcome));
     } catch (error) {
       const cause = isRetriable(error) ? error : this.#fail(error);
@@ -203,14 +208,24 @@ export class Journal {
     if (this.#waiting.length > 0) this.#decideSoon();
   }
 
+  /** The next list. What needs a higher format level is answered here: older software would stop at it (I14). */
+  #takeWaiting(): readonly Waiting[] {
+    return this.#waiting.splice(0, commandsPerListMax).filter(({ command, resolve }) => {
+      const isAllowed = levelNeeded(command.kind) <= this.state.level;
+      if (!isAllowed) resolve({ kind: "void", reason: "level" });
+      return isAllowed;
+    });
+  }
+
   /** Finds the slot for a list: each lost slot is applied, and the next one is tried with the same list. */
   async #place(content: SlotContent): Promise<readonly CommandOutcome[]> {
     const { store, env, sha256 } = this.#ports;
     const begin = env.clock.monotonicMs();
     for (;;) {
-      const { clusterId, nextSlot: slot, previousHash } = this.state;
-      const origin = { clusterId: clusterIdOf(content) ?? clusterId, slot, previousHash, nonce: this.#nonce };
-      const bytes = encodeSlot(origin, content, sha256);
+      const { clusterId, nextSlot: slot, previousHash, level } = this.state;
+      const id = clusterIdOf(content) ?? clusterId;
+      const origin = { clusterId: id, slot, previousHash, nonce: this.#nonce, level: Math.max(level, 1) };
+      const bytes = encodeSlot(origin, this.#withNodeId(content), sha256);
       const created = await create(store, slotKey(slot), bytes, env);
       // After the write, always: a slot of a truncated chapter can be created again, and counts for nothing.
       const cutEnd = await this.#replay.cutEnd(slot, slot);
@@ -227,6 +242,13 @@ export class Journal {
         if (content.commands[0]?.kind === "init") return [{ kind: "void", reason: "misplaced" }];
       }
     }
+  }
+
+  /** Format level 1 has no name and no id to be found: the one that the next slot would give is written. */
+  #withNodeId(content: SlotContent): SlotContent {
+    const [first] = content.commands;
+    if (first?.kind !== "register" || this.state.level >= 2) return content;
+    return { ...content, commands: [{ ...first, nodeId: nodeIdFor(this.state, first) }] };
   }
 
   /** What the snapshot tells of a list whose slot was truncated before we saw it; null: it was never in a slot. */

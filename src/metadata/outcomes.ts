@@ -40,10 +40,16 @@ export const voidReasons = [
   "unknown-topic",
   "unknown-partition",
   "partition-count",
-  /** LEVEL below the current one, or above what a live broker can. */
+  /** LEVEL below the current one, or above what a live broker can; a command that the level does not have yet. */
   "level",
   /** REPLACE of references that are not the oldest recent ones any more. */
   "segments-changed",
+  /** MOVE to the owner itself. */
+  "same-owner",
+  /** MOVE of a partition that depends on too many dead or former owners: flush it first. */
+  "too-many-dependencies",
+  /** PREFER of a node id that is none. */
+  "node-id",
 ] as const;
 export type VoidReason = (typeof voidReasons)[number];
 

@@ -1,15 +1,15 @@
 /**
- * How FLUSH, TRIM, FOLD and REPLACE change one partition's segment references. Pure; the promise is that
- * no reference to a record at or above the log start ever leaves the state except into a list object, or
- * for one of the same offsets that its owner wrote, and that the newest reference, whose footer knows
- * producers, epochs and the end, always stays.
+ * How FLUSH, TRIM, FOLD and REPLACE change one partition's segment references, and a change of its owner
+ * the WALs that it depends on. Pure; the promise is that no reference to a record at or above the log start
+ * ever leaves the state except into a list object, or for one of the same offsets that its owner wrote, and
+ * that the newest reference, whose footer knows producers, epochs and the end, always stays.
  */
-import { type Offset, offset } from "../base/ids.ts";
+import { leaderEpoch, type Offset, offset, type WalPosition, walPosition } from "../base/ids.ts";
 import { recentSegmentsMax } from "../log/segment-list.ts";
 import type { FlushRow, ListPointer, ReplaceRow, SegmentRef } from "../log/segment-ref.ts";
-import type { Fold, Trim } from "./commands.ts";
+import type { Fold, Move, Trim } from "./commands.ts";
 import type { VoidReason } from "./outcomes.ts";
-import type { PartitionState } from "./state.ts";
+import type { Dependency, PartitionState } from "./state.ts";
 
 export type Change =
   | { readonly kind: "changed"; readonly partition: PartitionState }
@@ -119,6 +119,34 @@ function covers(ranges: readonly Range[], from: number, to: number): boolean {
   let covered = from;
   for (const { base, end } of ranges) if (base <= covered && end > covered) covered = end;
   return covered >= to;
+}
+
+/** So many former owners' WALs at most hold parts of a partition that is moved; each move adds one until a flush. */
+export const dependenciesMax = 32;
+
+/**
+ * What a partition depends on when the WAL of its owner counts for it up to `to` and no further. `from`: what
+ * the owner has released. An earlier ownership of the same broker may have left a dependency: the new one
+ * begins where that ends, since between the two nothing of the partition was appended there.
+ */
+export function dependingOn(
+  { dependencies }: PartitionState,
+  { epoch, from, to }: Dependency,
+  always = false,
+): readonly Dependency[] {
+  const earlier = dependencies.findLast((each) => each.epoch === epoch);
+  const begin = walPosition(Math.max(from, earlier?.to ?? 0));
+  return to > begin || always ? [...dependencies, { epoch, from: begin, to }] : dependencies;
+}
+
+/** Owner and leader epoch were checked, and `to` is live. `released`: what the author has released. */
+export function movePartition(before: PartitionState, command: Move, released: WalPosition): Change {
+  const { owner } = before;
+  if (command.to === owner) return voided("same-owner");
+  const dependencies = dependingOn(before, { epoch: owner, from: released, to: command.end });
+  if (dependencies.length > dependenciesMax) return voided("too-many-dependencies");
+  const next = leaderEpoch(before.leaderEpoch + 1);
+  return changed({ ...before, owner: command.to, leaderEpoch: next, dependencies });
 }
 
 export function samePointer(a: ListPointer | null, b: ListPointer | null): boolean {

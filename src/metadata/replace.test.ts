@@ -37,8 +37,8 @@ class Cluster {
   #lists = 0;
 
   constructor(segments: number) {
-    const init: Command = { kind: "init", clusterId: "c", level: 1, walKind: 0, chapterSlots: 1024 };
-    const register: Command = { kind: "register", ...aBroker, nonce: "00", levelMax: 1 };
+    const init: Command = { kind: "init", clusterId: "c", level: 2, walKind: 0, chapterSlots: 1024 };
+    const register: Command = { kind: "register", ...aBroker, nonce: "00", levelMax: 2, name: null };
     for (const command of [init, register]) this.#slot(NO_BROKER.valueOf(), command, 0);
     this.give(aTopic(1, brokerEpoch(1)));
     for (let base = 0; base < segments * 10; base += 10) {
@@ -207,7 +207,7 @@ describe("old bytes", () => {
       below: 77,
     } as const;
     const to = new Writer();
-    writeCommand(to, command);
+    writeCommand(to, command, 1);
     assert.equal(Buffer.from(to.finishFlat()).toString("base64"), replace0);
     const { kind, ...fields } = readCommand(new Reader(Buffer.from(replace0, "base64")));
     assert.deepEqual(

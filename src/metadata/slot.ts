@@ -46,6 +46,8 @@ export interface SlotOrigin {
   readonly slot: number;
   readonly nonce: Uint8Array;
   readonly previousHash: Uint8Array;
+  /** The cluster's format level: which versions of commands are written. */
+  readonly level: number;
 }
 
 export function encodeSlot(origin: SlotOrigin, content: SlotContent, sha256: Sha256): Uint8Array {
@@ -53,7 +55,7 @@ export function encodeSlot(origin: SlotOrigin, content: SlotContent, sha256: Sha
   to.raw(origin.slot === 0 ? NO_HASH : origin.previousHash);
   to.int64(content.list);
   to.int32(content.commands.length);
-  for (const command of content.commands) writeCommand(to, command);
+  for (const command of content.commands) writeCommand(to, command, origin.level);
   const { clusterId, slot, nonce } = origin;
   const header = { kind: BodyKind.slot, clusterId, epoch: content.author, number: slot, nonce };
   return encodeBody(header, to.finishFlat(), sha256);

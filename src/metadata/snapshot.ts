@@ -43,7 +43,7 @@ import {
 import { WalKind } from "./commands.ts";
 import { ClusterImage } from "./image.ts";
 import { type CommandOutcome, voidReasons } from "./outcomes.ts";
-import type { BrokerState, ClusterState, PartitionState } from "./state.ts";
+import { type BrokerState, type ClusterState, NO_NODE, type PartitionState } from "./state.ts";
 
 const configs = array(struct({ name: string, value: string }));
 const epoch = branded<BrokerEpoch>(int64);
@@ -76,6 +76,8 @@ const Broker = struct({
   recoveryHash: bytes,
   below: int64,
   lastList: nullable(struct({ number: int64, outcomes: array(Outcome) })),
+  name: orElse(null, from(2, nullable(string))),
+  draining: orElse(false, from(2, bool)),
 });
 interface Broker extends Decoded<typeof Broker> {}
 
@@ -88,7 +90,10 @@ const Partition = struct({
   recent: array(SegmentRef),
   compacted: orElse(null, from(1, nullable(Compacted))),
   dependencies: array(struct({ epoch, from: position, to: position })),
+  /** −1: whoever. */
+  preferred: orElse(NO_NODE, from(2, branded<NodeId>(int32))),
 });
+interface Partition extends Decoded<typeof Partition> {}
 
 export const Snapshot = struct({
   nextSlot: int64,
@@ -103,16 +108,19 @@ export const Snapshot = struct({
   brokerConfigs: array(struct({ resource: string, configs })),
 });
 
-/** The version that is written. All up to it are read. */
-const VERSION = 1;
+/** All up to it are read. */
+const VERSION = 2;
 const codecs = Array.from({ length: VERSION + 1 }, (_, version) =>
   compile(Snapshot, version, { flexible: true }),
 );
+/** What is written: at format level 1 the version that its oldest software reads; nothing there has what later ones add. */
+const versionAt = (level: number): number => (level < 2 ? 1 : VERSION);
 
 export function encodeSnapshot(state: ClusterState): Uint8Array {
   const to = new Writer(4096);
-  to.int16(VERSION);
-  (codecs[VERSION] as (typeof codecs)[number]).write(to, {
+  const version = versionAt(state.level);
+  to.int16(version);
+  (codecs[version] as (typeof codecs)[number]).write(to, {
     nextSlot: state.nextSlot,
     clusterId: state.clusterId,
     level: state.level,
@@ -123,7 +131,11 @@ export function encodeSnapshot(state: ClusterState): Uint8Array {
     brokers: [...state.brokers.values()].sort((a, b) => a.epoch - b.epoch).map(brokerRow),
     topics: [...state.topics.values()]
       .sort((a, b) => (a.id < b.id ? -1 : 1))
-      .map((topic) => ({ ...topic, configs: configRows(topic.configs) })),
+      .map((topic) => ({
+        ...topic,
+        configs: configRows(topic.configs),
+        partitions: topic.partitions.map(partitionRow),
+      })),
     brokerConfigs: sorted(state.brokerConfigs).map(([resource, values]) => ({
       resource,
       configs: configRows(values),
@@ -150,9 +162,7 @@ export function decodeSnapshot(snapshot: Uint8Array): ClusterImage {
   image.previousHash = new Uint8Array(read.previousHash);
   for (const row of read.brokers) image.brokers.set(row.epoch, brokerOf(row));
   for (const topic of read.topics) {
-    const partitions = topic.partitions.map(
-      (partition, index): PartitionState => ({ ...partition, index: partitionIndex(index) }),
-    );
+    const partitions = topic.partitions.map(partitionOf);
     image.topics.set(topic.id, {
       id: topic.id,
       name: topic.name,
@@ -174,6 +184,15 @@ function brokerRow(broker: BrokerState): Broker {
     end: broker.end ?? NOT_SEALED,
     lastList: lastList === null ? null : { ...lastList, outcomes: lastList.outcomes.map(outcomeRow) },
   };
+}
+
+function partitionRow(partition: PartitionState): Partition {
+  return { ...partition, preferred: partition.preferred ?? NO_NODE };
+}
+
+function partitionOf(row: Partition, index: number): PartitionState {
+  const preferred = row.preferred === NO_NODE ? null : row.preferred;
+  return { ...row, index: partitionIndex(index), preferred };
 }
 
 const NOT_SEALED = walPosition(-1);

@@ -8,6 +8,7 @@ import {
   brokerEpoch,
   type LeaderEpoch,
   type NodeId,
+  nodeId,
   type Offset,
   type PartitionIndex,
   type ProducerId,
@@ -43,6 +44,8 @@ export interface BrokerState {
   /** 16 random bytes as hex, drawn by the process: how it finds its own REGISTER again. */
   readonly nonce: string;
   readonly nodeId: NodeId;
+  /** The same in every life of one broker: its advertised host:port. Null: it registered at format level 1. */
+  readonly name: string | null;
   readonly rack: string | null;
   readonly listeners: readonly { readonly name: string; readonly host: string; readonly port: number }[];
   /** W: how many WAL objects it keeps in flight at most; 0 with a file WAL. */
@@ -53,6 +56,8 @@ export interface BrokerState {
   readonly software: string;
   /** live → fenced (nothing of it counts any more) → sealed (its WAL ends at `end`). */
   readonly status: "live" | "fenced" | "sealed";
+  /** It is about to stop: nothing is given to it any more. */
+  readonly draining: boolean;
   /** r(e): everything below is in segments. Frozen by FENCE. */
   readonly released: WalPosition;
   /** N(e), once sealed. */
@@ -92,6 +97,8 @@ export interface PartitionState {
   readonly index: PartitionIndex;
   readonly owner: BrokerEpoch;
   readonly leaderEpoch: LeaderEpoch;
+  /** The node that an admin wants as owner; null: whoever. */
+  readonly preferred: NodeId | null;
   /** Log start as far as the journal knows. */
   readonly start: Offset;
   /** flushed(p): the end of what segments hold. */
@@ -102,11 +109,11 @@ export interface PartitionState {
   readonly recent: readonly SegmentRef[];
   /** How far compaction has come; null: it never was here. */
   readonly compacted: Compacted | null;
-  /** deps(p): parts of dead WALs whose records are not in segments yet. */
+  /** deps(p): parts of WALs of former owners whose records are not in segments yet, in the order of their offsets. */
   readonly dependencies: readonly Dependency[];
 }
 
-/** Positions [from, to) of the sealed WAL of `epoch`. */
+/** Positions [from, to) of the WAL of `epoch`, which is sealed, or gave the partition away at `to`. Those of one epoch do not overlap. */
 export interface Dependency {
   readonly epoch: BrokerEpoch;
   readonly from: WalPosition;
@@ -115,6 +122,9 @@ export interface Dependency {
 
 /** No journal has this epoch: the author of INIT and REGISTER, which come before an epoch exists. */
 export const NO_BROKER = brokerEpoch(-1);
+
+/** In a command: no node is named, or the one that REGISTER shall find. */
+export const NO_NODE = nodeId(-1);
 
 export function isLive(state: ClusterState, epoch: BrokerEpoch): boolean {
   return state.brokers.get(epoch)?.status === "live";

@@ -55,7 +55,7 @@ export function aWorld(seed = 1): World {
   return { random, scheduler, env, logged };
 }
 
-export const aBroker: Omit<Register, "nonce" | "levelMax"> = {
+export const aBroker: Omit<Register, "nonce" | "levelMax" | "name"> = {
   nodeId: nodeId(1),
   rack: null,
   listeners: [{ name: "PLAINTEXT", host: "127.0.0.1", port: 9092 }],
