@@ -156,7 +156,7 @@ export class Housekeeping {
 const unknown = { start: ZERO_OFFSET, compacted: null };
 
 /** The references as of now, and whose objects can never be named again. */
-function garbageView({ state, epoch: own }: Journal): GarbageView {
+export function garbageView({ state, epoch: own }: Journal): GarbageView {
   const partitions = [];
   for (const topic of state.topics.values()) {
     for (const { index, folded, recent } of topic.partitions) {

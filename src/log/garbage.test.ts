@@ -14,6 +14,7 @@ import { objectKey } from "./segment-format.ts";
 import { SegmentIndex } from "./segment-index.ts";
 import { encodeList } from "./segment-list.ts";
 import { brokerEpoch } from "../base/ids.ts";
+import { OutcomeUnknownError } from "../store/errors.ts";
 
 const key = (counter: number, epoch = 7): string => objectKey(brokerEpoch(epoch), counter);
 
@@ -135,6 +136,75 @@ test("when space is short nothing waits for its delay, nor for the next round", 
   urgency.isUrgent = false;
   await put(key(5));
   for (let i = 0; i < 40; i++) await clock.advance(2_000);
+  assert.equal(store.objects.size, 0);
+  await garbage.close();
+});
+
+/** A world whose store counts listings, which are due when a test says so. */
+async function aSharedWorld() {
+  const world = await aWorld();
+  let isDue = true;
+  let lists = 0;
+  const { store } = world;
+  const list = store.list.bind(store);
+  store.list = (prefix) => {
+    lists++;
+    return list(prefix);
+  };
+  const refreshed: (() => void)[] = [];
+  const garbage = new Garbage({
+    env: world.env,
+    store,
+    index: world.index,
+    view: () => ({
+      partitions: [{ ...orders, folded: world.source.folded, recent: world.source.recent }],
+      isSettled: (author) => author === 7,
+    }),
+    graceMs: 60_000,
+    isUrgent: () => false,
+    intervalMs: 10_000,
+    listings: { isDue: () => isDue, done: () => void (isDue = false) },
+    refresh: () => Promise.resolve(refreshed.shift()?.()),
+    onFailure: (cause) => assert.fail(cause),
+  });
+  return { ...world, garbage, refreshed, lists: () => lists };
+}
+
+test("in a shared store what one listing found goes without another, and nothing new is looked for", async () => {
+  const { store, clock, put, garbage, lists } = await aSharedWorld();
+  await put(key(4));
+  await put(key(5));
+  await garbage.round();
+  await put(key(6));
+  await clock.advance(60_000);
+  assert.equal(await garbage.round(), 2);
+  assert.equal(await garbage.round(), 0);
+  assert.deepEqual([...store.objects.keys()], [key(6)]);
+  assert.equal(lists(), 1);
+});
+
+test("a list that is gone by an old view stops nothing when the fresh one names another", async () => {
+  const { env, source, put, garbage, refreshed } = await aSharedWorld();
+  await put(key(4));
+  const { pointer } = encodeList(origin(5), orders, { previous: null, segments: [aRef(1, 2)] });
+  source.folded = pointer;
+  refreshed.push(() => {
+    source.folded = null;
+  });
+  await garbage.round();
+  assert.equal(garbage.tombstones, 1);
+  assert.deepEqual(env.lines, []);
+});
+
+test("a store that does not answer for a while ends nothing: the next sweep does it", async () => {
+  const { store, clock, put, garbage } = await aSharedWorld();
+  await put(key(4));
+  let failures = 3;
+  store.beforeDelete = () => {
+    if (failures-- > 0) throw new OutcomeUnknownError("no answer");
+  };
+  garbage.start();
+  for (let i = 0; i < 20; i++) await clock.advance(10_000);
   assert.equal(store.objects.size, 0);
   await garbage.close();
 });

@@ -7,8 +7,9 @@
  */
 import { DamageError } from "../base/errors.ts";
 import { type Env, type ObjectStore, sleep, type Timer } from "../base/ports.ts";
+import { tookNoEffect } from "./object-writer.ts";
 import { objectPrefix, parseObjectKey, type SectionIdentity } from "./segment-format.ts";
-import type { SegmentIndex } from "./segment-index.ts";
+import { ObjectGoneError, type SegmentIndex } from "./segment-index.ts";
 import type { PartitionSegments } from "./segment-list.ts";
 
 /** The journal at one position: it is asked in one synchronous step and not kept. */
@@ -16,6 +17,13 @@ export interface GarbageView {
   readonly partitions: Iterable<SectionIdentity & PartitionSegments>;
   /** Whether object `counter` of `author` can never be referenced again, if it is not now. */
   isSettled(author: number, counter: number): boolean;
+}
+
+/** When the store is listed, which costs money in a bucket, and need be done by one broker only. */
+export interface Listings {
+  isDue(): boolean;
+  /** One was read, with so many objects. */
+  done(objects: number): void;
 }
 
 export interface GarbageOptions {
@@ -26,6 +34,10 @@ export interface GarbageOptions {
   /** From the tombstone to the delete: for so long an object can be brought back by hand. */
   readonly graceMs: number;
   readonly intervalMs: number;
+  /** Default: at each interval. */
+  readonly listings?: Listings;
+  /** Brings the view up to date, where others change the journal as well. */
+  readonly refresh?: () => Promise<void>;
   /** Whether space is so short that nothing waits for its delay. */
   readonly isUrgent: () => boolean;
   /** The store failed for good. */
@@ -36,6 +48,9 @@ export interface GarbageOptions {
 const urgencyMs = 2_000;
 /** So many are deleted in one round; the rest waits for the next. */
 const deletesPerRoundMax = 10_000;
+const deletesAtOnce = 16;
+
+const always: Listings = { isDue: () => true, done: () => undefined };
 
 type Segments = SectionIdentity & PartitionSegments;
 
@@ -100,10 +115,7 @@ export class Garbage {
       this.#running = this.round()
         .then(
           () => this.start(),
-          (cause: unknown) => {
-            this.#closed = true;
-            this.#options.onFailure(cause as Error);
-          },
+          (cause: unknown) => this.#failed(cause as Error),
         )
         .finally(() => {
           this.#running = null;
@@ -117,43 +129,85 @@ export class Garbage {
     await this.#running;
   }
 
+  #failed(cause: Error): void {
+    const { env, onFailure } = this.#options;
+    if (tookNoEffect(cause)) {
+      env.log.warn("garbage.retried", { cause });
+      return this.start();
+    }
+    this.#closed = true;
+    onFailure(cause);
+  }
+
   /** One sweep; how many objects were deleted. Rejects with what the store rejects with. */
   async round(): Promise<number> {
-    const { store, env } = this.#options;
-    const listed = await store.list(objectPrefix);
-    const garbage = await this.#garbage(listed.map(({ key }) => key));
+    const { env, isUrgent } = this.#options;
+    const keys = await this.#candidates();
+    const garbage = await this.#garbage(keys);
     if (garbage === null) return 0;
     const nowMs = env.clock.monotonicMs();
-    const graceMs = this.#options.isUrgent() ? 0 : this.#options.graceMs;
+    const graceMs = isUrgent() ? 0 : this.#options.graceMs;
     this.#bury(garbage, nowMs);
-    let deleted = 0;
+    const due: string[] = [];
     for (const [key, sinceMs] of this.#tombstones) {
-      if (this.#closed || deleted === deletesPerRoundMax) break;
-      if (nowMs - sinceMs < graceMs || this.#options.index.inUse.has(key)) continue;
-      await store.delete(key);
-      this.#tombstones.delete(key);
-      this.#deleted.add(1);
-      if (++deleted % 64 === 0) await sleep(env.clock, 0);
+      if (due.length === deletesPerRoundMax) break;
+      if (nowMs - sinceMs >= graceMs) due.push(key);
+    }
+    let deleted = 0;
+    for (let at = 0; at < due.length && !this.#closed; at += deletesAtOnce) {
+      const those = due.slice(at, at + deletesAtOnce).map((key) => this.#delete(key));
+      for (const isDeleted of await Promise.all(those)) if (isDeleted) deleted++;
+      await sleep(env.clock, 0);
     }
     return deleted;
   }
 
+  /** What may be garbage: all there is, or between two listings, what was found to be garbage. */
+  async #candidates(): Promise<readonly string[]> {
+    const { store, listings = always, isUrgent } = this.#options;
+    if (!listings.isDue() && !isUrgent()) return [...this.#tombstones.keys()];
+    const listed = await store.list(objectPrefix);
+    listings.done(listed.length);
+    return listed.map(({ key }) => key);
+  }
+
+  async #delete(key: string): Promise<boolean> {
+    const { store, index } = this.#options;
+    if (index.inUse.has(key)) return false;
+    await store.delete(key);
+    this.#tombstones.delete(key);
+    this.#deleted.add(1);
+    return true;
+  }
+
+  /** Null: it cannot be told, because a list cannot be read. */
   async #garbage(keys: readonly string[]): Promise<readonly string[] | null> {
-    const view = this.#options.view();
-    // No await between these two: a number that is settled by a later FLUSH may be referenced by it.
-    const settled = settledKeys(keys, (author, counter) => view.isSettled(author, counter));
-    const partitions = Array.from(view.partitions, ({ topicId, partition, folded, recent }): Segments => {
-      return { topicId, partition, folded, recent };
-    });
+    const { refresh, env } = this.#options;
     try {
-      const referenced = await referencedObjects(partitions, this.#options.index);
-      return settled.filter((key) => !referenced.has(key));
+      return await this.#unreferenced(keys).catch(async (cause: unknown) => {
+        // By an old view: a list that is not named any more may be gone.
+        if (!(cause instanceof ObjectGoneError) || refresh === undefined) throw cause;
+        await refresh();
+        return this.#unreferenced(keys);
+      });
     } catch (cause) {
       if (!(cause instanceof DamageError)) throw cause;
-      this.#options.env.log.error("garbage.stopped", { cause });
+      env.log.error("garbage.stopped", { cause });
       this.#tombstones.clear();
       return null;
     }
+  }
+
+  async #unreferenced(keys: readonly string[]): Promise<readonly string[]> {
+    const view = this.#options.view();
+    // No await between these two: a number that is settled by a later FLUSH may be referenced by it.
+    const settled = settledKeys(keys, (author, counter) => view.isSettled(author, counter));
+    if (settled.length === 0) return [];
+    const partitions = Array.from(view.partitions, ({ topicId, partition, folded, recent }): Segments => {
+      return { topicId, partition, folded, recent };
+    });
+    const referenced = await referencedObjects(partitions, this.#options.index);
+    return settled.filter((key) => !referenced.has(key));
   }
 
   /** New garbage gets its tombstone; what is none any more loses it. */

@@ -26,7 +26,7 @@ import { assert } from "../base/assert.ts";
 import { Writer } from "../base/bytes.ts";
 import { crc32c } from "../base/crc32c.ts";
 import { MalformedError } from "../base/errors.ts";
-import { type BrokerEpoch, offset } from "../base/ids.ts";
+import { type BrokerEpoch, brokerEpoch, offset } from "../base/ids.ts";
 import type { WalEntry } from "./wal.ts";
 import { decodeRowOrNull, encodeRow, entryOfRow, ROW_BYTES, uint32At } from "./wal-format.ts";
 import type { WalHole } from "./wal-holes.ts";
@@ -47,14 +47,21 @@ export interface SlotName {
 
 const digits = (value: number): string => String(value).padStart(12, "0");
 
-export const walPrefix = (epoch: BrokerEpoch): string => `wal/${digits(epoch)}/`;
+/** What the keys of all WALs begin with. */
+export const walRoot = "wal/";
+export const walPrefix = (epoch: BrokerEpoch): string => `${walRoot}${digits(epoch)}/`;
 export const slotKey = (epoch: BrokerEpoch, slot: number): string => `${walPrefix(epoch)}${digits(slot)}`;
 
-/** The slot in a key of ours; null: not such a key. */
+/** What a key names; null: it is none of ours. */
+export function parseSlotKey(key: string): { readonly epoch: BrokerEpoch; readonly slot: number } | null {
+  const found = /^wal\/(\d{12})\/(\d{12})$/.exec(key);
+  return found === null ? null : { epoch: brokerEpoch(Number(found[1])), slot: Number(found[2]) };
+}
+
+/** The slot in a key of this epoch; null: not such a key. */
 export function slotOfKey(epoch: BrokerEpoch, key: string): number | null {
-  const prefix = walPrefix(epoch);
-  const rest = key.startsWith(prefix) ? key.slice(prefix.length) : "";
-  return /^\d{12}$/.test(rest) ? Number(rest) : null;
+  const name = parseSlotKey(key);
+  return name?.epoch === epoch ? name.slot : null;
 }
 
 /** What every checksum of a slot's rows begins with. */

@@ -30,6 +30,7 @@ export interface DeadWal {
 
 /** Slots that are asked for at a time. */
 const readsAtOnce = 32;
+const deletesAtOnce = 16;
 
 /**
  * Finds the end of the log: every slot below is decided and its writer's, and it gets behind it never. Tries
@@ -134,21 +135,27 @@ function reportOf(epoch: BrokerEpoch, slot: number, { holes, isNameless }: Entri
 /**
  * Deletes slots that nothing needs: below `below`, and above the seal of a log that ended. Any view of the
  * journal will do, since both only grow. The slot of the seal stays for ever: without it a writer that was
- * asleep could fill it, and would acknowledge what nobody reads (I8).
+ * asleep could fill it, and would acknowledge what nobody reads (I8). Returns how many were there, and
+ * rejects with what the store rejects with; the rest can be deleted later.
  */
 export async function deleteSlots(
-  { store, ports, epoch }: Pick<DeadWal, "store" | "ports" | "epoch">,
+  { store, epoch }: Pick<DeadWal, "store" | "epoch">,
   below: WalPosition,
   sealedAt: WalPosition | null,
 ): Promise<number> {
-  const listed = await untilAnswered(ports, () => store.list(walPrefix(epoch)));
-  let deleted = 0;
-  for (const { key } of listed) {
+  const keys: string[] = [];
+  for (const { key } of await store.list(walPrefix(epoch))) {
     const slot = slotOfKey(epoch, key);
     if (slot === null || slot === sealedAt) continue;
-    if (slot >= below && (sealedAt === null || slot < sealedAt)) continue;
-    await untilAnswered(ports, () => store.delete(key));
-    deleted++;
+    if (slot < below || (sealedAt !== null && slot > sealedAt)) keys.push(key);
   }
-  return deleted;
+  await deleteAll(store, keys);
+  return keys.length;
+}
+
+/** In order, some at a time. */
+export async function deleteAll(store: ObjectStore, keys: readonly string[]): Promise<void> {
+  for (let at = 0; at < keys.length; at += deletesAtOnce) {
+    await Promise.all(keys.slice(at, at + deletesAtOnce).map((key) => store.delete(key)));
+  }
 }

@@ -10,6 +10,7 @@ import type { Env, ObjectStore, Timer } from "../base/ports.ts";
 import { BlockLoader } from "./block-loader.ts";
 import { Pace, PaceClosedError } from "./pace.ts";
 import type { SegmentFooter } from "./segment-format.ts";
+import { tookNoEffect } from "./object-writer.ts";
 import { ObjectGoneError, SegmentIndex, type SegmentSource } from "./segment-index.ts";
 import type { SegmentRef } from "./segment-ref.ts";
 
@@ -25,6 +26,8 @@ export interface ScrubOptions {
   readonly sources: () => Iterable<ScrubSource>;
   /** Asked at each use. `intervalMs`: from the end of one round to the next; −1: none. */
   readonly settings: () => { readonly intervalMs: number; readonly bytesPerSecondMax: number };
+  /** As in `SegmentReaderOptions`: what is gone is damage only if a fresh view still names it. */
+  readonly refresh?: () => Promise<void>;
   /** The store failed for good. */
   readonly onFailure: (cause: Error) => void;
 }
@@ -72,16 +75,20 @@ export class Scrub {
     if (this.#pace.isClosed) return;
     this.#timer = this.#options.env.clock.schedule(delayMs, () => {
       this.#running = this.round()
-        .catch((cause: unknown) => {
-          this.#pace.close();
-          this.#options.onFailure(cause as Error);
-        })
+        .catch((cause: unknown) => this.#failed(cause as Error))
         .finally(() => {
           this.#running = null;
           const { intervalMs } = this.#options.settings();
           this.#arm(intervalMs < 0 ? offMs : intervalMs);
         });
     });
+  }
+
+  #failed(cause: Error): void {
+    const { env, onFailure } = this.#options;
+    if (tookNoEffect(cause)) return env.log.warn("scrub.retried", { cause });
+    this.#pace.close();
+    onFailure(cause);
   }
 
   async close(): Promise<void> {
@@ -131,6 +138,7 @@ export class Scrub {
 
   /** Whether the journal still names it: an object that was exchanged meanwhile may be gone. */
   async #isNamed(source: ScrubSource, ref: SegmentRef): Promise<boolean> {
+    await this.#options.refresh?.();
     return (await this.#refsOf(source))?.some(({ object }) => object === ref.object) ?? true;
   }
 

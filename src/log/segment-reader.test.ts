@@ -16,6 +16,7 @@ import {
   orders,
   origin,
 } from "../../test/proof/segment-world.ts";
+import { OutcomeUnknownError } from "../store/errors.ts";
 import type { SegmentBatch } from "./flush-source.ts";
 import { SegmentReader } from "./segment-reader.ts";
 import { buildObject, planObjects, type SectionDraft } from "./segment-writer.ts";
@@ -235,6 +236,37 @@ test("an object that is gone is looked for again under fresh references, and is 
   source.recent = [late];
   const answer = await reading;
   assert.ok(answer.kind === "batches" && answer.next === 2);
+});
+
+test("who reads by an old view asks the journal before an object that is gone is called damage, and tells nothing when the journal does not answer", async () => {
+  const store = new MemoryStore();
+  const batches = [aBatch({ base: 0 }), aBatch({ base: 1 })];
+  const [early] = await stored(store, [aDraft(batches)], 0);
+  const [late] = await stored(store, [aDraft(batches)], 1);
+  assert.ok(early !== undefined && late !== undefined);
+  await store.delete(early.object);
+  const source = aSource([early]);
+  let refreshes = 0;
+  let refresh = () => Promise.reject<void>(new OutcomeUnknownError("no answer"));
+  const reader = new SegmentReader({
+    store,
+    blockBytesMax: 1 << 20,
+    indexBytesMax: 1 << 20,
+    refresh: () => {
+      refreshes++;
+      return refresh();
+    },
+  });
+  await assert.rejects(reader.read(source, offset(0), everything), OutcomeUnknownError);
+  refresh = async () => {
+    await new Promise((resolve) => setImmediate(resolve));
+    source.recent = [late];
+  };
+  const answer = await reader.read(source, offset(0), everything);
+  assert.ok(answer.kind === "batches" && answer.next === 2);
+  const before = refreshes;
+  await reader.read(source, offset(1), everything);
+  assert.equal(refreshes, before, "nobody asks the journal while objects are where they belong");
 });
 
 test("a failing store is an error of the moment, not damage, and is asked again", async () => {

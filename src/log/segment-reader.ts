@@ -67,6 +67,11 @@ export interface SegmentReaderOptions {
   readonly blockBytesMax: number;
   /** Bytes of decoded footers and lists that are kept. */
   readonly indexBytesMax: number;
+  /**
+   * Brings the journal's view up to date before an object that is gone is looked up again: who lost a
+   * partition without knowing it reads by references that are old. Rejects: nothing is told, not even damage.
+   */
+  readonly refresh?: () => Promise<void>;
 }
 
 /** So many small segments one read may go through. */
@@ -88,6 +93,7 @@ export class SegmentReader {
   readonly #aborted: AbortedLookup;
   readonly #ahead: ReadAhead;
   readonly #log: Pick<Logger, "error"> | undefined;
+  readonly #refresh: () => Promise<void>;
   readonly #reported = new Set<string>();
   #aheadLoads = 0;
 
@@ -96,6 +102,7 @@ export class SegmentReader {
     this.#aborted = new AbortedLookup(this.index);
     this.blocks = new BlockLoader(options.store, options.blockBytesMax);
     this.#log = options.log;
+    this.#refresh = options.refresh ?? (() => Promise.resolve());
     const windowBytesMax = Math.min(aheadBytesMax, Math.floor(options.blockBytesMax / 8));
     this.#ahead = new ReadAhead(windowBytesMax, options.blockBytesMax / 2);
   }
@@ -106,7 +113,7 @@ export class SegmentReader {
    * cannot be read, because then nothing is known about where the records are.
    */
   async read(source: SegmentSource, from: Offset, bounds: ReadBounds): Promise<SegmentRead> {
-    const answer = await lookAgain(() => this.#read(asNow(source), from, bounds));
+    const answer = await lookAgain(this.#refresh, () => this.#read(asNow(source), from, bounds));
     if (answer.kind === "batches") this.#readAhead(source, from, answer, bounds.limit);
     if (answer.kind === "damaged") this.#report(answer);
     return answer;
@@ -182,7 +189,7 @@ export class SegmentReader {
     timestamp: number,
     range: { readonly from: Offset; readonly limit: Offset },
   ): Promise<TimestampRead> {
-    const answer = await lookAgain<TimestampRead>(async () => {
+    const answer = await lookAgain<TimestampRead>(this.#refresh, async () => {
       for (const ref of await this.index.from(source, range.from)) {
         if (!hasRecords(ref) || ref.maxTimestamp < timestamp) continue;
         if (ref.base >= range.limit) break;
@@ -417,6 +424,7 @@ function damageAsValue(cause: unknown): DamageError {
 
 /** Tries again with fresh references as long as objects are gone; what is still referred to then is damage. */
 async function lookAgain<T extends { readonly kind: string; readonly error?: DamageError }>(
+  refresh: () => Promise<void>,
   attempt: () => Promise<T>,
 ): Promise<T> {
   for (let lookups = 1; ; lookups++) {
@@ -426,5 +434,6 @@ async function lookAgain<T extends { readonly kind: string; readonly error?: Dam
     } catch (cause) {
       if (!(cause instanceof ObjectGoneError) || lookups === lookupsMax) throw cause;
     }
+    await refresh();
   }
 }

@@ -3,7 +3,7 @@ import { test } from "node:test";
 import { run, type Variant } from "./compaction-life.ts";
 
 test("compaction loses no newest value, no tombstone before its time and no marker of what is there, over deaths, folds, deletions and full disks", async () => {
-  const counts = await run({ worlds: 3, firstSeed: 1001 });
+  const counts = await run({ worlds: 3, firstSeed: 1004 });
   for (const [what, count] of Object.entries(counts)) assert.ok(count > 0, what);
 });
 

@@ -1,0 +1,46 @@
+/**
+ * What nothing in the cluster needs any more, by the journal alone (P4), and who removes what belongs to
+ * nobody in particular. Both answers about needs only ever grow, so whoever deletes by an old view of the
+ * journal deletes nothing that a fresh one would keep (F9); two who do it at once do no harm.
+ */
+import { type BrokerEpoch, type WalPosition, walPosition } from "../base/ids.ts";
+import type { ClusterState } from "./state.ts";
+
+/** Slots of an object WAL that may go: those below `below`, and where the WAL ended, those above its seal. */
+export interface UnneededSlots {
+  readonly below: WalPosition;
+  /** The slot of the seal, which stays for ever (I8); null: the WAL may still grow. */
+  readonly sealedAt: WalPosition | null;
+}
+
+/** Of every epoch that the journal knows. An epoch that is missing says nothing: all of it stays (I11). */
+export function unneededSlots(state: ClusterState): ReadonlyMap<BrokerEpoch, UnneededSlots> {
+  const neededFrom = new Map<BrokerEpoch, WalPosition>();
+  for (const { partitions } of state.topics.values()) {
+    for (const { dependencies } of partitions) {
+      for (const { epoch, from } of dependencies) {
+        const known = neededFrom.get(epoch);
+        if (known === undefined || from < known) neededFrom.set(epoch, from);
+      }
+    }
+  }
+  const unneeded = new Map<BrokerEpoch, UnneededSlots>();
+  for (const { epoch, status, released, end } of state.brokers.values()) {
+    const sealedAt = status === "sealed" ? end : null;
+    // A partition that moved away may still need what its owner released for itself.
+    const below = Math.min(neededFrom.get(epoch) ?? Infinity, sealedAt ?? released);
+    unneeded.set(epoch, { below: walPosition(below), sealedAt });
+  }
+  return unneeded;
+}
+
+/**
+ * Whether this broker removes what no live broker owns: the one that lives longest does. Two that take
+ * themselves for it, because a view is old, only do the same work twice.
+ */
+export function isSweeper(state: ClusterState, own: BrokerEpoch): boolean {
+  for (const { epoch, status } of state.brokers.values()) {
+    if (status === "live" && epoch < own) return false;
+  }
+  return state.brokers.get(own)?.status === "live";
+}
