@@ -83,6 +83,7 @@ export class ObjectWal implements Wal {
   /** durable ≤ appended; rises only in `#count`. */
   #durable = 0;
   #pendingBytes = 0;
+  #durableSentMs = -Infinity;
   /** Before it no further slot may leave. */
   #nextPutMs = -Infinity;
   #paceTimer: Timer | null = null;
@@ -127,6 +128,14 @@ export class ObjectWal implements Wal {
   }
   get pendingBytes(): number {
     return this.#pendingBytes;
+  }
+  /** Slots below it have left. One at or above it that comes to count shows that this log was not sealed when it left. */
+  get sentEnd(): WalPosition {
+    return walPosition(this.#next);
+  }
+  /** When the newest slot that counts had left, ms of the monotonic clock; −∞ before the first. */
+  get durableSentMs(): number {
+    return this.#durableSentMs;
   }
 
   append(entries: readonly WalEntry[]): number {
@@ -237,6 +246,7 @@ export class ObjectWal implements Wal {
       const slot = this.#sent.shift() as Slot;
       this.#position = slot.number + 1;
       this.#durable = slot.lastNumber;
+      this.#durableSentMs = slot.sentMs;
       this.#pendingBytes -= slot.bytes;
       const group: WalGroup = {
         entries: slot.entries,

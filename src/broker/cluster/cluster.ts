@@ -25,11 +25,21 @@ export interface Peers {
 
 /** Whether this broker still owns what it owned, asked before an answer that denies or ages something (fencing, F10). */
 export interface Barrier {
+  /** Now, for `pass`: taken when a request arrives. */
+  mark(): number;
   /**
-   * Undefined: no proof is needed. Resolves when it is proved that at a moment after the call every partition
-   * that is open here was still ours; callers share one proof. Rejects when this broker was replaced: no answer leaves.
+   * Undefined: no proof is needed, or there is one. Resolves when it is proved that at a moment after `mark`
+   * every partition that is open here was still ours; callers share one proof. Rejects when this broker was
+   * replaced: no answer leaves. Without a mark it counts from the call.
    */
-  pass(): Promise<void> | undefined;
+  pass(mark?: number): Promise<void> | undefined;
+  /** For the newest proof: it was ours then, in ms of the monotonic clock. −∞: none yet. */
+  readonly lastPassedMs: number;
+  /**
+   * Undefined: there is nobody else who writes the journal. Resolves when everything is applied here that was
+   * decided in it before the call: what our view lacks then was not there. Callers share one reading.
+   */
+  readTail(): Promise<void> | undefined;
 }
 
 /** The cluster of a broker that has its store to itself. */
@@ -39,5 +49,5 @@ export const alone: Cluster = {
     call: () => Promise.reject(new Error("a broker that is alone has nobody to ask")),
     whenApplied: () => Promise.resolve(),
   },
-  barrier: { pass: () => undefined },
+  barrier: { mark: () => 0, pass: () => undefined, lastPassedMs: Infinity, readTail: () => undefined },
 };
