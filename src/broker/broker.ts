@@ -22,10 +22,12 @@ import { DiskFloor } from "./disk-floor.ts";
 import { FetchSessions } from "./fetch-session.ts";
 import { Groups } from "./groups.ts";
 import { handlers } from "./handlers.ts";
-import { Housekeeping } from "./housekeeping.ts";
+import { Housekeeping, type HousekeepingOptions } from "./housekeeping.ts";
 import { memoryShares } from "./memory.ts";
 import { ProducerIds } from "./producer-ids.ts";
 import { nothingRecovered, recover, type RecoverySummary } from "./recovery.ts";
+import { ReleasedSlots } from "./released-slots.ts";
+import { SharedListings } from "./shared-listings.ts";
 import { openStore, openWal, type Storage, windowOf } from "./storage.ts";
 import { adoptBrokerConfig, Topics } from "./topics.ts";
 import { markersAtOnceDefault, Transactions } from "./transactions.ts";
@@ -244,6 +246,7 @@ async function openRooms(options: BrokerOptions, listener: Listener): Promise<Ro
     log: env.log,
     blockBytesMax: cacheBytes,
     indexBytesMax: cacheBytes / 4,
+    ...(storage.kind === "files" ? {} : { refresh: () => journal.catchUp() }),
   });
   const topics = new Topics({ journal, partitions, cold, config, random: env.random, log: env.log });
   const recovery =
@@ -300,10 +303,7 @@ async function openRooms(options: BrokerOptions, listener: Listener): Promise<Ro
     index: cold.index,
     config,
     diskFloor,
-    deadWals:
-      storage.kind === "files"
-        ? new DeadWals(storage.disk, journal, env.log)
-        : { sweep: async () => undefined },
+    ...sweepsOf(storage, store, journal, options),
     onFailure: (cause) => failure.report(cause),
   });
 
@@ -360,6 +360,23 @@ async function openRooms(options: BrokerOptions, listener: Listener): Promise<Ro
   transactions.start();
   member?.start();
   return { services, store, closeStore, member, recovery, flusher, housekeeping, failure };
+}
+
+/** What is left of WALs, and of a shared store when it is looked through. */
+function sweepsOf(
+  storage: Storage,
+  store: ObjectStore,
+  journal: Journal,
+  { env, config }: BrokerOptions,
+): Pick<HousekeepingOptions, "deadWals" | "listings" | "refresh"> {
+  if (storage.kind === "files") return { deadWals: new DeadWals(storage.disk, journal, env.log) };
+  const { clock, log } = env;
+  const intervalMs = config.get("log.retention.check.interval.ms");
+  return {
+    deadWals: new ReleasedSlots({ store, clock, log, journal }),
+    listings: new SharedListings({ clock, journal, intervalMs }),
+    refresh: () => journal.catchUp(),
+  };
 }
 
 function configuredBounds(config: BrokerConfig): BrokerBounds {
