@@ -238,7 +238,7 @@ function readOne(
   }
   if (!(outcome instanceof Promise)) return toServed(wish, outcome, committed);
   return outcome.then(
-    (found) => toServed(wish, found, committed),
+    (found) => (isMoved(partition, found) ? moved(wish) : toServed(wish, found, committed)),
     (cause: unknown) => damaged(wish, partition, cause, context),
   );
 }
@@ -296,8 +296,17 @@ function toServed(wish: FetchWish, outcome: ReadOutcome, committed: boolean): Se
   }
 }
 
+/**
+ * The partition went elsewhere while it was read, and so may have its segments: the client is sent to the new
+ * owner, and nothing is called damaged by somebody whom it is no business of.
+ */
+const isMoved = (partition: Partition, found: ReadOutcome): boolean =>
+  found.kind === "damaged" && partition.isClosed;
+const moved = (wish: FetchWish): Served => refuse(wish, ErrorCode.NOT_LEADER_OR_FOLLOWER);
+
 /** The store did not answer, or what it gave fails its checksum. The partition goes on; this range is named. */
 function damaged(wish: FetchWish, partition: Partition, cause: unknown, context: RequestContext): Served {
+  if (partition.isClosed) return moved(wish);
   const { highWatermark, lastStable, logStart } = partition;
   context.services.env.log.error("fetch.unreadable", {
     topicId: partition.topicId,
