@@ -30,8 +30,8 @@ export const brokerSettings = {
   // Who it is.
   "node.id": int({
     default: 1,
-    min: 0,
-    text: "Number of this broker in the cluster; it stays the same for the life of a data directory.",
+    min: -1,
+    text: "Number of this broker in the cluster; it stays the same for the life of a data directory. Over a shared store (--store) it need not be given: −1, which is what stands there then, is the number that the journal gives to this broker's address.",
   }),
   "broker.rack": text({
     default: null,
@@ -530,7 +530,7 @@ export function isBrokerSetting(name: string): name is BrokerSettingName {
 
 /** The settings of one broker. Dynamic ones change in `setDynamic`; whoever must act on a change listens. */
 export class BrokerConfig {
-  readonly #static: ReadonlyMap<string, string>;
+  #static: ReadonlyMap<string, string>;
   #dynamicDefault: ReadonlyMap<string, string> = new Map();
   #dynamicOwn: ReadonlyMap<string, string> = new Map();
   readonly #values = new Map<string, unknown>();
@@ -594,6 +594,12 @@ export class BrokerConfig {
       [ConfigSource.dynamicDefaultBroker, this.#dynamicDefault],
       [ConfigSource.staticBroker, this.#static],
     ];
+  }
+
+  /** The number that the cluster gave to a broker that was started without one. */
+  adoptNodeId(id: number): void {
+    this.#static = new Map(this.#static).set("node.id", String(id));
+    this.#values.delete("node.id");
   }
 
   /** The journal's settings for all brokers and for this one, whole. */
