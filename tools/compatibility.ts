@@ -6,7 +6,7 @@
  */
 import { readFileSync } from "node:fs";
 import { isTold } from "../src/broker/api/api-versions.ts";
-import { handlers } from "../src/broker/handlers.ts";
+import { clientHandlers } from "../src/broker/handlers.ts";
 import { type InteropResult, type InteropResults, resultsPath } from "./interop-results.ts";
 
 export type { InteropResult, InteropResults } from "./interop-results.ts";
@@ -30,7 +30,7 @@ ${clientTables(results)}
 }
 
 function apiTable(): string {
-  const rows = handlers
+  const rows = clientHandlers
     .map(({ api }) => api)
     .toSorted((a, b) => a.key - b.key)
     .map((api) => {

@@ -38,6 +38,12 @@ export const brokerSettings = {
     text: "Where this broker stands, as clients compare it with their client.rack.",
   }),
 
+  "holdfast.peer.suspicion.ms": int({
+    default: 3_000,
+    min: 3_000,
+    text: "In a cluster: a broker that does not answer for so long, and writes nothing meanwhile, is taken for dead, and others take its partitions over. Raise it where machines stand still for seconds; it costs nothing but time when a broker really dies.",
+  }),
+
   // Connections.
   "socket.request.max.bytes": int({
     default: 100 * MiB,

@@ -7,6 +7,7 @@ import type { Counter, Histogram, Labels } from "../base/ports.ts";
 import { ErrorCode } from "../protocol/errors.ts";
 import { decodeRequest, decodeRequestHeader, encodeResponse, type RequestHeader } from "../protocol/frame.ts";
 import { ApiVersions } from "../protocol/messages/api-versions.ts";
+import { peerKeysFrom } from "../protocol/registry.ts";
 import { apiVersionsResponse } from "./api/api-versions.ts";
 import type { ConnectionFacts, RequestContext, Services } from "./context.ts";
 import type { AnyHandler } from "./handle.ts";
@@ -49,6 +50,8 @@ export class Dispatch {
   readonly #guards: Guards;
   /** By API key. */
   readonly #routes: (Route | undefined)[] = [];
+  /** Of brokers to each other. Their keys are far from the others, and would make a slow array of `#routes`. */
+  readonly #peerRoutes = new Map<number, Route>();
   readonly #requests: Counter;
   readonly #requestBytes: Counter;
   readonly #responseBytes: Counter;
@@ -59,7 +62,10 @@ export class Dispatch {
     this.#services = services;
     this.#guards = guards;
     for (const handler of services.handlers) {
-      this.#routes[handler.api.key] = { handler, labels: { api: handler.api.name } };
+      const { key, name } = handler.api;
+      const route: Route = { handler, labels: { api: name } };
+      if (key < peerKeysFrom) this.#routes[key] = route;
+      else this.#peerRoutes.set(key, route);
     }
     const { meter } = services.env;
     this.#requests = meter.counter(
@@ -86,9 +92,10 @@ export class Dispatch {
    */
   begin(frame: Uint8Array, connection: ConnectionFacts): Call | Uint8Array[] {
     const header = decodeRequestHeader(frame);
-    const route = this.#routes[header.apiKey];
+    const { apiKey } = header;
+    const route = apiKey < peerKeysFrom ? this.#routes[apiKey] : this.#peerRoutes.get(apiKey);
     if (route === undefined) {
-      throw new RefusedRequestError(`it asks for API ${header.apiKey}, which is not served here`);
+      throw new RefusedRequestError(`it asks for API ${apiKey}, which is not served here`);
     }
     const { handler } = route;
     if (!handler.api.speaks(header.apiVersion)) {
@@ -96,6 +103,11 @@ export class Dispatch {
       const [first, last] = handler.api.versions;
       throw new RefusedRequestError(
         `it asks for ${handler.api.name} in version ${header.apiVersion}; versions ${first} to ${last} are served`,
+      );
+    }
+    if (handler.peersOnly === true && connection.peer === null) {
+      throw new RefusedRequestError(
+        `it asks for ${handler.api.name}, as brokers of this cluster do among themselves, and did not prove to be one`,
       );
     }
     const context: RequestContext = {

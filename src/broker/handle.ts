@@ -20,6 +20,8 @@ export interface Stages<Req, Res> {
 
 export interface Handler<Req, Res> extends Stages<Req, Res> {
   readonly api: Api<Req, Res>;
+  /** Only a broker of this cluster that proved to be one may ask; anybody else loses the connection. */
+  readonly peersOnly?: true;
 }
 
 /** A handler whose messages are not known here. */
@@ -27,4 +29,9 @@ export type AnyHandler = Handler<unknown, unknown>;
 
 export function handle<Req, Res>(api: Api<Req, Res>, stages: Stages<Req, Res>): AnyHandler {
   return { api, ...stages } as Handler<Req, Res> as AnyHandler;
+}
+
+/** For what only brokers of the cluster ask each other. */
+export function handleForPeers<Req, Res>(api: Api<Req, Res>, stages: Stages<Req, Res>): AnyHandler {
+  return { ...handle(api, stages), peersOnly: true };
 }

@@ -1,4 +1,4 @@
-/** Every API that this broker serves; what is not in this list is not advertised. */
+/** Every API that this broker serves. What is not in `clientHandlers` is neither advertised nor answered to clients. */
 import { addOffsetsToTxn } from "./api/add-offsets-to-txn.ts";
 import { addPartitionsToTxn } from "./api/add-partitions-to-txn.ts";
 import { alterConfigs } from "./api/alter-configs.ts";
@@ -41,6 +41,9 @@ import { offsetCommit } from "./api/offset-commit.ts";
 import { offsetDelete } from "./api/offset-delete.ts";
 import { offsetFetch } from "./api/offset-fetch.ts";
 import { offsetForLeaderEpoch } from "./api/offset-for-leader-epoch.ts";
+import { peerHeartbeat } from "./api/peer-heartbeat.ts";
+import { peerHello } from "./api/peer-hello.ts";
+import { peerProve } from "./api/peer-prove.ts";
 import { produce } from "./api/produce.ts";
 import { pushTelemetry } from "./api/push-telemetry.ts";
 import { syncGroup } from "./api/sync-group.ts";
@@ -49,7 +52,7 @@ import { updateFeatures } from "./api/update-features.ts";
 import { writeTxnMarkers } from "./api/write-txn-markers.ts";
 import type { AnyHandler } from "./handle.ts";
 
-export const handlers: readonly AnyHandler[] = [
+export const clientHandlers: readonly AnyHandler[] = [
   produce,
   fetch,
   listOffsets,
@@ -99,3 +102,8 @@ export const handlers: readonly AnyHandler[] = [
   createAcls,
   deleteAcls,
 ];
+
+/** What brokers of one cluster ask each other, besides what clients may ask. */
+const peerHandlers: readonly AnyHandler[] = [peerHello, peerProve, peerHeartbeat];
+
+export const handlers: readonly AnyHandler[] = [...clientHandlers, ...peerHandlers];

@@ -1,4 +1,8 @@
-/** Every API whose messages are known, by key. Which of them a broker serves is for its dispatch to say. */
+/**
+ * Every API of Kafka whose messages are known, by key. Which of them a broker serves is for its dispatch to say.
+ * `peerApis` are what brokers of one cluster say to each other: they are no part of Kafka's protocol, nobody else
+ * is told of them or answered, and they may change with the software.
+ */
 import type { AnyApi } from "./api.ts";
 import { AddOffsetsToTxn } from "./messages/add-offsets-to-txn.ts";
 import { AddPartitionsToTxn } from "./messages/add-partitions-to-txn.ts";
@@ -42,6 +46,9 @@ import { OffsetCommit } from "./messages/offset-commit.ts";
 import { OffsetDelete } from "./messages/offset-delete.ts";
 import { OffsetFetch } from "./messages/offset-fetch.ts";
 import { OffsetForLeaderEpoch } from "./messages/offset-for-leader-epoch.ts";
+import { PeerHeartbeat } from "./messages/peer-heartbeat.ts";
+import { PeerHello } from "./messages/peer-hello.ts";
+import { PeerProve } from "./messages/peer-prove.ts";
 import { Produce } from "./messages/produce.ts";
 import { PushTelemetry } from "./messages/push-telemetry.ts";
 import { SyncGroup } from "./messages/sync-group.ts";
@@ -99,6 +106,14 @@ export const apis: readonly AnyApi[] = [
   PushTelemetry,
   ListConfigResources,
   DescribeTopicPartitions,
+];
+
+/** Keys from here on are ours; Kafka's are far below. */
+export const peerKeysFrom = 10_000;
+export const peerApis: readonly AnyApi[] = [
+  PeerHello as AnyApi,
+  PeerProve as AnyApi,
+  PeerHeartbeat as AnyApi,
 ];
 
 const byKey: ReadonlyMap<number, AnyApi> = new Map(apis.map((each) => [each.key, each]));

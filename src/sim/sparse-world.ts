@@ -5,7 +5,7 @@
  * then peace, in which all must be there and every client must come to its end.
  */
 import { sleep } from "../base/ports.ts";
-import { handlers } from "../broker/handlers.ts";
+import { clientHandlers } from "../broker/handlers.ts";
 import type { ClientPorts } from "../client/settings.ts";
 import { AddOffsetsToTxn } from "../protocol/messages/add-offsets-to-txn.ts";
 import { AddPartitionsToTxn } from "../protocol/messages/add-partitions-to-txn.ts";
@@ -462,7 +462,7 @@ export class SparseWorld {
     const endMs = this.#scheduler.nowMs + hourMs;
     while (this.#scheduler.nowMs < endMs) {
       await sleep(this.#clock, draw.fraction() * 2 * gapMs);
-      await this.#faults.strike(draw.pick(faultKinds), draw.pick(handlers).api.key);
+      await this.#faults.strike(draw.pick(faultKinds), draw.pick(clientHandlers).api.key);
     }
   }
 

@@ -6,7 +6,7 @@
  */
 import { parseArgs } from "node:util";
 import { isMainThread, parentPort, Worker } from "node:worker_threads";
-import { handlers } from "../broker/handlers.ts";
+import { clientHandlers } from "../broker/handlers.ts";
 import { FaultMatrix } from "./fault-matrix.ts";
 import { type SparseReport, SparseWorld } from "./sparse-world.ts";
 
@@ -24,7 +24,7 @@ const { values } = parseArgs({
 const hourMs = 3_600_000;
 /** After so many worlds it is told how far it is. */
 const tellEach = 50;
-const apis = handlers.map(({ api }) => api);
+const apis = clientHandlers.map(({ api }) => api);
 const matrix = new FaultMatrix();
 const totals = new Map<string, number>();
 const begunMs = performance.now();

@@ -1,7 +1,7 @@
 /**
- * The frame around every metadata object: journal slots, snapshots, cut markers. It says what the object
- * is and where it belongs, so that an object of another cluster or at another name never passes, and
- * every bit of it is under a checksum.
+ * The frame around every metadata object: journal slots, snapshots, cut markers, the key of the peers. It
+ * says what the object is and where it belongs, so that an object of another cluster or at another name
+ * never passes, and every bit of it is under a checksum.
  *
  *   at  0  magic "HFMO"                     uint32
  *       4  format, 1                        uint16
@@ -31,7 +31,7 @@ const checkedBytes = 112;
 export const bodyHeaderBytes = 116;
 
 /** uint8 on disk; never reused. */
-export const BodyKind = { slot: 1, snapshot: 2, cut: 3 } as const;
+export const BodyKind = { slot: 1, snapshot: 2, cut: 3, peerKey: 4 } as const;
 export type BodyKind = (typeof BodyKind)[keyof typeof BodyKind];
 
 export interface BodyHeader {

@@ -6,7 +6,7 @@
 import assert from "node:assert/strict";
 import { before, describe, test } from "node:test";
 import type { AnyApi } from "../../src/protocol/api.ts";
-import { apis } from "../../src/protocol/registry.ts";
+import { apis, peerApis, peerKeysFrom } from "../../src/protocol/registry.ts";
 import { from, int64, orElse, string, struct } from "../../src/schema/types.ts";
 import { kafkaMessages, type MessageJson } from "./kafka-jar.ts";
 import { type Layout, layoutOfDefinition, layoutOfSchema, servedVersions, versionRange } from "./layout.ts";
@@ -55,6 +55,18 @@ describe("the schemas and Kafka's definitions", () => {
   for (const each of apis) {
     test(`${each.name}: requests agree in every version`, () => compare(each, "request"));
     test(`${each.name}: responses agree in every version`, () => compare(each, "response"));
+  }
+});
+
+describe("what brokers say to each other", () => {
+  // No definition of Kafka's to compare with: it must not be taken for one either.
+  for (const { key, name } of peerApis) {
+    test(`${name} is ours alone: Kafka has no such name, and its keys are far below`, () => {
+      assert.equal(messages.get(`${name}Request`), undefined);
+      assert.ok(key >= peerKeysFrom);
+      const keys = Array.from(messages.values(), ({ apiKey }) => apiKey ?? 0);
+      assert.ok(Math.max(...keys) < peerKeysFrom / 10);
+    });
   }
 });
 

@@ -9,6 +9,7 @@ import {
 import { GetTelemetrySubscriptions } from "../../protocol/messages/get-telemetry-subscriptions.ts";
 import { Produce } from "../../protocol/messages/produce.ts";
 import { PushTelemetry } from "../../protocol/messages/push-telemetry.ts";
+import { peerKeysFrom } from "../../protocol/registry.ts";
 import type { RequestContext, Services } from "../context.ts";
 import { type FeatureName, featureNames, levelMax, levelOf } from "../features.ts";
 import { handle } from "../handle.ts";
@@ -49,7 +50,8 @@ function isElsewhere(request: ApiVersionsRequest, { services }: RequestContext):
 
 /** Answered, and not told of: whoever knew would ask, to hear that nobody wants its metrics. Kafka without a receiver does the same. */
 const untold: readonly AnyApi[] = [GetTelemetrySubscriptions as AnyApi, PushTelemetry as AnyApi];
-export const isTold = (api: AnyApi): boolean => !untold.includes(api);
+/** Of what brokers say to each other no client hears. */
+export const isTold = (api: AnyApi): boolean => api.key < peerKeysFrom && !untold.includes(api);
 
 /** Also sent, in version 0, to who asks in a version that is not spoken: the list tells it which to use. */
 export function apiVersionsResponse(

@@ -4,6 +4,10 @@
  */
 import type { BrokerEpoch } from "../../base/ids.ts";
 import type { Api } from "../../protocol/api.ts";
+import type { PeerHeartbeatRequest, PeerHeartbeatResponse } from "../../protocol/messages/peer-heartbeat.ts";
+import type { PeerHelloRequest, PeerHelloResponse } from "../../protocol/messages/peer-hello.ts";
+import type { PeerProveRequest } from "../../protocol/messages/peer-prove.ts";
+import type { ConnectionFacts } from "../context.ts";
 
 export interface Cluster {
   readonly peers: Peers;
@@ -21,6 +25,16 @@ export interface Peers {
   call<Req, Res>(to: BrokerEpoch, api: Api<Req, Res>, request: Req): Promise<Res>;
   /** Tells everybody that the journal moved; resolves when all who answer have applied it up to `slot`, or after `timeoutMs`. */
   whenApplied(slot: number, timeoutMs: number): Promise<void>;
+  /** Where other brokers come in; absent: none may. */
+  readonly door?: PeerDoor;
+}
+
+/** What other brokers say to this one (api/peer-*.ts). */
+export interface PeerDoor {
+  greet(connection: ConnectionFacts, hello: PeerHelloRequest): PeerHelloResponse;
+  /** Our proof; from here on `connection.peer` is who it is. Null: it is not who it says. */
+  prove(connection: ConnectionFacts, proof: PeerProveRequest): Uint8Array | null;
+  heartbeat(from: BrokerEpoch, beat: PeerHeartbeatRequest): PeerHeartbeatResponse;
 }
 
 /** Whether this broker still owns what it owned, asked before an answer that denies or ages something (fencing, F10). */
