@@ -1,14 +1,15 @@
 /** What goes on beside serving: retention, compaction, scrubbing, garbage, and what is left of WALs that nothing needs. */
-import { type BrokerEpoch, ZERO_OFFSET } from "../base/ids.ts";
+import { ZERO_OFFSET } from "../base/ids.ts";
 import type { Env, ObjectStore, Timer } from "../base/ports.ts";
 import { Compaction } from "../log/compaction.ts";
-import { Garbage, type GarbageView, type Listings } from "../log/garbage.ts";
+import { Garbage, type Listings } from "../log/garbage.ts";
 import type { ObjectNames } from "../log/object-names.ts";
 import type { Partitions } from "../log/partitions.ts";
 import { Retention } from "../log/retention.ts";
 import { Scrub } from "../log/scrub.ts";
 import type { SegmentIndex } from "../log/segment-index.ts";
 import type { Journal } from "../metadata/journal.ts";
+import { garbageView } from "../metadata/unneeded.ts";
 import type { BrokerConfig } from "./config.ts";
 import type { DiskFloor } from "./disk-floor.ts";
 import { memoryShares } from "./memory.ts";
@@ -112,7 +113,7 @@ export class Housekeeping {
       env,
       store,
       index,
-      view: () => garbageView(journal),
+      view: () => garbageView(journal.state),
       graceMs: config.get("log.segment.delete.delay.ms"),
       isUrgent: () => diskFloor.isNear,
       intervalMs,
@@ -154,23 +155,3 @@ export class Housekeeping {
 
 /** Of a topic that was deleted meanwhile. */
 const unknown = { start: ZERO_OFFSET, compacted: null };
-
-/** The references as of now, and whose objects can never be named again. */
-export function garbageView({ state, epoch: own }: Journal): GarbageView {
-  const partitions = [];
-  for (const topic of state.topics.values()) {
-    for (const { index, folded, recent } of topic.partitions) {
-      partitions.push({ topicId: topic.id, partition: index, folded, recent });
-    }
-  }
-  const settledBelow = new Map<number, number>();
-  for (const broker of state.brokers.values()) {
-    // Of an ended epoch nothing can be published any more; one that is unknown here is left alone (I11).
-    settledBelow.set(broker.epoch, broker.status === "live" ? broker.below : Number.POSITIVE_INFINITY);
-  }
-  return {
-    partitions,
-    isSettled: (author, counter) =>
-      counter < (settledBelow.get(author) ?? 0) && author <= (own as BrokerEpoch),
-  };
-}

@@ -3,7 +3,7 @@ import { test } from "node:test";
 import { aClusterState } from "../../test/proof/garbage-view.ts";
 import { brokerEpoch } from "../base/ids.ts";
 import type { ClusterState } from "./state.ts";
-import { isSweeper, unneededSlots } from "./unneeded.ts";
+import { garbageView, isSweeper, unneededSlots } from "./unneeded.ts";
 
 const of = (state: ClusterState, epoch: number) => unneededSlots(state).get(brokerEpoch(epoch));
 
@@ -43,4 +43,19 @@ test("the broker that lives longest sweeps, and nobody who is fenced", () => {
   });
   const sweepers = [1, 4, 6, 9].filter((epoch) => isSweeper(state, brokerEpoch(epoch)));
   assert.deepEqual(sweepers, [4]);
+});
+
+test("an author's objects can be garbage once it said so, or is no longer live; of one that nobody knows, never", () => {
+  const state = aClusterState({ brokers: { 2: { status: "fenced" }, 5: { status: "live", below: 10 } } });
+  const { isSettled } = garbageView(state);
+  const settled = [
+    [2, 1_000],
+    [5, 9],
+    [5, 10],
+    [9, 0],
+  ].filter(([author, counter]) => isSettled(author as number, counter as number));
+  assert.deepEqual(settled, [
+    [2, 1_000],
+    [5, 9],
+  ]);
 });

@@ -4,6 +4,7 @@
  * journal deletes nothing that a fresh one would keep (F9); two who do it at once do no harm.
  */
 import { type BrokerEpoch, type WalPosition, walPosition } from "../base/ids.ts";
+import type { GarbageView } from "../log/garbage.ts";
 import type { ClusterState } from "./state.ts";
 
 /** Slots of an object WAL that may go: those below `below`, and where the WAL ended, those above its seal. */
@@ -43,4 +44,20 @@ export function isSweeper(state: ClusterState, own: BrokerEpoch): boolean {
     if (status === "live" && epoch < own) return false;
   }
   return state.brokers.get(own)?.status === "live";
+}
+
+/** The references as of now, and whose objects can never be named again. */
+export function garbageView(state: ClusterState): GarbageView {
+  const partitions = [];
+  for (const topic of state.topics.values()) {
+    for (const { index, folded, recent } of topic.partitions) {
+      partitions.push({ topicId: topic.id, partition: index, folded, recent });
+    }
+  }
+  const settledBelow = new Map<number, number>();
+  for (const { epoch, status, below } of state.brokers.values()) {
+    // Of an ended epoch nothing can be published any more; one that is unknown here is left alone (I11).
+    settledBelow.set(epoch, status === "live" ? below : Number.POSITIVE_INFINITY);
+  }
+  return { partitions, isSettled: (author, counter) => counter < (settledBelow.get(author) ?? 0) };
 }

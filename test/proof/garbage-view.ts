@@ -6,6 +6,7 @@ export interface BrokerFacts {
   readonly status: BrokerState["status"];
   readonly released?: number;
   readonly end?: number;
+  readonly below?: number;
 }
 
 export function aClusterState(facts: {
@@ -14,12 +15,13 @@ export function aClusterState(facts: {
   readonly dependencies?: readonly (readonly [number, number, number])[];
 }): ClusterState {
   const brokers = new Map(
-    Object.entries(facts.brokers).map(([key, { status, released = 0, end }]) => {
+    Object.entries(facts.brokers).map(([key, { status, released = 0, end, below = 0 }]) => {
       const epoch = brokerEpoch(Number(key));
       const broker: Partial<BrokerState> = {
         epoch,
         status,
         released: walPosition(released),
+        below,
         end: end === undefined ? null : walPosition(end),
       };
       return [epoch, broker];
@@ -30,6 +32,6 @@ export function aClusterState(facts: {
       { epoch: brokerEpoch(epoch), from: walPosition(from), to: walPosition(to) },
     ] satisfies readonly Dependency[],
   }));
-  const topics = new Map([["t", { partitions } as unknown as TopicState]]);
+  const topics = new Map([["t", { id: "t", partitions } as unknown as TopicState]]);
   return { brokers, topics } as unknown as ClusterState;
 }
