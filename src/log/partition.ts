@@ -10,7 +10,7 @@
  */
 import { assert } from "../base/assert.ts";
 import { advance, type LeaderEpoch, type Offset, type PartitionIndex } from "../base/ids.ts";
-import type { ProducerId, TopicId, WalPosition } from "../base/ids.ts";
+import type { ProducerEpoch, ProducerId, TopicId, WalPosition } from "../base/ids.ts";
 import { BatchView } from "../record/batch.ts";
 import { buildMarker } from "../record/control.ts";
 import { DamagedRanges } from "./damaged-ranges.ts";
@@ -33,7 +33,12 @@ import type {
   TimestampAndOffset,
   TrimOutcome,
 } from "./outcomes.ts";
-import { type ActiveProducer, ProducerState, type SequenceVerdict } from "./producer-state.ts";
+import {
+  type ActiveProducer,
+  type ProducerFacts,
+  ProducerState,
+  type SequenceVerdict,
+} from "./producer-state.ts";
 import type { SegmentSource } from "./segment-index.ts";
 import type { PartitionSegments } from "./segment-list.ts";
 import type { FlushRow } from "./segment-ref.ts";
@@ -149,11 +154,16 @@ export class Partition implements FlushSource, SegmentSource {
   /** When the producer that keeps the last stable offset where it is last wrote here, ms since 1970; null: nobody does. */
   get heldSinceMs(): number | null {
     const id = this.#transactions.firstOpen;
-    return id === null ? null : this.#producers.lastMs(id);
+    return id === null ? null : (this.#producers.facts(id)?.lastMs ?? null);
   }
-  /** Whether the producer's next transactional batch continues a transaction here (KIP-890: what begins one is verified). */
-  hasOpenTransaction(producerId: ProducerId): boolean {
-    return this.#producers.openFrom(producerId) >= 0;
+  /** What is known of a producer; undefined: nothing. */
+  producer(id: ProducerId): ProducerFacts | undefined {
+    return this.#producers.facts(id);
+  }
+  /** Whether the producer's next transactional batch (in `epoch`) continues a transaction here (KIP-890: what begins one is verified). */
+  hasOpenTransaction(id: ProducerId, epoch?: ProducerEpoch): boolean {
+    const known = this.#producers.facts(id);
+    return known !== undefined && known.openFrom >= 0 && (epoch === undefined || epoch === known.epoch);
   }
   /** Number of the newest WAL entry: once it is durable, everything this partition can tell is. */
   get lastNumber(): number {

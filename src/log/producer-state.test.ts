@@ -285,9 +285,9 @@ describe("transactions of producers", () => {
     const state = new ProducerState();
     assert.deepEqual(state.apply(transactional({ baseOffset: 10 })), { kind: "opened" });
     assert.equal(state.apply(transactional({ baseOffset: 12, sequence: 1 })), null);
-    assert.equal(state.openFrom(producerId(7)), 10);
+    assert.equal(state.facts(producerId(7))?.openFrom, 10);
     assert.deepEqual(state.apply(marker({ baseOffset: 13 })), { kind: "ended", from: 10, outcome: "abort" });
-    assert.equal(state.openFrom(producerId(7)), -1);
+    assert.equal(state.facts(producerId(7))?.openFrom, -1);
   });
 
   it("a marker without an open transaction ends nothing and moves the epoch", () => {
@@ -342,7 +342,7 @@ describe("transactions of producers", () => {
     }
     const restored = ProducerState.restore({ recordedMs: state.recordedMs, producers: state.snapshot() });
     for (const each of [state, state.clone(), restored]) {
-      assert.equal(each.openFrom(producerId(7)), 3);
+      assert.equal(each.facts(producerId(7))?.openFrom, 3);
       assert.equal(judge(each, transactional({ sequence: 1, producerEpoch: 2 })).kind, "next");
       const late = transactional({ sequence: 1, producerEpoch: 2, appendedMs: 10 ** 9 });
       assert.equal(judge(each, late).kind, "next");

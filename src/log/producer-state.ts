@@ -107,17 +107,26 @@ const OPENED: TransactionChange = { kind: "opened" };
 
 const NO_OFFSET = offset(-1);
 
-type MutableBatch = { -readonly [K in keyof RememberedBatch]: RememberedBatch[K] };
+type Mutable<T> = { -readonly [K in keyof T]: T[K] };
+type MutableBatch = Mutable<RememberedBatch>;
 
-interface Producer {
+/** One producer as it stands now. */
+export interface ProducerFacts {
+  readonly epoch: ProducerEpoch;
+  /** Of the coordinator that wrote its last marker; −1: none did. */
+  readonly coordinatorEpoch: number;
+  /** When it last wrote, ms since 1970. */
+  readonly lastMs: number;
+  /** First offset of the open transaction; −1: none. */
+  readonly openFrom: Offset;
+  /** Those of this process, and not part of the state: only whether it is the same number as before means something. */
+  readonly markers: number;
+}
+
+interface Producer extends Mutable<ProducerFacts> {
   readonly id: ProducerId;
-  epoch: ProducerEpoch;
-  coordinatorEpoch: number;
-  lastMs: number;
   /** Sequence numbers that this epoch was given without a gap, up to the newest. */
   sequenceCount: number;
-  /** First offset of the open transaction; −1: none. */
-  openFrom: Offset;
   /** Oldest first, at most `batchesRemembered`. */
   readonly batches: MutableBatch[];
   /** Neighbours in the order of their newest batches. */
@@ -206,14 +215,9 @@ export class ProducerState {
     return coordinatorEpoch < producer.coordinatorEpoch ? FENCED : NEXT;
   }
 
-  /** First offset of the producer's open transaction; −1: none is open. */
-  openFrom(id: ProducerId): Offset {
-    return this.#producers.get(id)?.openFrom ?? NO_OFFSET;
-  }
-
-  /** When it last wrote, ms since 1970; −1: nothing is known of it. */
-  lastMs(id: ProducerId): number {
-    return this.#producers.get(id)?.lastMs ?? -1;
+  /** What is known of a producer; undefined: nothing. Owned by the state: take what is needed at once. */
+  facts(id: ProducerId): ProducerFacts | undefined {
+    return this.#producers.get(id);
   }
 
   /** All that is remembered, in the order of the newest batches. */
@@ -272,6 +276,7 @@ export class ProducerState {
         lastMs: this.#recordedMs,
         sequenceCount: 0,
         openFrom: NO_OFFSET,
+        markers: 0,
         batches: [],
         older: null,
         newer: null,
@@ -379,6 +384,7 @@ function advanceTransaction(producer: Producer, entry: SequencedEntry): Transact
     return OPENED;
   }
   producer.coordinatorEpoch = entry.marker.coordinatorEpoch;
+  producer.markers++;
   producer.openFrom = NO_OFFSET;
   return from < 0 ? null : { kind: "ended", from, outcome: entry.marker.outcome };
 }
@@ -437,6 +443,7 @@ function fromSnapshot(snapshot: ProducerSnapshot): Producer {
     lastMs: snapshot.lastTimestampMs,
     sequenceCount: snapshot.sequenceCount,
     openFrom: snapshot.openFrom,
+    markers: 0,
     batches: snapshot.batches.map((batch) => ({
       firstSequence: batch.firstSequence,
       lastSequence: batch.lastSequence,

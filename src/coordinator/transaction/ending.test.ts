@@ -29,6 +29,7 @@ describe("a transaction at its end", () => {
           ...identity(100, 1),
           transactionalId,
           coordinatorEpoch: 5,
+          transactionVersion: 2,
           outcome,
           topics: [
             { topic: "x", partitionIds: [0] },
@@ -184,6 +185,7 @@ describe("a client of KIP-890", () => {
     assert.deepEqual(at.markers[0], {
       ...identity(100, 32_767),
       coordinatorEpoch: 5,
+      transactionVersion: 2,
       outcome: "commit",
       ...x,
     });

@@ -73,7 +73,9 @@ describe("a transactional id that is known", () => {
     assert.equal(at.admit(former, x), ErrorCode.PRODUCER_FENCED);
     assert.equal(at.init().errorCode, ErrorCode.CONCURRENT_TRANSACTIONS);
     at.drive();
-    assert.deepEqual(at.markers, [{ ...identity(100, 1), coordinatorEpoch: 5, outcome: "abort", ...x }]);
+    assert.deepEqual(at.markers, [
+      { ...identity(100, 1), coordinatorEpoch: 5, transactionVersion: 2, outcome: "abort", ...x },
+    ]);
     assert.deepEqual(at.start(), at.as(identity(100, 2)));
   });
 
@@ -199,7 +201,9 @@ describe("epochs that are used up", () => {
     at.admit(former, x);
     assert.equal(at.init().errorCode, ErrorCode.CONCURRENT_TRANSACTIONS);
     at.drive();
-    assert.deepEqual(at.markers, [{ ...identity(100, 32_767), coordinatorEpoch: 5, outcome: "abort", ...x }]);
+    assert.deepEqual(at.markers, [
+      { ...identity(100, 32_767), coordinatorEpoch: 5, transactionVersion: 2, outcome: "abort", ...x },
+    ]);
     assert.equal(at.start().producerId, producerId(101));
   });
 

@@ -30,6 +30,7 @@ export const testSettings: TransactionSettings = {
 /** A marker in the log of one partition. */
 export interface Marker extends ProducerIdentity, TransactionPartition {
   readonly coordinatorEpoch: number;
+  readonly transactionVersion: number;
   readonly outcome: Outcome;
 }
 

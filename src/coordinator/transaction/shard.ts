@@ -66,6 +66,8 @@ export interface PreparedTransaction {
   readonly producerEpoch: ProducerEpoch;
   readonly coordinatorEpoch: number;
   readonly outcome: Outcome;
+  /** 2: no batch of this transaction has the epoch of its markers, so that a late one ends nothing else (KIP-1228). */
+  readonly transactionVersion: number;
   /** One that is not there any more needs no marker. */
   readonly topics: NonNullable<TransactionLogValue["partitions"]>;
 }
@@ -78,7 +80,8 @@ const expiredMax = 1_000;
 
 export class TransactionShard implements Shard<TransactionRecord> {
   readonly #settings: TransactionSettings;
-  readonly #coordinatorEpoch: number;
+  /** The leader epoch of its partition: markers carry it, so that an older coordinator's are refused. */
+  readonly coordinatorEpoch: number;
   readonly #transactions = new Map<string, Transaction>();
   readonly #prepared = new Set<string>();
   /** Of open transactions. */
@@ -87,10 +90,9 @@ export class TransactionShard implements Shard<TransactionRecord> {
   readonly #inherited = new Set<string>();
   #bytes = 0;
 
-  /** `coordinatorEpoch`: the leader epoch of the partition; markers carry it, so that an older coordinator's are refused. */
   constructor(settings: TransactionSettings, coordinatorEpoch: number) {
     this.#settings = settings;
-    this.#coordinatorEpoch = coordinatorEpoch;
+    this.coordinatorEpoch = coordinatorEpoch;
   }
 
   get transactionCount(): number {
@@ -316,13 +318,14 @@ export class TransactionShard implements Shard<TransactionRecord> {
 
   #markersOf(known: Transaction | undefined): PreparedTransaction {
     assert(known?.isEnding === true, "only a transaction at its end wants markers");
-    const { producerId, producerEpoch, partitions } = known.value;
+    const { producerId, producerEpoch, partitions, clientVersion } = known.value;
     return {
       transactionalId: known.id,
       producerId,
       producerEpoch,
-      coordinatorEpoch: this.#coordinatorEpoch,
+      coordinatorEpoch: this.coordinatorEpoch,
       outcome: known.state === "PrepareCommit" ? "commit" : "abort",
+      transactionVersion: clientVersion,
       topics: partitions ?? [],
     };
   }

@@ -22,7 +22,9 @@ describe("a transaction that is open for longer than its producer said", () => {
     at.pass(1);
     assert.equal(at.state, "PrepareAbort");
     at.drive();
-    assert.deepEqual(at.markers, [{ ...identity(100, 1), coordinatorEpoch: 5, outcome: "abort", ...x }]);
+    assert.deepEqual(at.markers, [
+      { ...identity(100, 1), coordinatorEpoch: 5, transactionVersion: 2, outcome: "abort", ...x },
+    ]);
     assert.equal(at.admit(claim, x), ErrorCode.PRODUCER_FENCED);
     assert.equal(at.shard.nextDeadlineMs, Infinity);
   });
