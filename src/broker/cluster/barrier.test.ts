@@ -1,7 +1,7 @@
 /** When a broker may believe that it still owns what it owned, over a WAL and a journal in a simulated bucket. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { type BrokerEpoch, nodeId, walPosition } from "../../base/ids.ts";
+import { type BrokerEpoch, leaderEpoch, nodeId, partitionIndex, walPosition } from "../../base/ids.ts";
 import { sha256 } from "../../io/sha256.ts";
 import { ObjectWal } from "../../log/object-wal.ts";
 import { sealWal } from "../../log/object-wal-seal.ts";
@@ -12,7 +12,10 @@ import { SimObjectStore } from "../../sim/object-store.ts";
 import { SimRandom } from "../../sim/random.ts";
 import { Scheduler } from "../../sim/scheduler.ts";
 import { silentLogger, silentMeter } from "../../sim/silence.ts";
-import { ReplacedError, StoreBarrier } from "./barrier.ts";
+import { aTopic, aTopicId } from "../../../test/proof/journal-world.ts";
+import { MovedError, ReplacedError, StoreBarrier } from "./barrier.ts";
+
+const part = { topicId: aTopicId(1), partition: partitionIndex(0) };
 
 interface Options {
   readonly isMoving?: () => boolean;
@@ -174,21 +177,43 @@ test("a broker whose log is sealed does not pass by what it writes", async () =>
   assert.equal(wal.durable, 0);
 });
 
-test("while a partition is on its way to another broker, own slots prove nothing", async () => {
+test("what is asked while a partition is on its way to another broker, own slots do not prove, also not later", async () => {
   let isMoving = true;
   const { world, wal, barrier } = await aBarrier({ isMoving: () => isMoving });
   const mark = barrier.mark();
   wal.append([anEntry({ base: 0 })]);
   await world.run(wal.whenDurable(1));
-  assert.ok(barrier.pass(mark) !== undefined);
-  const passed = watched(barrier.pass());
+  const passed = watched(barrier.pass(mark));
   wal.append([anEntry({ base: 1 })]);
   while (wal.durable < 2) await world.pass(1);
   assert.deepEqual([passed.now, world.reads < 2], ["open", true]);
+  isMoving = false;
   await world.pass(200);
   assert.equal(passed.now, "passed");
+  const before = world.reads;
+  await world.run(barrier.pass(mark) as Promise<void>);
+  assert.ok(world.reads > before);
+});
+
+test("what was asked while a partition was on its way is not answered once it has gone", async () => {
+  let isMoving = false;
+  const { world, wal, journal, epoch, barrier } = await aBarrier({ isMoving: () => isMoving });
+  const other = await world.journal("new");
+  await world.run(journal.catchUp());
+  await world.run(journal.append(aTopic(1, epoch)));
+  const before = barrier.mark();
+  isMoving = true;
+  const mark = barrier.mark();
+  const move = { kind: "move", ...part, leaderEpoch: leaderEpoch(0), end: walPosition(0) } as const;
+  const moved = await world.run(journal.append({ ...move, to: other.epoch as BrokerEpoch }));
+  assert.equal(moved.kind, "applied");
   isMoving = false;
-  assert.equal(barrier.pass(mark), undefined);
+  wal.append([anEntry({ base: 0 })]);
+  await world.run(wal.whenDurable(1));
+  await assert.rejects(world.run(barrier.pass(mark) as Promise<void>), MovedError);
+  // Of what was asked before it, a slot proves that it was ours.
+  assert.equal(barrier.pass(before), undefined);
+  await world.run(barrier.pass() as Promise<void>);
 });
 
 test("the time of the newest proof is that at which its question was asked, not answered", async () => {

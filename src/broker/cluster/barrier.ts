@@ -7,10 +7,10 @@
  * two small reads for all who ask. No clock is part of a proof: they only choose which of the two is tried.
  */
 import { HoldfastError } from "../../base/errors.ts";
-import { type WalPosition, walPosition } from "../../base/ids.ts";
 import type { Clock, Timer } from "../../base/ports.ts";
 import type { ObjectWal } from "../../log/object-wal.ts";
 import type { Journal } from "../../metadata/journal.ts";
+import type { JournalEvent } from "../../metadata/outcomes.ts";
 import { isLive } from "../../metadata/state.ts";
 import type { Barrier } from "./cluster.ts";
 
@@ -20,11 +20,17 @@ export class ReplacedError extends HoldfastError {
   override readonly name = "ReplacedError";
 }
 
+/** A partition went to another broker while the answer waited, which may be older than what its new owner said. */
+export class MovedError extends HoldfastError {
+  readonly code = "MOVED";
+  override readonly name = "MovedError";
+}
+
 export interface StoreBarrierOptions {
   readonly wal: Pick<ObjectWal, "sentEnd" | "durablePosition" | "durableSentMs" | "appended" | "durable">;
-  readonly journal: Pick<Journal, "state" | "epoch" | "catchUp">;
+  readonly journal: Pick<Journal, "state" | "epoch" | "catchUp" | "onApplied">;
   readonly clock: Clock;
-  /** A MOVE of ours is on its way: until it is decided, own slots prove nothing of the partition that it gives away. */
+  /** A MOVE of ours is on its way: what is asked meanwhile, own slots do not prove of the partition that it gives away. */
   readonly isMoving: () => boolean;
 }
 
@@ -33,8 +39,7 @@ const busyPatienceMs = 50;
 
 /** Callers between whom no slot left: what answers one answers all. */
 interface Round {
-  /** A slot at or above it proves it; null: only the journal does. */
-  readonly mark: WalPosition | null;
+  readonly mark: number;
   readonly askedMs: number;
   readonly passed: Promise<void>;
   readonly resolve: () => void;
@@ -50,26 +55,36 @@ export class StoreBarrier implements Barrier {
   #timer: Timer | null = null;
   #readMs = -Infinity;
   #replaced: ReplacedError | null = null;
+  /** How often a partition of ours went to somebody else by a MOVE, as far as the journal is known here. */
+  #moves = 0;
 
   constructor(options: StoreBarrierOptions) {
     this.#options = options;
+    const { journal } = options;
+    journal.onApplied((event) => {
+      if (event.kind === "reloaded") this.#moves++;
+      else if (event.author === journal.epoch) this.#moves += event.commands.filter(isMoved).length;
+    });
   }
 
+  /**
+   * The next slot: once it counts, what was ours now was ours. Negative while a MOVE is on its way, whose partition
+   * may be somebody else's already: the number of moves up to now, as −1 − n.
+   */
   mark(): number {
-    return this.#options.wal.sentEnd;
+    const { wal, isMoving } = this.#options;
+    return isMoving() ? -1 - this.#moves : wal.sentEnd;
   }
 
   get lastPassedMs(): number {
     return Math.max(this.#readMs, this.#options.wal.durableSentMs);
   }
 
-  pass(mark?: number): Promise<void> | undefined {
-    const { wal, isMoving } = this.#options;
+  pass(mark = this.mark()): Promise<void> | undefined {
     if (this.#replaced !== null) return Promise.reject(this.#replaced);
-    const moving = isMoving();
     // The slot with this very number left after the mark was taken.
-    if (!moving && mark !== undefined && wal.durablePosition > mark) return undefined;
-    return this.#round(moving ? null : walPosition(mark ?? wal.sentEnd)).passed;
+    if (mark >= 0 && this.#options.wal.durablePosition > mark) return undefined;
+    return this.#round(mark).passed;
   }
 
   /** Waits for no turn of its own: a reading that began after the call serves all (`Journal.catchUp`). */
@@ -82,7 +97,7 @@ export class StoreBarrier implements Barrier {
     if (this.#waiting.length === 0 && this.#reading === null) return;
     const { durablePosition } = this.#options.wal;
     const isOpen = (round: Round): boolean => {
-      if (round.mark === null || durablePosition <= round.mark) return true;
+      if (round.mark < 0 || durablePosition <= round.mark) return true;
       round.resolve();
       return false;
     };
@@ -97,7 +112,7 @@ export class StoreBarrier implements Barrier {
     this.#fail(this.#waiting, new ReplacedError("The broker stops."));
   }
 
-  #round(mark: WalPosition | null): Round {
+  #round(mark: number): Round {
     const shared = this.#waiting.find((round) => round.mark === mark);
     if (shared !== undefined) return shared;
     const { promise: passed, resolve, reject } = Promise.withResolvers<void>();
@@ -134,7 +149,7 @@ export class StoreBarrier implements Barrier {
       const { epoch, state } = journal;
       if (epoch === null || !isLive(state, epoch)) throw replaced();
       this.#readMs = beganMs;
-      for (const round of this.#reading) round.resolve();
+      for (const round of this.#reading) this.#answer(round);
     } catch (cause) {
       if (cause instanceof ReplacedError) {
         this.#replaced = cause;
@@ -146,10 +161,20 @@ export class StoreBarrier implements Barrier {
     this.#readSoon();
   }
 
+  /** The reading finds us live, and knows of every move that was decided before it. */
+  #answer({ mark, resolve, reject }: Round): void {
+    if (mark >= 0 || -1 - mark === this.#moves) resolve();
+    else reject(new MovedError("A partition went to another broker while its answer waited."));
+  }
+
   #fail(rounds: Round[], cause: unknown): void {
     for (const round of rounds.splice(0)) round.reject(cause);
   }
 }
+
+type Judged = Extract<JournalEvent, { kind: "slot" }>["commands"][number];
+const isMoved = ({ command, outcome }: Judged): boolean =>
+  command.kind === "move" && outcome.kind === "applied";
 
 function replaced(): ReplacedError {
   return new ReplacedError(
