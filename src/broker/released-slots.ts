@@ -11,7 +11,7 @@ import type { Clock, Logger, ObjectStore } from "../base/ports.ts";
 import { parseSlotKey, slotKey, walRoot } from "../log/object-wal-format.ts";
 import { deleteAll, deleteSlots } from "../log/object-wal-seal.ts";
 import type { ClusterState } from "../metadata/state.ts";
-import { isSweeper, type UnneededSlots, unneededSlots } from "../metadata/unneeded.ts";
+import { isSweeper, isUnneeded, type UnneededSlots, unneededSlots } from "../metadata/unneeded.ts";
 
 export interface ReleasedSlotsOptions {
   readonly store: ObjectStore;
@@ -119,7 +119,3 @@ export class ReleasedSlots {
 
 const isAllUnneeded = ({ below, sealedAt }: UnneededSlots): boolean =>
   sealedAt !== null && below === sealedAt;
-
-function isUnneeded(slot: number, { below, sealedAt }: UnneededSlots): boolean {
-  return slot !== sealedAt && (slot < below || (sealedAt !== null && slot > sealedAt));
-}

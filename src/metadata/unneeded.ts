@@ -35,6 +35,10 @@ export function unneededSlots(state: ClusterState): ReadonlyMap<BrokerEpoch, Unn
   return unneeded;
 }
 
+export function isUnneeded(slot: number, { below, sealedAt }: UnneededSlots): boolean {
+  return slot !== sealedAt && (slot < below || (sealedAt !== null && slot > sealedAt));
+}
+
 /**
  * Whether this broker removes what no live broker owns: the one that lives longest does. Two that take
  * themselves for it, because a view is old, only do the same work twice.
