@@ -23,7 +23,10 @@ export interface Peers {
    * pipelined in order. Rejects with `PeerError` when it is not there any more, or the outcome is unknown.
    */
   call<Req, Res>(to: BrokerEpoch, api: Api<Req, Res>, request: Req): Promise<Res>;
-  /** Tells everybody that the journal moved; resolves when all who answer have applied it up to `slot`, or after `timeoutMs`. */
+  /**
+   * Tells everybody that the journal moved; resolves when all who answer have applied it up to and with `slot`,
+   * or after `timeoutMs`.
+   */
   whenApplied(slot: number, timeoutMs: number): Promise<void>;
   /** Where other brokers come in; absent: none may. */
   readonly door?: PeerDoor;

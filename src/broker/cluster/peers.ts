@@ -6,26 +6,17 @@
  * fenced gets no call any more, and its connections are closed.
  */
 import { RefusedError } from "../../base/errors.ts";
-import { equalSecrets } from "../../base/hmac.ts";
 import type { BrokerEpoch, NodeId } from "../../base/ids.ts";
 import type { Dialer, Env, Histogram, ObjectStore, Sha256, Timer } from "../../base/ports.ts";
 import type { JournalEvent } from "../../metadata/outcomes.ts";
 import { type BrokerState, type ClusterState, isLive } from "../../metadata/state.ts";
 import type { Api } from "../../protocol/api.ts";
-import { ErrorCode } from "../../protocol/errors.ts";
-import {
-  PeerHeartbeat,
-  type PeerHeartbeatRequest,
-  type PeerHeartbeatResponse,
-} from "../../protocol/messages/peer-heartbeat.ts";
-import type { PeerHelloRequest, PeerHelloResponse } from "../../protocol/messages/peer-hello.ts";
-import type { PeerProveRequest } from "../../protocol/messages/peer-prove.ts";
-import type { ConnectionFacts } from "../context.ts";
-import type { PeerDoor, Peers as PeersPort } from "./cluster.ts";
+import { PeerHeartbeat, type PeerHeartbeatResponse } from "../../protocol/messages/peer-heartbeat.ts";
+import type { Peers as PeersPort } from "./cluster.ts";
 import { PeerError } from "./errors.ts";
+import { Door } from "./peer-door.ts";
 import { peerKey } from "./peer-key.ts";
 import { PeerLink } from "./peer-link.ts";
-import { type Handshake, peerNonceBytes, proofOf } from "./peer-proof.ts";
 import { Suspicion } from "./suspicion.ts";
 
 export interface PeersOptions {
@@ -49,8 +40,8 @@ export interface PeersOptions {
 export interface PeerJournal {
   readonly state: ClusterState;
   onApplied(listener: (event: JournalEvent) => void): () => void;
-  /** Somebody says that this slot is decided. */
-  notice(slot: number): void;
+  /** Somebody says that every slot below this is decided. */
+  notice(nextSlot: number): void;
 }
 
 const suspicionMsDefault = 3_000;
@@ -87,17 +78,14 @@ interface AppliedWaiter {
   readonly timer: Timer;
 }
 
-export class PeerRoom implements PeersPort, PeerDoor {
+export class PeerRoom implements PeersPort {
+  readonly door: Door;
   readonly #options: PeersOptions;
   readonly #key: Uint8Array;
   readonly #suspicionMs: number;
   readonly #beatMs: number;
   readonly #suspicion: Suspicion;
   readonly #peers = new Map<BrokerEpoch, Peer>();
-  /** What who knocked has to prove, by connection. */
-  readonly #knocked = new WeakMap<ConnectionFacts, Omit<Handshake, "fromNonce">>();
-  /** Connections whose other end is a peer. */
-  readonly #guests = new Map<BrokerEpoch, Set<ConnectionFacts>>();
   /** Bounded by the requests that wait. */
   readonly #waiters = new Set<AppliedWaiter>();
   readonly #roundTrip: Histogram;
@@ -125,6 +113,11 @@ export class PeerRoom implements PeersPort, PeerDoor {
     env.meter.gauge("holdfast_peers_answering_count", "Those of them that answer us.", () => {
       return this.answering().size;
     });
+    this.door = new Door({
+      ...options,
+      key,
+      onHeard: (from, nextSlot) => this.#onHeard(from, nextSlot),
+    });
     this.#unfollow = journal.onApplied((event) => this.#onApplied(event));
     this.#followJournal();
   }
@@ -134,10 +127,6 @@ export class PeerRoom implements PeersPort, PeerDoor {
     const { env, store, sha256, journal } = options;
     const { clusterId } = journal.state;
     return new PeerRoom(options, await peerKey({ env, store, sha256, clusterId }));
-  }
-
-  get door(): PeerDoor {
-    return this;
   }
 
   /** From now on heartbeats leave, and who does not answer is suspected. Call it when our own listener answers. */
@@ -150,6 +139,7 @@ export class PeerRoom implements PeersPort, PeerDoor {
   close(): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
+    this.door.close();
     this.#unfollow();
     this.#timer?.cancel();
     for (const epoch of Array.from(this.#peers.keys())) this.#part(epoch, "this broker stops");
@@ -206,48 +196,15 @@ export class PeerRoom implements PeersPort, PeerDoor {
     );
   }
 
-  greet(connection: ConnectionFacts, { clusterId, from, to }: PeerHelloRequest): PeerHelloResponse {
-    const { journal, epoch, env } = this.#options;
-    const refuse = (errorCode: ErrorCode) => ({ errorCode, epoch, nonce: new Uint8Array(0) });
-    if (clusterId !== journal.state.clusterId) return refuse(ErrorCode.INCONSISTENT_CLUSTER_ID);
-    if (to !== epoch) return refuse(ErrorCode.STALE_BROKER_EPOCH);
-    if (this.#isFenced(from)) return refuse(ErrorCode.BROKER_ID_NOT_REGISTERED);
-    const toNonce = env.random.bytes(peerNonceBytes);
-    this.#knocked.set(connection, { clusterId, from, to, toNonce });
-    return { errorCode: ErrorCode.NONE, epoch, nonce: toNonce };
-  }
-
-  prove(connection: ConnectionFacts, { nonce, proof }: PeerProveRequest): Uint8Array | null {
-    const asked = this.#knocked.get(connection);
-    this.#knocked.delete(connection);
-    if (asked === undefined || nonce.byteLength !== peerNonceBytes || this.#isClosed) return null;
-    const handshake: Handshake = { ...asked, fromNonce: nonce };
-    const { sha256, journal } = this.#options;
-    if (!equalSecrets(proof, proofOf("from", this.#key, handshake, sha256))) return null;
-    connection.peer = asked.from;
-    this.#welcome(asked.from, connection);
-    // One that just registered is in a slot that is not read here yet.
-    if (!journal.state.brokers.has(asked.from)) journal.notice(asked.from);
-    return proofOf("to", this.#key, handshake, sha256);
-  }
-
-  heartbeat(from: BrokerEpoch, { nextSlot }: PeerHeartbeatRequest): PeerHeartbeatResponse {
-    const { journal, epoch } = this.#options;
+  #onHeard(from: BrokerEpoch, nextSlot: number): void {
     this.#suspicion.heard(from);
     const peer = this.#peers.get(from);
     const isAhead = this.#learn(peer, nextSlot);
     if (peer !== undefined && isAhead) peer.owedSlot = nextSlot;
-    const errorCode = this.#isFenced(from) ? ErrorCode.BROKER_ID_NOT_REGISTERED : ErrorCode.NONE;
-    return { errorCode, epoch, nextSlot: journal.state.nextSlot };
   }
 
   #nowMs(): number {
     return this.#options.env.clock.monotonicMs();
-  }
-
-  #isFenced(epoch: BrokerEpoch): boolean {
-    const { state } = this.#options.journal;
-    return epoch < state.nextSlot && !isLive(state, epoch);
   }
 
   /** "A moment ago": fewer than half the beats after which it would be suspected are missing. */
@@ -316,7 +273,7 @@ export class PeerRoom implements PeersPort, PeerDoor {
     for (const epoch of Array.from(this.#peers.keys())) {
       if (brokers.get(epoch)?.status !== "live") this.#part(epoch, "the journal says that it is fenced");
     }
-    for (const epoch of Array.from(this.#guests.keys())) if (this.#isFenced(epoch)) this.#showOut(epoch);
+    this.door.showOutFenced();
   }
 
   #meet(broker: BrokerState): void {
@@ -341,7 +298,7 @@ export class PeerRoom implements PeersPort, PeerDoor {
     const [address] = listeners;
     if (address === undefined) return null;
     const { env, dialer, sha256, journal, epoch: from } = this.#options;
-    const { clusterId, nextSlot } = journal.state;
+    const { clusterId } = journal.state;
     return new PeerLink({
       env,
       dialer,
@@ -353,7 +310,7 @@ export class PeerRoom implements PeersPort, PeerDoor {
       address,
       connectMs: (this.#suspicionMs * 2) / 3,
       answerMs,
-      onFenced: () => journal.notice(nextSlot),
+      onFenced: () => journal.notice(journal.state.nextSlot + 1),
     });
   }
 
@@ -366,23 +323,6 @@ export class PeerRoom implements PeersPort, PeerDoor {
     this.#settleWaiters();
   }
 
-  #welcome(epoch: BrokerEpoch, connection: ConnectionFacts): void {
-    const guests = this.#guests.get(epoch) ?? new Set();
-    this.#guests.set(epoch, guests.add(connection));
-    connection.onClose(() => {
-      guests.delete(connection);
-      if (guests.size === 0 && this.#guests.get(epoch) === guests) this.#guests.delete(epoch);
-    });
-  }
-
-  #showOut(epoch: BrokerEpoch): void {
-    for (const connection of Array.from(this.#guests.get(epoch) ?? [])) {
-      connection.peer = null;
-      connection.close(`the journal says that the broker of epoch ${epoch}, which it is, is fenced`);
-    }
-    this.#guests.delete(epoch);
-  }
-
   /** One heartbeat at a time; what is new meanwhile leaves with the next, at once. */
   #beat(peer: Peer): void {
     this.#suspicion.asked(peer.epoch);
@@ -393,13 +333,12 @@ export class PeerRoom implements PeersPort, PeerDoor {
 
   /** Never rejects. */
   async #exchangeBeat(peer: Peer, pulse: PeerLink): Promise<void> {
-    const { epoch, journal } = this.#options;
-    const { nextSlot } = journal.state;
+    const { nextSlot } = this.#options.journal.state;
     const sentMs = this.#nowMs();
     peer.isBeating = true;
     peer.beatAgain = false;
     try {
-      this.#onBeatAnswered(peer, await pulse.call(PeerHeartbeat, { epoch, nextSlot }), sentMs);
+      this.#onBeatAnswered(peer, await pulse.call(PeerHeartbeat, { nextSlot }), sentMs);
     } catch (cause) {
       peer.beatAgain = false;
       this.#complain(peer, cause as Error);
@@ -425,7 +364,7 @@ export class PeerRoom implements PeersPort, PeerDoor {
       this.#settleWaiters();
     }
     if (nextSlot <= journal.state.nextSlot) return false;
-    journal.notice(nextSlot - 1);
+    journal.notice(nextSlot);
     return true;
   }
 
@@ -441,9 +380,8 @@ export class PeerRoom implements PeersPort, PeerDoor {
   async #answersNow(broker: BrokerState): Promise<boolean> {
     const link = this.#linkTo(broker, (this.#suspicionMs * 2) / 3);
     if (link === null) return false;
-    const { epoch, journal } = this.#options;
     try {
-      await link.call(PeerHeartbeat, { epoch, nextSlot: journal.state.nextSlot });
+      await link.call(PeerHeartbeat, { nextSlot: this.#options.journal.state.nextSlot });
       return true;
     } catch {
       return false;

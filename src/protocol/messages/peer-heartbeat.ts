@@ -1,5 +1,4 @@
 /** Ours alone: a broker lives, and says how far it has read the journal. The answer says the same of the other. */
-import type { BrokerEpoch } from "../../base/ids.ts";
 import { branded, type Decoded, int16, int64, struct } from "../../schema/types.ts";
 import { api } from "../api.ts";
 import type { ErrorCode } from "../errors.ts";
@@ -10,14 +9,12 @@ export const PeerHeartbeat = api({
   versions: [0, 0],
   flexibleFrom: 0,
   request: struct({
-    epoch: branded<BrokerEpoch>(int64),
     /** Journal slots below this are applied at the sender. */
     nextSlot: int64,
   }),
   response: struct({
     /** STALE_BROKER_EPOCH: the journal says that the one that asks is fenced. */
     errorCode: branded<ErrorCode>(int16),
-    epoch: branded<BrokerEpoch>(int64),
     nextSlot: int64,
   }),
 });
