@@ -193,7 +193,7 @@ export class Connection implements ConnectionFacts, BudgetedReader {
     try {
       const call = this.#owner.dispatch.begin(frame, this);
       if (Array.isArray(call)) return this.#settle(slot, call);
-      const prepared = call.route.handler.prepare?.(call.request, call.context);
+      const prepared = this.#owner.dispatch.prepare(call);
       if (prepared === undefined) return this.#decide(slot, call, call.request);
       this.#preparing = true;
       prepared.then(

@@ -3,12 +3,14 @@
  * What cannot be answered in the protocol is thrown, and costs that connection only.
  */
 import { HoldfastError, MalformedError } from "../base/errors.ts";
-import type { Counter, Histogram, Labels } from "../base/ports.ts";
+import type { Clock, Counter, Histogram, Labels } from "../base/ports.ts";
 import { ErrorCode } from "../protocol/errors.ts";
 import { decodeRequest, decodeRequestHeader, encodeResponse, type RequestHeader } from "../protocol/frame.ts";
 import { ApiVersions } from "../protocol/messages/api-versions.ts";
 import { peerKeysFrom } from "../protocol/registry.ts";
 import { apiVersionsResponse } from "./api/api-versions.ts";
+import { alone } from "./cluster/cluster.ts";
+import { type Denials, denialsOf, isAboutUnknown } from "./cluster/denials.ts";
 import type { ConnectionFacts, RequestContext, Services } from "./context.ts";
 import type { AnyHandler } from "./handle.ts";
 
@@ -17,6 +19,16 @@ export class RefusedRequestError extends HoldfastError {
   readonly code = "REFUSED_REQUEST";
   override readonly name = "RefusedRequestError";
 }
+
+/** The store did not answer in time, and without it nothing can be denied: the client asks again, here or elsewhere. */
+export class SilentStoreError extends HoldfastError {
+  readonly code = "SILENT_STORE";
+  override readonly name = "SilentStoreError";
+  override readonly retriable = true;
+}
+
+/** So long a request waits for the journal's tail: what stands behind it on its connection waits too. */
+const tailWaitMs = 5_000;
 
 /** Asked for every request before its handler; until there are users and quotas they allow everything. */
 export interface Guards {
@@ -33,12 +45,16 @@ export interface Call {
   readonly route: Route;
   readonly request: unknown;
   readonly context: RequestContext;
+  /** Of the barrier, from when the request arrived. */
+  readonly mark: number;
   readonly throttleTimeMs: number;
   readonly arrivedMs: number;
 }
 
 interface Route {
   readonly handler: AnyHandler;
+  /** Which of its answers need proof; undefined: none, or nobody could have replaced us. */
+  readonly denials: Denials<unknown, unknown> | undefined;
   readonly labels: Labels;
 }
 
@@ -61,9 +77,11 @@ export class Dispatch {
   constructor(services: Services, guards: Guards = noGuards) {
     this.#services = services;
     this.#guards = guards;
+    const isAlone = services.cluster === alone;
     for (const handler of services.handlers) {
       const { key, name } = handler.api;
-      const route: Route = { handler, labels: { api: name } };
+      const denials = isAlone ? undefined : denialsOf(handler.api);
+      const route: Route = { handler, denials, labels: { api: name } };
       if (key < peerKeysFrom) this.#routes[key] = route;
       else this.#peerRoutes.set(key, route);
     }
@@ -124,14 +142,45 @@ export class Dispatch {
     const request = decodeRequest(handler.api, header, frame);
     this.#requests.add(1, route.labels);
     this.#requestBytes.add(frame.byteLength, route.labels);
-    return { route, request, context, throttleTimeMs, arrivedMs: this.#services.env.clock.monotonicMs() };
+    const { cluster, env } = this.#services;
+    const mark = route.denials === undefined ? 0 : cluster.barrier.mark();
+    return { route, request, context, mark, throttleTimeMs, arrivedMs: env.clock.monotonicMs() };
+  }
+
+  /** The wait before stage one, with the request as it is decided then; undefined: there is nothing to wait for. */
+  prepare({ route, request, context }: Call): Promise<unknown> | undefined {
+    const { handler, denials } = route;
+    const tail = denials === undefined ? undefined : this.#tailFor(denials, request, context.apiVersion);
+    if (tail === undefined) return handler.prepare?.(request, context);
+    return tail.then(() => handler.prepare?.(request, context) ?? request);
   }
 
   /** Stage one. The result, or a promise of it, goes to `answer`. */
   decide(call: Call, request: unknown): unknown {
-    const result = call.route.handler.decide(request, call.context);
-    this.#decideSeconds.observe(this.#secondsSince(call.arrivedMs), call.route.labels);
-    return result;
+    const { handler, denials, labels } = call.route;
+    const result = handler.decide(request, call.context);
+    this.#decideSeconds.observe(this.#secondsSince(call.arrivedMs), labels);
+    if (denials === undefined) return result;
+    const proved = (response: unknown) => this.#proved(call, denials, request, response);
+    return result instanceof Promise ? result.then(proved) : proved(result);
+  }
+
+  /** The answer, at once or after the barrier when it denies something. */
+  #proved(call: Call, { denies }: Denials<unknown, unknown>, request: unknown, response: unknown): unknown {
+    if (response === null || denies?.(response, request) !== true) return response;
+    return this.#services.cluster.barrier.pass(call.mark)?.then(() => response) ?? response;
+  }
+
+  /** A promise when the request names what is not known here: somebody else may have made it just now. */
+  #tailFor(
+    denials: Denials<unknown, unknown>,
+    request: unknown,
+    apiVersion: number,
+  ): Promise<void> | undefined {
+    const { cluster, topics, env } = this.#services;
+    if (!isAboutUnknown(denials, request, apiVersion, topics)) return undefined;
+    const tail = cluster.barrier.readTail();
+    return tail === undefined ? undefined : answeredWithin(tailWaitMs, env.clock, tail);
   }
 
   /** The bytes of an answer. */
@@ -153,6 +202,15 @@ export class Dispatch {
     const response = apiVersionsResponse(this.#services, 0, ErrorCode.UNSUPPORTED_VERSION);
     return encodeResponse(ApiVersions, 0, header.correlationId, response);
   }
+}
+
+function answeredWithin(ms: number, clock: Clock, tail: Promise<void>): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const timer = clock.schedule(ms, () =>
+      reject(new SilentStoreError(`the store did not tell within ${ms} ms what the journal holds`)),
+    );
+    tail.finally(() => timer.cancel()).then(resolve, reject);
+  });
 }
 
 /** Every answer that can tell a throttle time has it under this name. */
