@@ -1,8 +1,9 @@
 /**
  * Stores an object under a number of its own and says when it is known durable. A number whose name is
- * taken already, or whose put failed, is given up, never tried again with other bytes (F1).
+ * taken by other bytes, or whose put failed, is given up, never tried again with other bytes (F1).
  */
 import { assert } from "../base/assert.ts";
+import { equalBytes } from "../base/bytes.ts";
 import { HoldfastError } from "../base/errors.ts";
 import type { ObjectStore } from "../base/ports.ts";
 import type { ObjectNames } from "./object-names.ts";
@@ -38,7 +39,9 @@ export async function storeObject<
       const content = await build(origin);
       const key = objectKey(origin.epoch, origin.counter);
       const outcome = await store.putIfAbsent(key, content.chunks, content.length);
-      if (outcome === "created") return { origin, length: content.length, content };
+      if (outcome === "created" || (await isThere(store, key, content.chunks))) {
+        return { origin, length: content.length, content };
+      }
       names.settle(origin);
     } catch (cause) {
       names.settle(origin);
@@ -46,6 +49,18 @@ export async function storeObject<
     }
   }
   throw new NamesTakenError(`${takenNamesMax} names of epoch ${names.epoch} were taken by another process.`);
+}
+
+/** A proxy that sends a request again is told "exists" for what it created itself, and tells us so: each time, if it always does. */
+async function isThere(store: ObjectStore, key: string, chunks: readonly Uint8Array[]): Promise<boolean> {
+  const found = await store.get(key);
+  if (found === null) return false;
+  let at = 0;
+  for (const chunk of chunks) {
+    if (!equalBytes(found.subarray(at, at + chunk.byteLength), chunk)) return false;
+    at += chunk.byteLength;
+  }
+  return at === found.byteLength;
 }
 
 /** Removes what will never be published. Only for objects that no command named. */
