@@ -50,7 +50,9 @@ export async function openPartitions(
       opened.set(one, await openOne(one, holesOf(one, wals, state), ports));
     }
   };
-  await Promise.all(Array.from({ length: openingMax }, openSome));
+  // All have come to rest before anybody tries again, or a partition would be opened twice.
+  const ended = await Promise.allSettled(Array.from({ length: openingMax }, openSome));
+  for (const each of ended) if (each.status === "rejected") throw each.reason;
   return opened;
 }
 
