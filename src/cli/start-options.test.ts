@@ -16,7 +16,54 @@ describe("the options of start", () => {
     assert.deepEqual(options.listen, { host: "127.0.0.1", port: 9092 });
     assert.deepEqual(options.http, { host: "127.0.0.1", port: 9093 });
     assert.equal(options.advertised, null);
-    assert.equal(options.data, "./holdfast-data");
+    assert.deepEqual(options.storage, { kind: "data", directory: "./holdfast-data" });
+  });
+
+  it("--store, or HOLDFAST_STORE, names what brokers share, and nothing beside it says where records are", () => {
+    const shared = (name: string, endpoint?: string, region?: string) => ({
+      kind: "store",
+      name,
+      endpoint,
+      region,
+    });
+    const bucket = "s3://bucket/orders";
+    assert.deepEqual(readStartOptions(["--store", bucket]).storage, shared(bucket));
+    assert.deepEqual(readStartOptions([], { HOLDFAST_STORE: "file:/srv/a" }).storage, shared("file:/srv/a"));
+    assert.deepEqual(
+      readStartOptions(["--store", bucket], { HOLDFAST_STORE: "file:/srv/a" }).storage,
+      shared(bucket),
+    );
+    assert.deepEqual(
+      readStartOptions(["--store", bucket, "--endpoint", "http://127.0.0.1:9000", "--region", "here"])
+        .storage,
+      shared(bucket, "http://127.0.0.1:9000", "here"),
+    );
+    assert.deepEqual(readStartOptions(["--data", "d"], { HOLDFAST_STORE: "" }).storage, {
+      kind: "data",
+      directory: "d",
+    });
+    assert.throws(
+      () => readStartOptions(["--store", bucket, "--data", "d"]),
+      /--data d and --store s3:.*give one/,
+    );
+    assert.throws(
+      () => readStartOptions(["--data", "d"], { HOLDFAST_STORE: bucket }),
+      /--data d and HOLDFAST_STORE s3:.*give one/,
+    );
+    assert.throws(() => readStartOptions(["--store", "/srv/a"]), /names no store: write s3:.*file:DIR/);
+    assert.throws(() => readStartOptions(["--store", "file:"]), /names no store/);
+    assert.throws(() => readStartOptions(["--endpoint", "http://x"]), /which --store names/);
+  });
+
+  it("over a shared store, a broker that listens everywhere says how it is reached", () => {
+    const everywhere = ["--store", "s3://bucket", "--insecure", "--listen"];
+    for (const address of ["0.0.0.0:9092", "[::]:9092"]) {
+      assert.throws(() => readStartOptions([...everywhere, address]), /add --advertise HOST:PORT/);
+      const told = readStartOptions([...everywhere, address, "--advertise", "b1.example.org:9092"]);
+      assert.deepEqual(told.advertised, { host: "b1.example.org", port: 9092 });
+    }
+    assert.equal(readStartOptions([...everywhere, "10.1.2.3:9092"]).advertised, null);
+    assert.equal(readStartOptions(["--store", "file:d", "--listen", "127.0.0.1:0"]).listen.port, 0);
   });
 
   it("a free port for clients means a free one for metrics, unless that is given", () => {

@@ -11,9 +11,20 @@ export interface StartOptions {
   /** Nobody asked for this port: another one will do when it is taken. */
   readonly httpIsDefault: boolean;
   readonly advertised: Address | null;
-  readonly data: string;
+  readonly storage: StorageChoice;
   readonly settings: ReadonlyMap<string, string>;
 }
+
+/** Where everything is kept: a directory that this process has alone, or a store that brokers share. */
+export type StorageChoice =
+  | { readonly kind: "data"; readonly directory: string }
+  | {
+      readonly kind: "store";
+      /** `s3://BUCKET/PREFIX` or `file:DIR`. */
+      readonly name: string;
+      readonly endpoint: string | undefined;
+      readonly region: string | undefined;
+    };
 
 /** The command line cannot be understood. */
 export class UsageError extends Error {
@@ -22,7 +33,10 @@ export class UsageError extends Error {
 
 const flags = {
   listen: { type: "string", default: "127.0.0.1:9092" },
-  data: { type: "string", default: "./holdfast-data" },
+  data: { type: "string" },
+  store: { type: "string" },
+  endpoint: { type: "string" },
+  region: { type: "string" },
   http: { type: "string" },
   advertise: { type: "string" },
   config: { type: "string" },
@@ -31,10 +45,17 @@ const flags = {
 } as const;
 
 const httpPort = 9093;
+const dataDefault = "./holdfast-data";
+/** Every address of a machine, and none that others could be told. */
+const everywhere: ReadonlySet<string> = new Set(["0.0.0.0", "::", "0:0:0:0:0:0:0:0"]);
 
 /** Throws `UsageError` or `RefusedError`. */
-export function readStartOptions(args: readonly string[]): StartOptions {
+export function readStartOptions(
+  args: readonly string[],
+  env: { readonly [name: string]: string | undefined } = {},
+): StartOptions {
   const given = parseFlags(args);
+  const storage = chooseStorage(given, env);
   const listen = parseAddress(given.listen, "--listen");
   const http =
     given.http === undefined
@@ -47,6 +68,11 @@ export function readStartOptions(args: readonly string[]): StartOptions {
     refuseOpenAddress(listen, "--listen");
     refuseOpenAddress(http, "--http");
   }
+  if (storage.kind === "store" && advertised === null && everywhere.has(listen.host)) {
+    throw new RefusedError(
+      `--listen ${given.listen} is every address of this machine, and the brokers over one store tell each other and their clients one: add --advertise HOST:PORT with the address at which this broker is reached.`,
+    );
+  }
   const settings = given.config === undefined ? new Map<string, string>() : readFile(given.config);
   for (const pair of given.set) {
     const at = pair.indexOf("=");
@@ -57,7 +83,33 @@ export function readStartOptions(args: readonly string[]): StartOptions {
   if (!isLoopback(listen.host) && !settings.has("auto.create.topics.enable")) {
     settings.set("auto.create.topics.enable", "false");
   }
-  return { listen, http, httpIsDefault: given.http === undefined, advertised, data: given.data, settings };
+  return { listen, http, httpIsDefault: given.http === undefined, advertised, storage, settings };
+}
+
+function chooseStorage(
+  given: ReturnType<typeof parseFlags>,
+  env: { readonly [name: string]: string | undefined },
+): StorageChoice {
+  const { data, endpoint, region } = given;
+  const name = given.store ?? (env["HOLDFAST_STORE"] || undefined);
+  const source = given.store === undefined ? "HOLDFAST_STORE" : "--store";
+  if (name === undefined) {
+    if (endpoint !== undefined || region !== undefined) {
+      throw new UsageError("--endpoint and --region are about a bucket, which --store names.");
+    }
+    return { kind: "data", directory: data ?? dataDefault };
+  }
+  if (data !== undefined) {
+    throw new UsageError(
+      `--data ${data} and ${source} ${name} both say where records are kept: give one of them. --data is for one broker on its own disk, --store for brokers that share a bucket or a directory.`,
+    );
+  }
+  if (!/^(?:s3:\/\/|file:)./.test(name)) {
+    throw new UsageError(
+      `${source} "${name}" names no store: write s3://BUCKET/PREFIX, or file:DIR for a directory.`,
+    );
+  }
+  return { kind: "store", name, endpoint, region };
 }
 
 function parseFlags(args: readonly string[]) {

@@ -39,6 +39,10 @@ export function commandTree(act: Act): Command {
     examples: [
       { line: "holdfast", text: "on Kafka's port of this machine, data in ./holdfast-data" },
       { line: "holdfast start --listen 127.0.0.1:0 --data /tmp/try", text: "on a free port" },
+      {
+        line: "holdfast start --store s3://acme-log/orders",
+        text: "one of the brokers that share a bucket",
+      },
     ],
   });
   for (const option of startOptions) start.addOption(option);
@@ -214,7 +218,13 @@ export function commandTree(act: Act): Command {
 
 const startOptions: readonly Option[] = [
   option("--listen <host:port>", "for Kafka clients (default 127.0.0.1:9092; port 0 takes a free one)"),
-  option("--data <dir>", "where everything is kept (default ./holdfast-data)"),
+  option("--data <dir>", "where everything is kept, by one broker (default ./holdfast-data)"),
+  option(
+    "--store <url>",
+    "in place of --data: s3://BUCKET/PREFIX or file:DIR, shared with other brokers (env HOLDFAST_STORE)",
+  ),
+  option("--endpoint <url>", "of the bucket; else AWS_ENDPOINT_URL_S3, else that of the region"),
+  option("--region <name>", "of the bucket; else AWS_REGION"),
   option(
     "--http <host:port>",
     "metrics and health (default port 9093 on the same host; a free one when --listen has port 0)",

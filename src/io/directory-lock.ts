@@ -17,7 +17,8 @@ export interface DirectoryLock {
   release(): void;
 }
 
-const lockName = "lock.db";
+/** A directory with this file is one broker's. */
+export const lockName = "lock.db";
 const holderName = "lock.holder";
 
 /** File systems by the type that statfs tells on Linux, on which a lock is not ours alone or a sync may lie. */
@@ -106,6 +107,11 @@ function checkFileSystem(directory: string): boolean {
 /** So that a mistyped --data does not spread files over somebody's home. */
 function checkEmpty(directory: string): void {
   const others = fs.readdirSync(directory).filter((name) => name !== "lost+found" && !name.startsWith("."));
+  if (others.includes("store")) {
+    throw new RefusedError(
+      `The directory ${directory} was begun with --store, by brokers that share it: start this one with --store file:${directory}, or give another directory with --data.`,
+    );
+  }
   if (others.length > 0) {
     throw new RefusedError(
       `The directory ${directory} holds other things (${others[0]}) and is not a data directory of Holdfast; give an empty one with --data.`,

@@ -18,7 +18,11 @@ export async function* probeBucket(
     yield verdict;
     if (verdict.facts?.["timedOut"] === true) return;
   }
-  if (!didAnswer) return;
+  if (didAnswer) yield* standingVerdicts(store);
+}
+
+/** What is seen without writing: a start over a bucket that is in use looks at it. The store has answered before. */
+export async function* standingVerdicts(store: S3Store): AsyncGenerator<ProbeVerdict, void, void> {
   yield clockVerdict(store.clockSkewMs);
   yield* lifecycleVerdicts(store);
 }

@@ -19,6 +19,7 @@ import {
 } from "./bucket-client.ts";
 import { BucketError, type BucketTrouble } from "./bucket-error.ts";
 import { type ExpiryRule, readExpiryRules, readListPage } from "./listing.ts";
+import { describeLocation } from "./location.ts";
 import { HedgedPut, type PutOutcome } from "./hedged-put.ts";
 import { HedgeClock, hedgedBytesMax } from "./hedge.ts";
 import { UndecidedPuts } from "./undecided-puts.ts";
@@ -51,6 +52,11 @@ export class S3Store implements ObjectStore {
     this.#client = new BucketClient(options);
     this.#hedges = new HedgeClock(options.hedgeMsMin ?? 20);
     this.#pageObjects = options.pageObjects ?? 1_000;
+  }
+
+  /** Where the bucket is, for people. */
+  get place(): string {
+    return describeLocation(this.#client.location);
   }
 
   /** "The bucket … has been unreachable for 42 s, 12.0 MB wait"; null: it answers. */
