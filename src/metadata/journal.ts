@@ -14,11 +14,13 @@ import { create } from "../store/create.ts";
 import type { SlotContent } from "./apply.ts";
 import { nodeIdFor } from "./brokers.ts";
 import { type Command, levelNeeded, type Register, WalKind } from "./commands.ts";
-import { JournalClosedError } from "./errors.ts";
+import { FencedError, JournalClosedError } from "./errors.ts";
+import { Follower } from "./follower.ts";
 import type { Applied, CommandOutcome, JournalEvent, Void } from "./outcomes.ts";
+import { untilClosed } from "./until-closed.ts";
 import { type AppliedSlot, Replay, type ReplayPorts } from "./replay.ts";
 import { encodeSlot, encodeSnapshotObject, slotKey } from "./slot.ts";
-import { type ClusterState, NO_BROKER } from "./state.ts";
+import { type ClusterState, isLive, NO_BROKER } from "./state.ts";
 import { type SnapshotAt, Truncation } from "./truncation.ts";
 
 /** What this software writes into a cluster that it begins, and the highest it can read (I14). */
@@ -60,6 +62,7 @@ export class Journal {
   readonly #slotMs: Histogram;
   readonly #listeners = new Set<(event: JournalEvent) => void>();
   readonly #failureListeners = new Set<(cause: JournalClosedError) => void>();
+  readonly #fenceListeners = new Set<(cause: FencedError) => void>();
   /** Bounded by those who give commands: each waits for its answer. */
   readonly #waiting: Waiting[] = [];
   /** Whoever reads or writes slots does it alone, in order of arrival. */
@@ -67,13 +70,18 @@ export class Journal {
   #epoch: BrokerEpoch | null = null;
   #lists = 0;
   #closed: JournalClosedError | null = null;
+  #fenced: FencedError | null = null;
+  #follower: Follower | null = null;
+  /** A tail proof that was asked for and did not begin yet. */
+  #nextProof: Promise<void> | null = null;
   /** The newest end of a chapter whose snapshot is not written yet. */
   #due: SnapshotAt | null = null;
   #truncating: Promise<void> | null = null;
 
   private constructor(options: JournalOptions) {
     this.#options = options;
-    this.#ports = { store: options.store, env: options.env, sha256: options.sha256 };
+    const store = untilClosed(options.store, () => this.#closed);
+    this.#ports = { store, env: options.env, sha256: options.sha256 };
     this.#nonce = options.env.random.bytes(nonceBytes);
     this.#replay = new Replay(this.#ports, (event) => this.#onEvent(event));
     this.#truncation = new Truncation(this.#ports);
@@ -112,12 +120,13 @@ export class Journal {
 
   /**
    * Resolves once the slot is decided and applied here. Commands given while one slot is being decided
-   * share the next. Rejects with a retriable `DiskError` when the store is full: nothing took effect and
+   * share the next. Void "author-not-live" from the moment on in which this broker was fenced. Rejects with a retriable `DiskError` when the store is full: nothing took effect and
    * the journal goes on; with `JournalClosedError` after any other failure: the outcome is unknown.
    */
   append(command: Command): Promise<Applied | Void> {
     assert(this.#epoch !== null, "a broker registers before it gives commands");
     if (this.#closed !== null) return Promise.reject(this.#closed);
+    if (this.#fenced !== null) return Promise.resolve(notLive);
     return new Promise((resolve, reject) => {
       this.#waiting.push({ command, resolve, reject });
       if (this.#waiting.length === 1) this.#decideSoon();
@@ -146,9 +155,36 @@ export class Journal {
     return outcome.effect;
   }
 
-  /** Applies every slot that was decided before the call: whoever denies something asks this first. */
+  /**
+   * Applies every slot that was decided before the call: whoever denies something asks this first. One proof
+   * serves all who ask before it begins.
+   */
   catchUp(): Promise<void> {
-    return this.#alone(() => this.#replay.catchUp());
+    this.#nextProof ??= this.#alone(() => {
+      this.#nextProof = null;
+      return this.#replay.catchUp();
+    });
+    return this.#nextProof;
+  }
+
+  /** From now on the view is kept near the tail, also when nobody here asks or writes; `close` ends it. */
+  follow(): void {
+    this.#follower ??= new Follower({
+      env: this.#ports.env,
+      store: this.#ports.store,
+      view: () => this.state,
+      catchUp: () => this.catchUp(),
+    });
+  }
+
+  /** Somebody says that this slot is decided. A hint: it may be wrong, and costs a look. */
+  notice(slot: number): void {
+    this.#follower?.notice(slot);
+  }
+
+  stopFollowing(): void {
+    this.#follower?.stop();
+    this.#follower = null;
   }
 
   /** Called in journal order; must not throw. Returns a function that ends it. */
@@ -163,8 +199,16 @@ export class Journal {
     return () => this.#failureListeners.delete(listener);
   }
 
-  /** Waits for what is in flight; no command is taken afterwards. */
+  /** Called once, when this broker's own epoch was ended, at once if it was: the process must stop serving. Must not throw. */
+  onFenced(listener: (cause: FencedError) => void): () => void {
+    if (this.#fenced !== null) listener(this.#fenced);
+    else this.#fenceListeners.add(listener);
+    return () => this.#fenceListeners.delete(listener);
+  }
+
+  /** Waits for commands that are in flight; no command is taken afterwards, and no read goes on. */
   async close(): Promise<void> {
+    this.stopFollowing();
     while (this.#waiting.length > 0 || this.#truncating !== null) {
       await this.#turn;
       await this.#truncating;
@@ -208,12 +252,13 @@ export class Journal {
     if (this.#waiting.length > 0) this.#decideSoon();
   }
 
-  /** The next list. What needs a higher format level is answered here: older software would stop at it (I14). */
+  /** The next list. What could only be void is answered here; older software would stop at what is above its format level (I14). */
   #takeWaiting(): readonly Waiting[] {
     return this.#waiting.splice(0, commandsPerListMax).filter(({ command, resolve }) => {
-      const isAllowed = levelNeeded(command.kind) <= this.state.level;
-      if (!isAllowed) resolve({ kind: "void", reason: "level" });
-      return isAllowed;
+      if (this.#fenced !== null) resolve(notLive);
+      else if (levelNeeded(command.kind) > this.state.level) resolve({ kind: "void", reason: "level" });
+      else return true;
+      return false;
     });
   }
 
@@ -241,6 +286,8 @@ export class Journal {
         // Only the first slot can begin a cluster, and somebody else's INIT is as good.
         if (content.commands[0]?.kind === "init") return [{ kind: "void", reason: "misplaced" }];
       }
+      // No slot has it, and none that counts will.
+      if (this.#fenced !== null) return content.commands.map(() => notLive);
     }
   }
 
@@ -308,6 +355,15 @@ export class Journal {
   #onEvent(event: JournalEvent): void {
     if (event.kind === "slot") this.#noteChapterEnd();
     for (const listener of this.#listeners) listener(event);
+    this.#noteFence(event);
+  }
+
+  #noteFence(event: JournalEvent): void {
+    const epoch = this.#epoch;
+    if (epoch === null || this.#fenced !== null || isLive(this.state, epoch)) return;
+    this.#fenced = new FencedError(epoch, event.kind === "slot" ? event.author : null);
+    for (const listener of this.#fenceListeners) listener(this.#fenced);
+    this.#fenceListeners.clear();
   }
 
   /** The bytes are made at once, because the state moves on; writing them waits until nobody is kept waiting. */
@@ -352,6 +408,8 @@ export class Journal {
     return closed;
   }
 }
+
+const notLive: Void = { kind: "void", reason: "author-not-live" };
 
 function outcomesOf(slot: AppliedSlot): readonly CommandOutcome[] {
   return slot.commands.map(({ outcome }) => outcome);
