@@ -4,16 +4,19 @@
  * Whatever ends the WAL or the journal ends the broker: `onFailure` is called once, and the process must
  * exit; recovery decides what was kept.
  */
+import { assert } from "../base/assert.ts";
 import { Budget } from "../base/budget.ts";
 import { RefusedError } from "../base/errors.ts";
 import { nodeId } from "../base/ids.ts";
 import type { Env, Listener, Network, ObjectStore, Sha256, Socket } from "../base/ports.ts";
 import { Flusher } from "../log/flush.ts";
 import { ObjectNames } from "../log/object-names.ts";
+import { ObjectWal } from "../log/object-wal.ts";
 import { Partitions } from "../log/partitions.ts";
 import { SegmentReader } from "../log/segment-reader.ts";
 import { Journal } from "../metadata/journal.ts";
-import { alone, type Cluster } from "./cluster/cluster.ts";
+import { alone } from "./cluster/cluster.ts";
+import { Member } from "./cluster/member.ts";
 import type { BrokerConfig } from "./config.ts";
 import { Connections } from "./connections.ts";
 import type { Services } from "./context.ts";
@@ -59,15 +62,8 @@ export interface BrokerBounds {
   readonly flushAgeMs: number;
   /** Markers of a transaction that one step writes; small in simulations, so that crashes come in between. */
   readonly markersAtOnce?: number;
-}
-
-/** What a broker does as one of several. */
-interface Member {
-  readonly cluster: Cluster;
-  start(): void;
-  whenServing(): Promise<void>;
-  drain(): Promise<void>;
-  leave(how: { readonly isFailed: boolean }): Promise<void>;
+  /** How long another broker may be silent; at least 3 s outside of simulations, so that no pause of a process is taken for its end. */
+  readonly suspicionMs?: number;
 }
 
 export interface Health {
@@ -198,6 +194,9 @@ class Failure {
   }
 }
 
+/** The journal gives the number that this name had before, or the next one. */
+const unassigned = nodeId(-1);
+
 interface Rooms {
   readonly services: Services;
   readonly store: ObjectStore;
@@ -226,14 +225,20 @@ async function openRooms(options: BrokerOptions, listener: Listener): Promise<Ro
   journal.onFailure((cause) => failure.report(cause));
   const { clusterId } = journal.state;
   const registered = options.advertised ?? { host: listener.host, port: listener.port };
+  const name = (storage.kind === "objects" ? storage.name : null) ?? `${registered.host}:${registered.port}`;
+  const wantsNodeId = storage.kind === "objects" && config.explicit("node.id") === undefined;
   const epoch = await journal.register({
-    nodeId: nodeId(config.get("node.id")),
+    name,
+    nodeId: wantsNodeId ? unassigned : nodeId(config.get("node.id")),
     rack: config.get("broker.rack"),
     listeners: [{ name: "PLAINTEXT", ...registered }],
     window: windowOf(storage),
     software: options.software,
   });
-  const own = journal.state.brokers.get(epoch)?.nodeId ?? nodeId(config.get("node.id"));
+  const own = journal.state.brokers.get(epoch)?.nodeId;
+  assert(own !== undefined, "a broker that registered has a number");
+  config.adoptNodeId(own);
+  adoptBrokerConfig(config, journal);
 
   const bounds = options.bounds ?? configuredBounds(config);
   const { unflushedBytesMax, cacheBytes } = bounds;
@@ -263,6 +268,7 @@ async function openRooms(options: BrokerOptions, listener: Listener): Promise<Ro
       onDurable: (group) => {
         partitions.onDurable(group);
         flusher.noticeDurable();
+        member?.noticeDurable();
       },
       onFailure: (cause) => partitions.onFailure(cause),
     },
@@ -307,7 +313,25 @@ async function openRooms(options: BrokerOptions, listener: Listener): Promise<Ro
     onFailure: (cause) => failure.report(cause),
   });
 
-  const member: Member | null = null as Member | null;
+  const member =
+    storage.kind === "objects" && wal instanceof ObjectWal
+      ? await Member.join({
+          env,
+          storage,
+          name,
+          nodeId: own,
+          epoch,
+          suspicionMs: bounds.suspicionMs ?? config.get("holdfast.peer.suspicion.ms"),
+          journal,
+          wal,
+          partitions,
+          topics,
+          index: cold.index,
+          flusher,
+          sha256: options.sha256,
+          onFailure: (cause) => failure.report(cause),
+        })
+      : null;
   const cluster = member?.cluster ?? alone;
   const groups = new Groups({
     env,
