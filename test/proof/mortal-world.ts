@@ -82,6 +82,7 @@ export class MortalWorld {
       folded: null,
       recent: [],
       compacted: null,
+      preferred: null,
       dependencies: [],
     }));
   }

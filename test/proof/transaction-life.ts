@@ -188,6 +188,7 @@ class World {
     folded: null,
     recent: [],
     compacted: null,
+    preferred: null,
     dependencies: [],
   };
   #epoch = 1;
