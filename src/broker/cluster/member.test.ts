@@ -31,7 +31,7 @@ describe("Brokers over one store", () => {
     await cluster.pass(1_000);
     for (const place of [0, 1, 2]) {
       const owners = [0, 1, 2, 3, 4, 5].map((index) => cluster.ownerOf("t", index, place));
-      assert.deepEqual([...owners].sort(), [0, 0, 1, 1, 2, 2]);
+      for (const owner of [0, 1, 2]) assert.equal(owners.filter((each) => each === owner).length, 2);
     }
   });
 
@@ -135,7 +135,7 @@ describe("Brokers over one store", () => {
     await cluster.run(Promise.all([3, 4, 5].map(send)));
     paused.process.resume();
     await cluster.until("it gave up", () => paused.failure !== null);
-    assert.match(String(paused.failure?.message), /took over|sealed|replaced/);
+    assert.match(String(paused.failure?.message), /ended by|sealed|took over/);
     await cluster.run(Promise.all([6, 7, 8].map(send)));
     assert.deepEqual(await readAll(cluster, "t", 9), numbered(9));
   });

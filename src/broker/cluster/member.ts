@@ -12,7 +12,7 @@ import type { Journal } from "../../metadata/journal.ts";
 import { isLive } from "../../metadata/state.ts";
 import type { ObjectStorage } from "../storage.ts";
 import type { Topics } from "../topics.ts";
-import { ReplacedError, StoreBarrier } from "./barrier.ts";
+import { StoreBarrier } from "./barrier.ts";
 import type { Cluster } from "./cluster.ts";
 import { Moves } from "./moves.ts";
 import { Ownership } from "./ownership.ts";
@@ -100,8 +100,9 @@ export class Member {
 
   start(): void {
     const { journal, epoch, onFailure } = this.#options;
-    journal.onApplied(() => this.#refuseToBeReplaced());
-    this.#refuseToBeReplaced();
+    journal.onFenced((cause) => {
+      if (!this.#isLeaving) onFailure(cause);
+    });
     journal.follow();
     this.#ownership.start();
     this.#takeOver.start();
@@ -114,18 +115,6 @@ export class Member {
   /** A group of our WAL is durable. */
   noticeDurable(): void {
     this.#barrier.noticeDurable();
-  }
-
-  /** Our epoch was ended while we were silent: nothing that we say counts any more. */
-  #refuseToBeReplaced(): void {
-    const { journal, epoch, onFailure } = this.#options;
-    if (this.#isLeaving || isLive(journal.state, epoch)) return;
-    this.#isLeaving = true;
-    onFailure(
-      new ReplacedError(
-        `This broker (epoch ${epoch}) was silent for so long that another one took over its partitions: nothing that was acknowledged is lost, and it must be started again.`,
-      ),
-    );
   }
 
   /** A broker is believed to be gone. */

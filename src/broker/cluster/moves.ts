@@ -102,7 +102,9 @@ export class Moves {
 
   #isSettled(): boolean {
     const nowMs = this.#options.env.clock.monotonicMs();
-    const answering = Array.from(this.#options.answering()).sort().join();
+    const answering = Array.from(this.#options.answering())
+      .sort((a, b) => a - b)
+      .join();
     if (answering !== this.#answering) {
       this.#answering = answering;
       this.#sinceMs = nowMs;
