@@ -28,7 +28,7 @@ const partition = partitionIndex(0);
 /** Commits inside a transaction, with no coordinator of transactions that would have to allow it. */
 async function hold(broker: SimulatedBroker, producer: ProducerId, topic: string, at: number, epoch = 0) {
   const { groups } = broker.broker.services;
-  await broker.scheduler.runUntil(Promise.resolve(groups.enter()));
+  await broker.scheduler.runUntil(Promise.resolve(groups.enter(groupId)));
   const to = {
     topic,
     partition,
@@ -47,9 +47,10 @@ async function hold(broker: SimulatedBroker, producer: ProducerId, topic: string
 /** Returns once the marker is durable. */
 async function mark(broker: SimulatedBroker, producer: ProducerId, outcome: TransactionOutcome, epoch = 0) {
   const { groups, wal } = broker.broker.services;
-  await broker.scheduler.runUntil(Promise.resolve(groups.enter()));
+  await broker.scheduler.runUntil(Promise.resolve(groups.enter(groupId)));
   const wish = { producerId: producer, producerEpoch: producerEpoch(epoch), coordinatorEpoch: 0, outcome };
   const marked = groups.mark(groups.partitionOf(groupId), wish);
+  assert.ok(marked.kind !== "elsewhere");
   await broker.scheduler.runUntil(wal.whenDurable(marked.walNumber));
   return marked;
 }

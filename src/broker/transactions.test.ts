@@ -247,7 +247,13 @@ describe("a transaction that hangs in one partition", () => {
     const broker = await withTopic(t);
     await send(broker, await init(broker), "prepared");
     const { partitions, topics, transactions, wal } = broker.broker.services;
-    const known = await broker.scheduler.runUntil(transactions.run("tx", (shard) => shard.transaction("tx")));
+    const known = await broker.scheduler.runUntil(
+      transactions.run(
+        "tx",
+        (shard) => shard.transaction("tx"),
+        () => undefined,
+      ),
+    );
     const value = known?.value;
     const id = topics.idOf(transactionsTopic);
     const log = id === undefined ? undefined : partitions.get(id, partitionIndex(shardIndex("tx", 2)));

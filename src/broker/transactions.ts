@@ -1,44 +1,36 @@
 /**
- * The transactions of this broker. Who has which transactional id, and how transactions end, is decided in
- * `coordinator/transaction/` and lies in `__transaction_state`; here the second phase is driven: once the
- * intention is appended, a marker in every partition that takes part, then the record of completion.
- *
- * All of it goes into one WAL, of which a crash leaves a beginning and never a later part alone. So its
- * order does what waiting would do: no marker stays without its intention, and no completion without its
- * markers, though all of them leave in one frame (I4). What a crash cuts off is driven again at the start.
+ * The transactions of this broker: those whose partition of `__transaction_state` it owns. Who has which
+ * transactional id, and how transactions end, is decided in `coordinator/transaction/` and lies there; the
+ * second phase is driven in `transactions/driver.ts`. About a transaction that is looked after somewhere else
+ * nothing is decided here: its coordinator is asked what may be written to partitions of this broker.
  */
-import { assert } from "../base/assert.ts";
-import { type PartitionIndex, type ProducerId } from "../base/ids.ts";
+import { NO_PRODUCER, NO_PRODUCER_EPOCH, type ProducerId } from "../base/ids.ts";
 import type { Env, Timer } from "../base/ports.ts";
-import type { ShardRuntime } from "../coordinator/runtime.ts";
 import { addsImplicitly, participantCode } from "../coordinator/transaction/codes.ts";
 import {
   type TransactionRecord,
   transactionRecords,
   type TransactionTurn,
 } from "../coordinator/transaction/records.ts";
-import {
-  type EndRequest,
-  type Init,
-  type PreparedTransaction,
-  type Told,
-  TransactionShard,
-} from "../coordinator/transaction/shard.ts";
-import type {
-  Transaction,
-  TransactionalClaim,
-  TransactionPartition,
-} from "../coordinator/transaction/transaction.ts";
-import type { AppendSession } from "../log/memory-tail.ts";
-import type { MarkerWish, MarkOutcome } from "../log/outcomes.ts";
+import { type EndRequest, type Init, type Told, TransactionShard } from "../coordinator/transaction/shard.ts";
+import type { TransactionalClaim, TransactionPartition } from "../coordinator/transaction/transaction.ts";
+import type { MarkerWish } from "../log/outcomes.ts";
 import type { Partitions } from "../log/partitions.ts";
 import type { Wal } from "../log/wal.ts";
+import type { PartitionState } from "../metadata/state.ts";
 import { ErrorCode } from "../protocol/errors.ts";
+import { alone, type Cluster } from "./cluster/cluster.ts";
 import type { BrokerConfig } from "./config.ts";
-import { type Groups, offsetsTopic } from "./groups.ts";
+import type { Groups } from "./groups.ts";
 import { memoryShares } from "./memory.ts";
-import { Shards } from "./shards.ts";
+import { type Away, Shards } from "./shards.ts";
 import type { Topics } from "./topics.ts";
+import { Admission, type Answer, type WantedPlace } from "./transactions/admission.ts";
+import { Driver } from "./transactions/driver.ts";
+import { Hanging } from "./transactions/hanging.ts";
+import { type Marked, Markers } from "./transactions/markers.ts";
+import { type Knowledge, Orphans } from "./transactions/orphans.ts";
+import { RemoteMarkers } from "./transactions/remote-markers.ts";
 
 export const transactionsTopic = "__transaction_state";
 
@@ -51,10 +43,10 @@ const topicConfigs = new Map([
 /** Markers that one step writes: the loop is not held for a transaction over thousands of partitions. */
 export const markersAtOnceDefault = 1_000;
 
-type Runtime = ShardRuntime<TransactionShard, TransactionRecord>;
-
 export interface TransactionsOptions {
   readonly env: Env;
+  /** Default: `alone`. */
+  readonly cluster?: Cluster;
   readonly config: BrokerConfig;
   readonly topics: Topics;
   readonly partitions: Partitions;
@@ -70,17 +62,36 @@ export interface TransactionsOptions {
 /** A transaction is late when it is over its time by this, as in Kafka. */
 const lateBufferMs = 5 * 60_000;
 
+type WritingApi = "Produce" | "TxnOffsetCommit";
+
+/** What became of what a producer wants to write. */
+export interface Admitted {
+  /** One for each place. */
+  readonly errorCodes: readonly ErrorCode[];
+  /** Resolves when what was decided is durable; null: it is, once the appends are. */
+  readonly durable: Promise<unknown> | null;
+}
+
 export class Transactions {
   readonly #options: TransactionsOptions;
+  readonly #cluster: Cluster;
   readonly #shards: Shards<TransactionShard, TransactionRecord>;
-  /** Transactions with more markers than one step writes, between two steps. */
-  readonly #underWay = new Set<string>();
+  readonly #markers: Markers;
+  readonly #driver: Driver;
+  readonly #orphans: Orphans;
+  readonly #admission: Admission;
+  readonly #hanging: Hanging;
+  /** What other coordinators said, by the request that waits for it. */
+  readonly #answers = new WeakMap<object, Answer>();
   #expiryTimer: Timer | null = null;
   #expiresMore = false;
 
   constructor(options: TransactionsOptions) {
     this.#options = options;
-    const { env, config, topics, partitions, wal, onFailure } = options;
+    const { env, cluster = alone, config, topics, partitions, wal, groups, onFailure } = options;
+    const { epoch } = wal;
+    this.#cluster = cluster;
+    const { clock, log } = env;
     const { transactionBytesMax } = memoryShares(config);
     const settings = {
       timeoutMaxMs: config.get("transaction.max.timeout.ms"),
@@ -99,11 +110,28 @@ export class Transactions {
       },
       codec: transactionRecords,
       makeShard: (partition) => new TransactionShard(settings, partition.leaderEpoch),
-      onOpen: () => {
-        if (this.#shards.isOpen) this.#driveAll();
-      },
-      onDecided: (shard) => this.#drive(shard),
+      onOpen: () => this.#whenGroupsAreRead(() => this.#onOpen()),
+      onDecided: (shard) => this.#driver.drive(shard),
       onFailure,
+    });
+    this.#markers = new Markers({ clock, topics, partitions, epoch, groups });
+    this.#driver = new Driver({
+      env,
+      partitions,
+      wal,
+      markers: this.#markers,
+      remote: new RemoteMarkers(cluster.peers, log),
+      markersAtOnce: options.markersAtOnce,
+      isOver: () => this.#shards.isOver,
+      onFailure,
+    });
+    this.#orphans = new Orphans({ log, topics, markers: this.#markers });
+    this.#admission = new Admission(cluster.peers, clock);
+    this.#hanging = new Hanging({
+      peers: cluster.peers,
+      epoch,
+      partitions: () => this.#states,
+      ask: async (decide) => (this.isComplete ? this.runAll(decide) : null),
     });
     const { meter } = env;
     meter.gauge("holdfast_transactions_bytes", "About what transactions take in memory.", () => this.bytes);
@@ -123,9 +151,10 @@ export class Transactions {
     return count;
   }
 
-  /** Begins to read what is there, after the groups have. */
+  /** Begins to read what is there, after the groups have, and follows what this broker owns. */
   start(): void {
     this.#shards.start();
+    this.#options.partitions.onServe((partition) => this.#orphans.judge([partition], this.#known));
     this.#armExpiry();
   }
 
@@ -141,13 +170,11 @@ export class Transactions {
     return this.#shards.all.reduce((sum, { shard }) => sum + shard.idCharacters, 0);
   }
 
-  /** To be asked before stage one of every request about transactions; see `Shards.enter`. */
-  enter(bytes = 0): Promise<void> | undefined {
-    const { groups } = this.#options;
-    // Markers go to partitions of the groups, too.
-    const reading = groups.whenRead();
-    if (reading === undefined) return this.#shards.enterAll(bytes);
-    return reading.then(() => this.#shards.enterAll(bytes));
+  // ── Before a request is decided ──
+
+  /** To be asked before stage one of a request about these transactional ids; see `Shards.enter`. */
+  enter(ids: string | readonly string[], bytes = 0): Promise<void> | undefined {
+    return this.#shards.enter(ids, bytes);
   }
 
   /** Resolves when their topic is made, by us or by another broker; undefined: it is there. */
@@ -155,17 +182,40 @@ export class Transactions {
     return this.#shards.whenMade();
   }
 
-  /** Resolves when every transaction is read, without making the topic. */
-  whenRead(): Promise<void> | undefined {
-    return this.#shards.whenRead();
+  /** Resolves when every transaction that is here is read, or that takes too long; without making the topic. */
+  whenListable(): Promise<void> | undefined {
+    return this.#shards.whenListable();
   }
 
-  /** Decides about one transactional id, after `enter`; resolves when that, and all it relies on, is durable. */
-  run<T>(id: string, decide: (shard: TransactionShard, turn: TransactionTurn) => T, bytes = 0): Promise<T> {
-    return this.#shards.run(id, decide, bytes);
+  /** Whether every transaction that this broker looks after is read. */
+  get isComplete(): boolean {
+    return this.#shards.isComplete;
   }
 
-  /** Looks at every id, where the topic is made; resolves when all that it saw is durable. */
+  /** Whether another broker looks after it, once the topic is made. */
+  isElsewhere(id: string): boolean {
+    return this.#shards.away(id) === ErrorCode.NOT_COORDINATOR;
+  }
+
+  // ── Decisions ──
+
+  /**
+   * Decides about one transactional id, after `enter`; resolves when that, and all it relies on, is durable.
+   * `elsewhere`: the answer where it is not here.
+   */
+  run<T>(
+    id: string,
+    decide: (shard: TransactionShard, turn: TransactionTurn) => T,
+    elsewhere: (errorCode: Away) => T,
+    admittedBytes = 0,
+  ): Promise<T> {
+    const away = this.#shards.away(id);
+    if (away === null) return this.#shards.run(id, decide, admittedBytes);
+    if (admittedBytes > 0) this.#options.partitions.tail.dismiss(admittedBytes);
+    return Promise.resolve(elsewhere(away));
+  }
+
+  /** Looks at every id that is here, after `whenListable`; resolves when all that it saw is durable. */
   runAll<T>(decide: (shard: TransactionShard, turn: TransactionTurn) => T): Promise<readonly T[]> {
     return this.#shards.runAll(decide);
   }
@@ -175,189 +225,175 @@ export class Transactions {
   /** Rejects as `Journal.append` does. */
   async init(init: Omit<Init, "freshProducerId">): Promise<Told> {
     const { transactionalId: id } = init;
-    const freshProducerId = await this.#freshIdFor(id);
-    const told = await this.run(id, (shard, turn) => shard.init(turn, { ...init, freshProducerId }));
-    const isEnded = this.#shardOf(id).preparedOf(id) === null;
+    const decided = (freshProducerId: ProducerId | null): Promise<Told> =>
+      this.run(id, (shard, turn) => shard.init(turn, { ...init, freshProducerId }), toldElsewhere);
+    const told = await decided(await this.#freshIdFor(id));
+    const isEnded = this.#shardOf(id)?.preparedOf(id) === null;
     if (told.errorCode !== ErrorCode.CONCURRENT_TRANSACTIONS || !isEnded) return told;
     // The transaction of its predecessor is complete: the client need not ask again.
-    const another = await this.#freshIdFor(id);
-    return this.run(id, (shard, turn) => shard.init(turn, { ...init, freshProducerId: another }));
+    return decided(await this.#freshIdFor(id));
   }
 
   /** Decides in the same step, but for the one epoch in 32,766 that is the last of its producer id. */
   end(claim: TransactionalClaim, request: Omit<EndRequest, "freshProducerId">): Promise<Told> {
     const { transactionalId: id } = claim;
     const decided = (freshProducerId: ProducerId | null): Promise<Told> =>
-      this.run(id, (shard, turn) => shard.end(turn, claim, { ...request, freshProducerId }));
-    const isKnown = this.#shardOf(id).transaction(id) !== undefined;
-    return isKnown && this.#shardOf(id).wantsProducerId(id)
+      this.run(id, (shard, turn) => shard.end(turn, claim, { ...request, freshProducerId }), toldElsewhere);
+    const shard = this.#shardOf(id);
+    return shard?.transaction(id) !== undefined && shard.wantsProducerId(id)
       ? this.#freshIdFor(id).then(decided)
       : decided(null);
   }
 
   async #freshIdFor(id: string): Promise<ProducerId | null> {
-    return this.#shardOf(id).wantsProducerId(id) ? this.#options.takeProducerId() : null;
+    return this.#shardOf(id)?.wantsProducerId(id) === true ? this.#options.takeProducerId() : null;
   }
 
-  #shardOf(id: string): TransactionShard {
-    return this.#shards.shardOf(id).shard;
+  /** Undefined: it is not here. */
+  #shardOf(id: string): TransactionShard | undefined {
+    return this.#shards.away(id) === null ? this.#shards.shardOf(id).shard : undefined;
   }
 
   // ── What takes part ──
 
   /**
-   * Whether what a producer wants to write belongs to its open transaction, one code per partition; requests
-   * of newer versions add what does not yet (KIP-890). In one step with the appends that follow, so that the
-   * addition lies before them in the WAL. `durable`: when what was decided is; null: when the appends are.
+   * Before stage one of `request`, where another broker looks after the transaction and what is to be written
+   * begins it in a partition of this one: asks that broker. `admit` finds the answer. Undefined: nobody is asked.
    */
-  admit(
-    api: "Produce" | "TxnOffsetCommit",
+  ask(
+    request: object,
+    api: WritingApi,
     version: number,
     claim: TransactionalClaim,
-    partitions: readonly TransactionPartition[],
-  ): { readonly errorCodes: readonly ErrorCode[]; readonly durable: Promise<unknown> | null } {
-    const { shard } = this.#shards.shardOf(claim.transactionalId);
-    const accepted = partitions.map(() => ErrorCode.NONE);
-    if (partitions.every((each) => shard.covers(claim, each))) return { errorCodes: accepted, durable: null };
-    const isImplicit = addsImplicitly(api, version);
-    if (!isImplicit && !this.#options.config.get("transaction.partition.verification.enable")) {
+    places: readonly TransactionPartition[],
+  ): Promise<void> | undefined {
+    if (!this.isElsewhere(claim.transactionalId)) return undefined;
+    if (!this.#isVerified(api, version)) return undefined;
+    const coordinator = this.#states[this.#shards.partitionOf(claim.transactionalId)];
+    if (coordinator === undefined || coordinator.owner === this.#options.wal.epoch) return undefined;
+    const { owner, leaderEpoch } = coordinator;
+    const wanted = places
+      .map((place) => this.#wanted(place))
+      .filter((place) => place !== undefined)
+      .filter(({ log }) => {
+        const known = log.producer(claim.producerId);
+        // Marked by a coordinator that our journal does not know of yet: who it names is none any more.
+        const isReplaced = known !== undefined && known.coordinatorEpoch > leaderEpoch;
+        return !isReplaced && !log.hasOpenTransaction(claim.producerId, claim.producerEpoch);
+      });
+    if (wanted.length === 0) return undefined;
+    const verifyOnly = !addsImplicitly(api, version);
+    return this.#admission
+      .ask({ coordinator: owner, claim, places: wanted, verifyOnly })
+      .then((answer) => void this.#answers.set(request, answer));
+  }
+
+  /**
+   * Whether what a producer wants to write belongs to its open transaction; requests of newer versions add what
+   * does not yet (KIP-890). In one step with the appends that follow: an addition that is decided here lies
+   * before them in the WAL, and one that is decided elsewhere was durable before `ask` resolved.
+   */
+  admit(
+    request: object,
+    api: WritingApi,
+    version: number,
+    claim: TransactionalClaim,
+    places: readonly TransactionPartition[],
+  ): Admitted {
+    const shard = this.#shardOf(claim.transactionalId);
+    if (shard === undefined) {
+      const errorCodes = places.map((each) => this.#admittedElsewhere(request, api, version, claim, each));
+      return { errorCodes, durable: null };
+    }
+    const accepted = places.map(() => ErrorCode.NONE);
+    if (places.every((each) => shard.covers(claim, each)) || !this.#isVerified(api, version)) {
       return { errorCodes: accepted, durable: null };
     }
     let errorCodes: readonly ErrorCode[] = [];
-    const durable = this.run(claim.transactionalId, (_shard, turn) => {
-      if (!isImplicit) {
-        errorCodes = shard.verify(claim, partitions);
+    const durable = this.#shards.run(claim.transactionalId, (_shard, turn) => {
+      if (!addsImplicitly(api, version)) {
+        errorCodes = shard.verify(claim, places);
         return;
       }
-      const added = shard.admit(turn, claim, partitions);
-      errorCodes = partitions.map(() => added);
+      const added = shard.admit(turn, claim, places);
+      errorCodes = places.map(() => added);
     });
     return { errorCodes: errorCodes.map((each) => participantCode(api, version, each)), durable };
   }
 
-  // ── Markers ──
-
-  /** After a decision, in the same step: ends what it wants ended. */
-  #drive(runtime: Runtime): void {
-    const { groups, onFailure } = this.#options;
-    // Until the groups are read their partitions take no marker.
-    const reading = groups.whenRead();
-    if (reading !== undefined) {
-      reading.then(() => this.#drive(runtime)).catch((cause: unknown) => onFailure(cause as Error));
-      return;
-    }
-    for (const transaction of runtime.shard.prepared()) {
-      if (this.#underWay.has(transaction.transactionalId)) continue;
-      this.#step(runtime, transaction, placesOf(transaction), 0);
-    }
+  #admittedElsewhere(
+    request: object,
+    api: WritingApi,
+    version: number,
+    claim: TransactionalClaim,
+    place: TransactionPartition,
+  ): ErrorCode {
+    const wanted = this.#wanted(place);
+    if (wanted === undefined || !this.#isVerified(api, version)) return ErrorCode.NONE;
+    if (wanted.log.hasOpenTransaction(claim.producerId, claim.producerEpoch)) return ErrorCode.NONE;
+    const code = this.#answers.get(request)?.codeOf(wanted) ?? ErrorCode.COORDINATOR_NOT_AVAILABLE;
+    return participantCode(api, version, code);
   }
 
-  /** What a crash, or a transaction without end, left. */
-  #driveAll(): void {
-    const { groups, onFailure } = this.#options;
-    const drive = (): void => {
-      for (const runtime of this.#shards.all) this.#drive(runtime);
-      this.#endOrphans();
-    };
-    const reading = groups.whenRead();
-    if (reading === undefined) drive();
-    else reading.then(drive).catch((cause: unknown) => onFailure(cause as Error));
+  /** What older clients write to is verified unless that is switched off; what newer ones write to is added. */
+  #isVerified(api: WritingApi, version: number): boolean {
+    return (
+      addsImplicitly(api, version) ||
+      this.#options.config.get("transaction.partition.verification.enable") === true
+    );
   }
 
-  /**
-   * Ends what is open in a partition though its transaction is over. Additions lie before the data that they
-   * admit, and markers before the completion, so only damage leaves such a thing. Where the coordinator tells
-   * how it ended, the marker is written again. Where it does not, nobody may say "aborted" of what may have
-   * been acknowledged as committed: it is reported, and its readers wait until somebody decides.
-   */
-  #endOrphans(): void {
-    const { partitions, topics, env } = this.#options;
-    const known = new Map<ProducerId, Transaction>();
-    for (const { shard } of this.#shards.all) {
-      for (const each of shard.transactions()) known.set(each.value.producerId, each);
-    }
-    for (const partition of partitions) {
-      const topic = topics.byId(partition.topicId)?.name;
-      if (topic === undefined) continue;
-      const place = { topic, partition: partition.partition };
-      for (const { producerId, firstOffset, isEnding } of partition.openTransactions()) {
-        // What was driven a moment ago has its marker on the way.
-        if (isEnding) continue;
-        const owner = known.get(producerId);
-        if (owner !== undefined && (owner.isOpen || owner.isEnding) && owner.holds(place)) continue;
-        const active = [...partition.activeProducers()].find((each) => each.producerId === producerId);
-        const outcome = active === undefined ? null : (owner?.outcomeOf(active.producerEpoch) ?? null);
-        const facts = { ...place, producerId, firstOffset, transactionalId: owner?.id ?? null, outcome };
-        env.log.error("transaction.orphan", facts);
-        if (owner === undefined || outcome === null) continue;
-        const { producerEpoch } = owner.value;
-        this.mark(place, { producerId, producerEpoch, coordinatorEpoch: this.manualEpochMax, outcome });
-      }
-    }
-  }
-
-  #step(runtime: Runtime, transaction: PreparedTransaction, places: readonly Place[], from: number): void {
-    if (this.#shards.isOver) return;
-    const { partitions, wal, markersAtOnce, onFailure } = this.#options;
-    const to = Math.min(from + markersAtOnce, places.length);
-    const session = partitions.begin();
-    for (const place of places.slice(from, to)) this.#markOwn(transaction, place, session);
-    session.commit();
-    const id = transaction.transactionalId;
-    if (to === places.length) {
-      this.#underWay.delete(id);
-      // Nobody waits for it: if the log closes meanwhile, the next start drives it again.
-      runtime.run((shard, turn) => shard.completed(turn, id)).catch(() => undefined);
-      return;
-    }
-    this.#underWay.add(id);
-    wal
-      .whenDurable(wal.appended)
-      .then(() => this.#step(runtime, transaction, places, to))
-      .catch((cause: unknown) => onFailure(cause as Error));
-  }
-
-  #markOwn(transaction: PreparedTransaction, place: Place, session: AppendSession): void {
-    const outcome = this.mark(place, transaction, session);
-    // Null: the topic is gone, and its part of the transaction with it.
-    if (outcome === null || outcome.kind === "marked") return;
-    // Somebody ended it there by hand, or with a later epoch: nothing of it is open any more.
-    const { transactionalId, producerId, producerEpoch } = transaction;
-    const facts = { transactionalId, producerId, producerEpoch, ...place, why: outcome.kind };
-    this.#options.env.log.warn("transaction.marker-refused", facts);
-  }
-
-  /**
-   * Ends a producer's transaction in one partition, after `enter`. Into `session`, whose `commit` must follow
-   * in the same step; null: into one of its own. Null: there is no such partition.
-   */
-  mark(
-    { topic, partition }: Place,
-    wish: MarkerWish,
-    session: AppendSession | null = null,
-  ): MarkOutcome | null {
-    const { topics, partitions, groups, env } = this.#options;
+  /** Undefined: it is not here. */
+  #wanted({ topic, partition }: TransactionPartition): WantedPlace | undefined {
+    const { topics, partitions } = this.#options;
     const id = topics.idOf(topic);
     const log = id === undefined ? undefined : partitions.get(id, partition);
-    if (log === undefined) return null;
-    if (topic === offsetsTopic) {
-      const ended = groups.mark(partition, wish, session);
-      assert(ended.kind !== "elsewhere", "the groups of a broker that is alone are all here, and read");
-      return ended;
-    }
-    const appends = session ?? partitions.begin();
-    const outcome = log.mark(appends, wish, env.clock.wallMs());
-    if (session === null) appends.commit();
-    return outcome;
+    return log === undefined ? undefined : { topic, partition, log };
   }
 
-  /**
-   * The highest epoch that a marker made by hand may have: one above the coordinator's own would have it
-   * refused in that partition ever after, and its next transaction there would never end.
-   */
-  get manualEpochMax(): number {
-    const topic = this.#options.topics.byName(transactionsTopic);
-    return Math.min(...(topic?.partitions.map(({ leaderEpoch }) => leaderEpoch) ?? [0]));
+  /** Of their topic, as the journal has them; none before it is made. */
+  get #states(): readonly PartitionState[] {
+    return this.#options.topics.byName(transactionsTopic)?.partitions ?? [];
+  }
+
+  get #known(): Knowledge {
+    const open = this.#shards.all;
+    return { shards: open.map(({ shard }) => shard), isWhole: open.length === this.#states.length };
+  }
+
+  // ── Markers ──
+
+  /** Ends a producer's transaction in one partition, if that is here and its group, if it is one's, is read. */
+  mark(place: TransactionPartition, wish: MarkerWish): Marked {
+    return this.#markers.mark(place, wish);
+  }
+
+  /** As `mark`, by somebody who is no coordinator. */
+  markByHand(place: TransactionPartition, wish: MarkerWish): Marked {
+    const last = this.#wanted(place)?.log.producer(wish.producerId)?.coordinatorEpoch ?? -1;
+    const epochs = this.#states.map(({ leaderEpoch }) => leaderEpoch);
+    // An epoch above the coordinator's own would have it refused in that partition ever after, and its next
+    // transaction there would never end.
+    const max = Math.max(last, epochs.length === 0 ? 0 : Math.min(...epochs));
+    return this.#markers.mark(place, { ...wish, coordinatorEpoch: Math.min(wish.coordinatorEpoch, max) });
+  }
+
+  /** Whether somebody who is no coordinator may abort the producer's transaction in the place. A broker that is alone allows it always, as Kafka does. */
+  async mayAbortByHand(producerId: ProducerId, place: TransactionPartition): Promise<boolean> {
+    return this.#cluster === alone || this.#hanging.hangs(producerId, place);
+  }
+
+  /** A shard is read: what a crash, a move, or a transaction without end left. */
+  #onOpen(): void {
+    for (const runtime of this.#shards.all) this.#driver.drive(runtime);
+    if (this.#shards.isComplete) this.#orphans.judge(this.#options.partitions, this.#known);
+  }
+
+  /** Until the groups are read their partitions take no marker. */
+  #whenGroupsAreRead(act: () => void): void {
+    const reading = this.#options.groups.whenRead();
+    if (reading === undefined) act();
+    else reading.then(act).catch((cause: unknown) => this.#options.onFailure(cause as Error));
   }
 
   // ── What happens by itself ──
@@ -368,7 +404,7 @@ export class Transactions {
     const delayMs = config.get("transaction.remove.expired.transaction.cleanup.interval.ms");
     this.#expiryTimer = env.clock.schedule(this.#expiresMore ? 0 : delayMs, () => {
       this.#expiresMore = false;
-      if (this.#shards.isOpen && !this.#shards.isOver) {
+      if (!this.#shards.isOver) {
         this.#shards.runAlone((shard, turn) => {
           if (shard.expire(turn)) this.#expiresMore = true;
         });
@@ -380,15 +416,11 @@ export class Transactions {
   /** The broker stops. */
   close(): void {
     this.#expiryTimer?.cancel();
+    this.#driver.close();
     this.#shards.close();
   }
 }
 
-interface Place {
-  readonly topic: string;
-  readonly partition: PartitionIndex;
-}
-
-function placesOf({ topics }: PreparedTransaction): readonly Place[] {
-  return topics.flatMap(({ topic, partitionIds }) => partitionIds.map((partition) => ({ topic, partition })));
+function toldElsewhere(errorCode: Away): Told {
+  return { errorCode, producerId: NO_PRODUCER, producerEpoch: NO_PRODUCER_EPOCH, tookFreshId: false };
 }

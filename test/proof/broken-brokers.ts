@@ -23,19 +23,21 @@ export const brokenBrokers = {
   "markers before the intention": [
     {
       file: transactions,
-      from: "this.run(id, (shard, turn) => shard.end(turn, claim, { ...request, freshProducerId }));",
-      to: "this.#markFirst(id, request.outcome).then(() => this.run(id, (shard, turn) => shard.end(turn, claim, { ...request, freshProducerId })));",
+      from: "this.run(id, (shard, turn) => shard.end(turn, claim, { ...request, freshProducerId }), toldElsewhere);",
+      to: "this.#markFirst(id, request.outcome).then(() => this.run(id, (shard, turn) => shard.end(turn, claim, { ...request, freshProducerId }), toldElsewhere));",
     },
     {
       file: transactions,
       from: "  async #freshIdFor(",
       to: `  async #markFirst(id: string, outcome: "commit" | "abort"): Promise<void> {
-    const known = this.#shardOf(id).transaction(id);
+    const known = this.#shardOf(id)?.transaction(id);
     if (known?.isOpen !== true) return;
-    const wish = { ...known.value, transactionalId: id, coordinatorEpoch: 0, outcome, topics: known.value.partitions ?? [] };
-    for (const place of placesOf(wish)) {
-      this.mark(place, wish);
-      await this.#options.wal.whenDurable(this.#options.wal.appended);
+    const wish = { ...known.value, coordinatorEpoch: 0, outcome };
+    for (const { topic, partitionIds } of known.value.partitions ?? []) {
+      for (const partition of partitionIds) {
+        this.mark({ topic, partition }, wish);
+        await this.#options.wal.whenDurable(this.#options.wal.appended);
+      }
     }
   }
 
@@ -59,7 +61,7 @@ export const brokenBrokers = {
   "what is written to is not added": [
     {
       file: transactions,
-      from: "const added = shard.admit(turn, claim, partitions);",
+      from: "const added = shard.admit(turn, claim, places);",
       to: "const added = shard.verify(claim, [])[0] ?? ErrorCode.NONE;",
     },
   ],
@@ -86,7 +88,8 @@ export const brokenBrokers = {
       from: `      bytes,
     );
     const [outcome]`,
-      to: `      bytes,
+      to: `      (elsewhere) => elsewhere,
+      bytes,
     ).then((result) => ({ kind: "decided" as const, result }));
     const [outcome]`,
     },

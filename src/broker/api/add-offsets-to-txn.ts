@@ -6,18 +6,24 @@ import { offsetsTopic } from "../groups.ts";
 import { handle } from "../handle.ts";
 
 export const addOffsetsToTxn = handle(AddOffsetsToTxn, {
-  // The groups' topic is made on first use, which this is.
-  prepare(request, { services }) {
-    const entering = services.groups.whenMade();
-    if (entering === undefined) return services.transactions.enter()?.then(() => request);
-    return entering.then(() => services.transactions.enter()).then(() => request);
+  // The groups' topic is made on first use, which this is. Where the group itself is does not matter.
+  prepare(request, { services: { groups, transactions } }) {
+    const making = groups.whenMade();
+    const enter = (): Promise<void> | undefined => transactions.enter(request.transactionalId);
+    return (making === undefined ? enter() : making.then(enter))?.then(() => request);
   },
   async decide({ transactionalId, groupId, producerId, producerEpoch }, { services, apiVersion }) {
-    const { groups, transactions } = services;
+    const { groups, topics, transactions } = services;
     if (groupId === "") return { throttleTimeMs: 0, errorCode: ErrorCode.INVALID_GROUP_ID };
+    // It could not be made a moment ago.
+    if (topics.idOf(offsetsTopic) === undefined) {
+      return { throttleTimeMs: 0, errorCode: ErrorCode.COORDINATOR_NOT_AVAILABLE };
+    }
     const place = { topic: offsetsTopic, partition: groups.partitionOf(groupId) };
-    const errorCode = await transactions.run(transactionalId, (shard, turn) =>
-      shard.addPartitions(turn, { transactionalId, producerId, producerEpoch }, [place]),
+    const errorCode = await transactions.run<ErrorCode>(
+      transactionalId,
+      (shard, turn) => shard.addPartitions(turn, { transactionalId, producerId, producerEpoch }, [place]),
+      (elsewhere) => elsewhere,
     );
     return { throttleTimeMs: 0, errorCode: coordinatorCode("AddOffsetsToTxn", apiVersion, errorCode) };
   },

@@ -23,11 +23,15 @@ const partitionBytes = 4;
 const recordBytes = 128;
 
 export const addPartitionsToTxn = handle(AddPartitionsToTxn, {
-  prepare: (request, { services }) => services.transactions.enter(weigh(request))?.then(() => request),
+  prepare(request, { services, connection }) {
+    // A peer asks again; its other requests do not wait behind this one, and it holds back its own producers.
+    if (connection.peer !== null) return undefined;
+    return services.transactions.enter(idsOf(request), weigh(request))?.then(() => request);
+  },
   async decide(request, context) {
-    const { apiVersion, services } = context;
+    const { apiVersion, connection, services } = context;
     // What was admitted belongs to the first decision.
-    let admitted = weigh(request);
+    let admitted = connection.peer === null ? weigh(request) : 0;
     const added = (wanted: Wanted): Promise<TopicResults> => {
       const result = add(wanted, admitted, context);
       admitted = 0;
@@ -37,7 +41,13 @@ export const addPartitionsToTxn = handle(AddPartitionsToTxn, {
       const resultsByTransaction = await Promise.all(
         request.transactions.map(async (each) => ({
           transactionalId: each.transactionalId,
-          topicResults: await added({ claim: each, topics: each.topics, verifyOnly: each.verifyOnly }),
+          topicResults: await added({
+            claim: each,
+            topics: each.topics,
+            verifyOnly: each.verifyOnly,
+            // Only a broker adds in this version: its producer gets an epoch with each transaction.
+            clientVersion: 2,
+          }),
         })),
       );
       if (admitted > 0) services.tail.dismiss(admitted);
@@ -53,7 +63,12 @@ export const addPartitionsToTxn = handle(AddPartitionsToTxn, {
       producerId: request.v3AndBelowProducerId,
       producerEpoch: request.v3AndBelowProducerEpoch,
     };
-    const topics = await added({ claim, topics: request.v3AndBelowTopics, verifyOnly: false });
+    const topics = await added({
+      claim,
+      topics: request.v3AndBelowTopics,
+      verifyOnly: false,
+      clientVersion: 0,
+    });
     return {
       throttleTimeMs: 0,
       errorCode: ErrorCode.NONE,
@@ -62,6 +77,13 @@ export const addPartitionsToTxn = handle(AddPartitionsToTxn, {
     };
   },
 });
+
+/** Of older versions, which have no transactions, it is one. */
+function idsOf({ transactions, v3AndBelowTransactionalId }: AddPartitionsToTxnRequest): string | string[] {
+  return transactions.length === 0
+    ? v3AndBelowTransactionalId
+    : transactions.map((each) => each.transactionalId);
+}
 
 function weigh({ transactions, v3AndBelowTopics }: AddPartitionsToTxnRequest): number {
   let bytes = recordBytes;
@@ -75,33 +97,33 @@ interface Wanted {
   readonly claim: TransactionalClaim;
   readonly topics: TopicsRequest;
   readonly verifyOnly: boolean;
+  readonly clientVersion: 0 | 2;
 }
 
 async function add(
-  { claim, topics, verifyOnly }: Wanted,
+  { claim, topics, verifyOnly, clientVersion }: Wanted,
   admittedBytes: number,
   { services, apiVersion }: RequestContext,
 ): Promise<TopicResults> {
   const places: readonly TransactionPartition[] = topics.flatMap(({ name, partitions }) =>
     partitions.map((partition) => ({ topic: name, partition })),
   );
-  const isKnown = ({ topic, partition }: TransactionPartition): boolean => {
-    const id = services.topics.idOf(topic);
-    return id !== undefined && services.partitions.get(id, partition) !== undefined;
-  };
+  const isKnown = ({ topic, partition }: TransactionPartition): boolean =>
+    services.topics.byName(topic)?.partitions[partition] !== undefined;
   const areKnown = places.every(isKnown);
-  const codes = await services.transactions.run(
+  const codes = await services.transactions.run<readonly ErrorCode[]>(
     claim.transactionalId,
-    (shard, turn): readonly ErrorCode[] => {
+    (shard, turn) => {
       if (verifyOnly) return shard.verify(claim, places);
       if (!areKnown) {
         return places.map((each) =>
           isKnown(each) ? ErrorCode.OPERATION_NOT_ATTEMPTED : ErrorCode.UNKNOWN_TOPIC_OR_PARTITION,
         );
       }
-      const errorCode = shard.addPartitions(turn, claim, places);
+      const errorCode = shard.addPartitions(turn, claim, places, clientVersion);
       return places.map(() => coordinatorCode("AddPartitionsToTxn", apiVersion, errorCode));
     },
+    (elsewhere) => places.map(() => elsewhere),
     admittedBytes,
   );
   const told = codes[Symbol.iterator]();

@@ -19,7 +19,16 @@ export const describeProducers = handle(DescribeProducers, {
       partitions: partitionIndexes.map((partitionIndex): PartitionResponse => {
         const id = topics.idOf(name);
         const partition = id === undefined ? undefined : partitions.get(id, partitionIndex);
-        if (partition === undefined) return refuse(partitionIndex);
+        if (id === undefined || !(partitionIndex in (topics.byId(id)?.partitions ?? []))) {
+          return refuse(partitionIndex, ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, "There is no such partition.");
+        }
+        if (partition?.isServing !== true) {
+          return refuse(
+            partitionIndex,
+            ErrorCode.NOT_LEADER_OR_FOLLOWER,
+            "Another broker has this partition.",
+          );
+        }
         if (partition.lastNumber > awaited) awaited = partition.lastNumber;
         return {
           partitionIndex,
@@ -51,11 +60,10 @@ function toResponse(active: ActiveProducer): PartitionResponse["activeProducers"
   };
 }
 
-function refuse(partitionIndex: PartitionResponse["partitionIndex"]): PartitionResponse {
-  return {
-    partitionIndex,
-    errorCode: ErrorCode.UNKNOWN_TOPIC_OR_PARTITION,
-    errorMessage: "There is no such partition.",
-    activeProducers: [],
-  };
+function refuse(
+  partitionIndex: PartitionResponse["partitionIndex"],
+  errorCode: ErrorCode,
+  errorMessage: string,
+): PartitionResponse {
+  return { partitionIndex, errorCode, errorMessage, activeProducers: [] };
 }

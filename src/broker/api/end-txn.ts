@@ -12,7 +12,8 @@ import { attempt } from "../refusal.ts";
 const newEpochVersionMin = 5;
 
 export const endTxn = handle(EndTxn, {
-  prepare: (request, { services }) => services.transactions.enter()?.then(() => request),
+  prepare: (request, { services }) =>
+    services.transactions.enter(request.transactionalId)?.then(() => request),
   async decide(request, { services, apiVersion }) {
     const { transactionalId, producerId, producerEpoch, committed } = request;
     const clientVersion = apiVersion >= newEpochVersionMin ? 2 : 0;

@@ -16,7 +16,10 @@ import { attempt } from "../refusal.ts";
 
 export const initProducerId = handle(InitProducerId, {
   prepare(request, { services }) {
-    return request.transactionalId === null ? undefined : services.transactions.enter()?.then(() => request);
+    const { transactionalId } = request;
+    return transactionalId === null
+      ? undefined
+      : services.transactions.enter(transactionalId)?.then(() => request);
   },
   async decide(request, context) {
     const { transactionalId, producerId, producerEpoch: epoch } = request;

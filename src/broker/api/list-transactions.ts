@@ -8,14 +8,17 @@ import {
 import { handle } from "../handle.ts";
 
 export const listTransactions = handle(ListTransactions, {
-  prepare: (request, { services }) => services.transactions.whenRead()?.then(() => request),
+  prepare: (request, { services }) => services.transactions.whenListable()?.then(() => request),
   async decide(request, { services }) {
     const { transactions, env } = services;
     const filter = listFilter(request, transactions.idCharacters);
     if (typeof filter === "string") return answer(ErrorCode.INVALID_REGULAR_EXPRESSION, []);
     const wallMs = env.clock.wallMs();
+    const { isComplete } = transactions;
     const listed = await transactions.runAll((shard) => shard.list(filter, wallMs));
-    return answer(ErrorCode.NONE, filter.unknownStates, listed.flat());
+    // What is not read yet is not denied: whoever asks for all of it asks again.
+    const errorCode = isComplete ? ErrorCode.NONE : ErrorCode.COORDINATOR_LOAD_IN_PROGRESS;
+    return answer(errorCode, filter.unknownStates, listed.flat());
   },
 });
 

@@ -14,7 +14,7 @@ import type { BatchView } from "../../record/batch.ts";
 import { type ProduceCheck, type ProduceRefusal, validateProduced } from "../../record/validate.ts";
 import { isInternalTopic } from "../cluster-view.ts";
 import type { RequestContext, Services } from "../context.ts";
-import { ProduceAdmission } from "../produce-admission.ts";
+import { askCoordinator, ProduceAdmission } from "../produce-admission.ts";
 import { handle } from "../handle.ts";
 import { recompress, targetCompression } from "../recompress.ts";
 import { checkRecords, openedBytes, type RecordError } from "../record-bounds.ts";
@@ -30,19 +30,24 @@ const topicIdVersionMin = 13;
 
 export const produce = handle(Produce, {
   // Waits for room in the memory tail, which is where back-pressure on producers comes from.
-  prepare(request, { services }) {
+  prepare(request, context) {
+    const { tail, transactions } = context.services;
     const bytes = recordBytes(request);
-    const known = request.transactionalId === null ? undefined : services.transactions.enter();
-    const admitted =
-      known === undefined ? services.tail.admit(bytes) : known.then(() => services.tail.admit(bytes));
-    return admitted?.then(() => request);
+    if (request.transactionalId === null) return tail.admit(bytes)?.then(() => request);
+    const entering = transactions.enter(request.transactionalId);
+    const admitted = entering === undefined ? tail.admit(bytes) : entering.then(() => tail.admit(bytes));
+    const asked =
+      admitted === undefined
+        ? askCoordinator(request, context)
+        : admitted.then(() => askCoordinator(request, context));
+    return asked?.then(() => request);
   },
 
   // Stage one: no await in here, so that offsets are given in the order of arrival.
   decide(request, context) {
     const { services } = context;
     const admitted = recordBytes(request);
-    const admission = new ProduceAdmission(context, request.transactionalId);
+    const admission = new ProduceAdmission(context, request);
     const { judged, decided } = judgeAll(request, admitted, admission, context);
     const session = services.partitions.begin(admitted);
     let awaited = 0;

@@ -5,7 +5,8 @@
  */
 import type { AppendRefusal } from "../../log/outcomes.ts";
 import { ErrorCode } from "../../protocol/errors.ts";
-import { TxnOffsetCommit } from "../../protocol/messages/txn-offset-commit.ts";
+import { TxnOffsetCommit, type TxnOffsetCommitRequest } from "../../protocol/messages/txn-offset-commit.ts";
+import type { RequestContext } from "../context.ts";
 import { type Elsewhere, offsetsTopic } from "../groups.ts";
 import { handle } from "../handle.ts";
 import { WantedOffsets, weighOffsets } from "../wanted-offsets.ts";
@@ -14,15 +15,22 @@ import { WantedOffsets, weighOffsets } from "../wanted-offsets.ts";
 const topicIdVersionMin = 6;
 
 export const txnOffsetCommit = handle(TxnOffsetCommit, {
-  prepare(request, { services: { groups, transactions } }) {
-    const bytes = weighOffsets(request.groupId, request.topics);
-    const entering = transactions.enter();
-    if (entering === undefined) return groups.enter(request.groupId, bytes)?.then(() => request);
-    return entering.then(() => groups.enter(request.groupId, bytes)).then(() => request);
+  prepare(request, context) {
+    const { groups, transactions } = context.services;
+    const { groupId, topics, transactionalId } = request;
+    const entering = transactions.enter(transactionalId);
+    const enterGroup = (): Promise<void> | undefined => groups.enter(groupId, weighOffsets(groupId, topics));
+    const entered = entering === undefined ? enterGroup() : entering.then(enterGroup);
+    const asked =
+      entered === undefined
+        ? askCoordinator(request, context)
+        : entered.then(() => askCoordinator(request, context));
+    return asked?.then(() => request);
   },
 
   // Up to the decision of the group there is no await: what admits the offsets lies before them in the WAL.
-  async decide({ groupId, topics, ...request }, { services, apiVersion }) {
+  async decide(request, { services, apiVersion }) {
+    const { groupId, topics, transactionalId, producerId, producerEpoch } = request;
     const { groups, transactions, tail } = services;
     const bytes = weighOffsets(groupId, topics);
     const wanted = new WantedOffsets(topics, apiVersion >= topicIdVersionMin, services.topics);
@@ -35,10 +43,14 @@ export const txnOffsetCommit = handle(TxnOffsetCommit, {
       tail.dismiss(bytes);
       return answer(ErrorCode.INVALID_GROUP_ID);
     }
-    const { transactionalId, producerId, producerEpoch } = request;
+    const away = groups.away(groupId);
+    if (away !== null) {
+      tail.dismiss(bytes);
+      return answer(away);
+    }
     const place = { topic: offsetsTopic, partition: groups.partitionOf(groupId) };
     const claimed = { transactionalId, producerId, producerEpoch };
-    const admitted = transactions.admit("TxnOffsetCommit", apiVersion, claimed, [place]);
+    const admitted = transactions.admit(request, "TxnOffsetCommit", apiVersion, claimed, [place]);
     const [code = ErrorCode.UNKNOWN_SERVER_ERROR] = admitted.errorCodes;
     if (code !== ErrorCode.NONE) {
       tail.dismiss(bytes);
@@ -60,6 +72,18 @@ export const txnOffsetCommit = handle(TxnOffsetCommit, {
     return answer(outcome.kind === "decided" ? outcome.result : codeOf(outcome));
   },
 });
+
+/** Before stage one, where another broker looks after the transaction. */
+function askCoordinator(
+  request: TxnOffsetCommitRequest,
+  { services: { groups, transactions }, apiVersion }: RequestContext,
+): Promise<void> | undefined {
+  const { groupId, transactionalId, producerId, producerEpoch } = request;
+  if (!transactions.isElsewhere(transactionalId) || groups.away(groupId) !== null) return undefined;
+  const place = { topic: offsetsTopic, partition: groups.partitionOf(groupId) };
+  const claim = { transactionalId, producerId, producerEpoch };
+  return transactions.ask(request, "TxnOffsetCommit", apiVersion, claim, [place]);
+}
 
 function codeOf(refused: AppendRefusal | Elsewhere): ErrorCode {
   if (refused.kind === "elsewhere") return refused.errorCode;

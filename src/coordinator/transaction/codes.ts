@@ -54,6 +54,9 @@ export function participantCode(
     case ErrorCode.COORDINATOR_NOT_AVAILABLE:
     case ErrorCode.COORDINATOR_LOAD_IN_PROGRESS:
     case ErrorCode.NOT_COORDINATOR:
+    // Another broker was asked, which does not know yet of a partition that is here.
+    case ErrorCode.UNKNOWN_TOPIC_OR_PARTITION:
+    case ErrorCode.OPERATION_NOT_ATTEMPTED:
       return retry;
     default:
       return errorCode;

@@ -340,9 +340,9 @@ export class TransactionShard implements Shard<TransactionRecord> {
   // ── What is told of it ──
 
   describe(transactionalId: string): Description {
-    if (transactionalId === "") return unknown(transactionalId, ErrorCode.INVALID_REQUEST);
+    if (transactionalId === "") return undescribed(transactionalId, ErrorCode.INVALID_REQUEST);
     const known = this.#transactions.get(transactionalId);
-    if (known === undefined) return unknown(transactionalId, ErrorCode.TRANSACTIONAL_ID_NOT_FOUND);
+    if (known === undefined) return undescribed(transactionalId, ErrorCode.TRANSACTIONAL_ID_NOT_FOUND);
     const { producerId, producerEpoch, timeoutMs, startedMs, partitions } = known.value;
     return {
       errorCode: ErrorCode.NONE,
@@ -415,7 +415,8 @@ function told({ producerId, producerEpoch }: TransactionLogValue, tookFreshId: b
   return { errorCode: ErrorCode.NONE, producerId, producerEpoch, tookFreshId };
 }
 
-function unknown(transactionalId: string, errorCode: ErrorCode): Description {
+/** Nothing is told of it. */
+export function undescribed(transactionalId: string, errorCode: ErrorCode): Description {
   return {
     errorCode,
     transactionalId,
