@@ -6,7 +6,7 @@ import { Budget } from "../src/base/budget.ts";
 import { type BrokerEpoch, nodeId } from "../src/base/ids.ts";
 import type { Facts, Logger, ObjectStore } from "../src/base/ports.ts";
 import { handlers } from "../src/broker/handlers.ts";
-import { type PeerJournal, type PeerRoom, Peers, type PeersOptions } from "../src/broker/cluster/peers.ts";
+import { type PeerRoom, Peers, type PeersOptions } from "../src/broker/cluster/peers.ts";
 import { BrokerConfig } from "../src/broker/config.ts";
 import { Connections } from "../src/broker/connections.ts";
 import type { Services } from "../src/broker/context.ts";
@@ -104,12 +104,13 @@ export class PeerWorld {
       window: 4,
       software: "test",
     });
+    journal.follow();
     const network = this.network.of(process);
     const suspected: PeerBroker["suspected"] = [];
     const peers = await Peers.open({
       env,
       dialer: network,
-      journal: eager(journal),
+      journal,
       store,
       sha256: simSha256,
       epoch,
@@ -142,17 +143,4 @@ export class PeerWorld {
     };
     return { process, journal, store, peers, epoch, port, suspected, log, write };
   }
-}
-
-/** Reads on whenever it hears that there is more. */
-function eager(journal: Journal): PeerJournal {
-  return {
-    get state() {
-      return journal.state;
-    },
-    onApplied: (listener) => journal.onApplied(listener),
-    notice: (nextSlot) => {
-      if (nextSlot > journal.state.nextSlot) void journal.catchUp();
-    },
-  };
 }
