@@ -345,6 +345,7 @@ async function openRooms(options: BrokerOptions, listener: Listener): Promise<Ro
   const producerIds = new ProducerIds(journal);
   const transactions = new Transactions({
     env,
+    cluster,
     config,
     topics,
     partitions,
