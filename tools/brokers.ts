@@ -7,13 +7,15 @@ import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { type Ended, finish, freePort, type Running, start, waitForPort } from "./processes.ts";
+import { startCluster } from "./clusters.ts";
 import { kafkaClasspath, loopback, repositoryRoot } from "./toolbox.ts";
 
-export type BrokerKind = "kafka" | "kafka-durable" | "holdfast";
+/** `cluster`: three Holdfast brokers over one directory; see clusters.ts. */
+export type BrokerKind = "kafka" | "kafka-durable" | "holdfast" | "cluster";
 
 export interface Broker {
   readonly kind: BrokerKind;
-  /** Where clients connect: `127.0.0.1:port`. It stays the same over restarts. */
+  /** Where clients connect: `127.0.0.1:port`, of a cluster several with commas. It stays the same over restarts. */
   readonly address: string;
   readonly directory: string;
   /** Of the running process; another one after `start`. */
@@ -36,6 +38,8 @@ export interface BrokerOptions {
   readonly built?: boolean;
   /** An empty directory for the broker's data; made when missing. */
   readonly directory: string;
+  /** Where a Holdfast broker that is one of several keeps everything, as `--store` takes it. Default: a data directory of its own. */
+  readonly store?: string;
   /** Additional environment of the process, for example LD_PRELOAD. */
   readonly env?: Readonly<Record<string, string>>;
   /** Additional arguments (Holdfast) or lines of `server.properties` (Kafka). */
@@ -60,6 +64,7 @@ const kafkaJvm = [
 /** Starts a broker and answers when clients can use it. */
 export async function startBroker(kind: BrokerKind, options: BrokerOptions): Promise<Broker> {
   mkdirSync(options.directory, { recursive: true });
+  if (kind === "cluster") return startCluster(options);
   const plan = kind === "holdfast" ? await holdfastPlan(options) : await kafkaPlan(kind, options);
   let running: Running | undefined;
   const ended = async (): Promise<Ended> => {
@@ -162,6 +167,8 @@ async function kafkaPlan(kind: "kafka" | "kafka-durable", options: BrokerOptions
 
 async function holdfastPlan(options: BrokerOptions): Promise<Plan> {
   const [port, httpPort] = [await freePort(), await freePort()];
+  const where =
+    options.store === undefined ? ["--data", join(options.directory, "data")] : ["--store", options.store];
   const built = join(repositoryRoot, "dist/cli/main.js");
   const program =
     options.built === true && existsSync(built) ? built : join(repositoryRoot, "src/cli/main.ts");
@@ -177,8 +184,7 @@ async function holdfastPlan(options: BrokerOptions): Promise<Plan> {
         `${loopback}:${port}`,
         "--http",
         `${loopback}:${httpPort}`,
-        "--data",
-        join(options.directory, "data"),
+        ...where,
       ];
       const process = start(
         existsSync(node) ? node : globalThis.process.execPath,
