@@ -6,7 +6,7 @@ import { Budget } from "../src/base/budget.ts";
 import { type BrokerEpoch, nodeId } from "../src/base/ids.ts";
 import type { Facts, Logger, ObjectStore } from "../src/base/ports.ts";
 import { handlers } from "../src/broker/handlers.ts";
-import { type PeerRoom, Peers, type PeersOptions } from "../src/broker/cluster/peers.ts";
+import { PeerRoom, type PeersOptions } from "../src/broker/cluster/peers.ts";
 import { BrokerConfig } from "../src/broker/config.ts";
 import { Connections } from "../src/broker/connections.ts";
 import type { Services } from "../src/broker/context.ts";
@@ -107,7 +107,7 @@ export class PeerWorld {
     journal.follow();
     const network = this.network.of(process);
     const suspected: PeerBroker["suspected"] = [];
-    const peers = await Peers.open({
+    const peers = await PeerRoom.open({
       env,
       dialer: network,
       journal,

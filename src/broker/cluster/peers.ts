@@ -12,7 +12,7 @@ import type { JournalEvent } from "../../metadata/outcomes.ts";
 import { type BrokerState, type ClusterState, isLive } from "../../metadata/state.ts";
 import type { Api } from "../../protocol/api.ts";
 import { PeerHeartbeat, type PeerHeartbeatResponse } from "../../protocol/messages/peer-heartbeat.ts";
-import type { Peers as PeersPort } from "./cluster.ts";
+import type { Peers } from "./cluster.ts";
 import { PeerError } from "./errors.ts";
 import { Door } from "./peer-door.ts";
 import { peerKey } from "./peer-key.ts";
@@ -78,7 +78,7 @@ interface AppliedWaiter {
   readonly timer: Timer;
 }
 
-export class PeerRoom implements PeersPort {
+export class PeerRoom implements Peers {
   readonly door: Door;
   readonly #options: PeersOptions;
   readonly #key: Uint8Array;
@@ -390,6 +390,3 @@ export class PeerRoom implements PeersPort {
     }
   }
 }
-
-/** For the composition of a broker. */
-export const Peers = { open: (options: PeersOptions): Promise<PeerRoom> => PeerRoom.open(options) };
