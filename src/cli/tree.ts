@@ -4,6 +4,7 @@
  */
 import { Command, type Option } from "commander";
 import { addBenchCommands } from "./bench-commands.ts";
+import { addBrokerCommands } from "./broker-commands.ts";
 import { addBucketCommands } from "./bucket-commands.ts";
 import {
   codecs,
@@ -155,6 +156,7 @@ export function commandTree(act: Act): Command {
   addGroupCommands(root, act);
   addTxnCommands(root, act);
   addBenchCommands(root, act);
+  addBrokerCommands(root, act);
   addBucketCommands(root, act);
 
   add(root, {

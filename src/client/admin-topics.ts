@@ -46,6 +46,8 @@ export interface ListedTopic {
   readonly name: string;
   readonly id: string;
   readonly partitions: number;
+  /** The node that leads each partition, from 0 on; −1: none at the moment. */
+  readonly leaders: readonly number[];
   readonly isInternal: boolean;
 }
 
@@ -75,7 +77,13 @@ export async function listTopics(
   const views = await cluster.listTopics();
   return views
     .filter(({ isInternal }) => !isInternal || options.internal === true)
-    .map(({ name, id, isInternal, partitions }) => ({ name, id, isInternal, partitions: partitions.length }))
+    .map(({ name, id, isInternal, partitions }) => ({
+      name,
+      id,
+      isInternal,
+      partitions: partitions.length,
+      leaders: partitions.map(({ leader }) => leader),
+    }))
     .toSorted((a, b) => (a.name < b.name ? -1 : 1));
 }
 
