@@ -2,18 +2,22 @@
  * What all brokers of a cluster agree to do (KIP-584): which levels of each feature there are, and which one
  * is in force. Clients hear of both in ApiVersions and choose by them how they speak; whatever they choose
  * is served. A level that was set stands in the journal, as configuration of a resource of its own; while
- * none was, the highest is in force.
+ * none was, the highest is in force. The format of what brokers write is a feature, too: its level is the
+ * journal's own, begins at what the cluster was begun with, and only rises.
  */
+import { formatLevel } from "../metadata/journal.ts";
 import type { ClusterState } from "../metadata/state.ts";
 import type { AnyApi } from "../protocol/api.ts";
 import { ErrorCode } from "../protocol/errors.ts";
 import { ConsumerGroupHeartbeat } from "../protocol/messages/consumer-group-heartbeat.ts";
 import { EndTxn } from "../protocol/messages/end-txn.ts";
+import { UpdateFeatures } from "../protocol/messages/update-features.ts";
 import type { Services } from "./context.ts";
 import type { AnyHandler } from "./handle.ts";
 import { refusal } from "./refusal.ts";
 
 interface Feature {
+  readonly levelMin: number;
   readonly levelMax: number;
   /** Nothing is said of the feature where this is not served. */
   readonly carriedBy: AnyApi;
@@ -21,9 +25,11 @@ interface Feature {
 
 const features = {
   /** 1: groups of KIP-848 are served; 0: they are refused. */
-  "group.version": { levelMax: 1, carriedBy: ConsumerGroupHeartbeat as AnyApi },
+  "group.version": { levelMin: 0, levelMax: 1, carriedBy: ConsumerGroupHeartbeat as AnyApi },
   /** 2: clients end each transaction with a new epoch, and add to it by writing (KIP-890); below: as before. */
-  "transaction.version": { levelMax: 2, carriedBy: EndTxn as AnyApi },
+  "transaction.version": { levelMin: 0, levelMax: 2, carriedBy: EndTxn as AnyApi },
+  /** 2: partitions move, brokers drain; software that does not know it refuses to start. */
+  "holdfast.format": { levelMin: 1, levelMax: formatLevel, carriedBy: UpdateFeatures as AnyApi },
 } as const satisfies { readonly [name: string]: Feature };
 
 export type FeatureName = keyof typeof features;
@@ -37,10 +43,15 @@ export function featureNames(handlers: readonly AnyHandler[]): readonly FeatureN
   return names.filter((name) => handlers.some(({ api }) => api === features[name].carriedBy));
 }
 
+/** The format level of the journal (I14). */
+export const formatFeature = "holdfast.format" satisfies FeatureName;
+
+export const levelMin = (name: FeatureName): number => features[name].levelMin;
 export const levelMax = (name: FeatureName): number => features[name].levelMax;
 
 /** The level in force. A later version of the software may have set one that is not known here. */
-export function levelOf(name: FeatureName, state: Pick<ClusterState, "brokerConfigs">): number {
+export function levelOf(name: FeatureName, state: Pick<ClusterState, "brokerConfigs" | "level">): number {
+  if (name === formatFeature) return state.level;
   const set = state.brokerConfigs.get(featuresResource)?.get(name);
   return set === undefined ? levelMax(name) : Math.min(Number(set), levelMax(name));
 }

@@ -9,7 +9,7 @@ import type { Disk, Env } from "../base/ports.ts";
 import type { Partitions } from "../log/partitions.ts";
 import type { SegmentIndex } from "../log/segment-index.ts";
 import { type RecoveredWal, type RecoveryReport, recoverEpoch } from "../log/wal-recovery.ts";
-import type { Journal } from "../metadata/journal.ts";
+import { formatLevel, type Journal } from "../metadata/journal.ts";
 import type { BrokerState } from "../metadata/state.ts";
 import { loadEntries, openPartitions, type Wanted } from "./partition-loading.ts";
 import type { Topics } from "./topics.ts";
@@ -47,6 +47,8 @@ export async function recover(options: RecoveryOptions): Promise<RecoverySummary
     reports.push(...recovered.reports);
   }
   for (const report of reports) options.env.log.warn("recovery.report", { ...report });
+  // Nobody older reads this store any more.
+  if (journal.state.level < formatLevel) await journal.append({ kind: "level", level: formatLevel });
   const opened = await openPartitions(ownedBy(journal), wals, journal.state, {
     ...options,
     log: options.env.log,

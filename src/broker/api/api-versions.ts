@@ -11,7 +11,7 @@ import { Produce } from "../../protocol/messages/produce.ts";
 import { PushTelemetry } from "../../protocol/messages/push-telemetry.ts";
 import { peerKeysFrom } from "../../protocol/registry.ts";
 import type { RequestContext, Services } from "../context.ts";
-import { type FeatureName, featureNames, levelMax, levelOf } from "../features.ts";
+import { type FeatureName, featureNames, levelMax, levelMin, levelOf } from "../features.ts";
 import { handle } from "../handle.ts";
 
 /** Names came with version 3 (KIP-511), the check of the address with version 5 (KIP-1242). */
@@ -83,4 +83,8 @@ export function apiVersionsResponse(
   };
 }
 
-const supported = (name: FeatureName) => ({ name, minVersion: 0, maxVersion: levelMax(name) });
+const supported = (name: FeatureName) => ({
+  name,
+  minVersion: levelMin(name),
+  maxVersion: levelMax(name),
+});

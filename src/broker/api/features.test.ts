@@ -49,6 +49,7 @@ function update(broker: SimulatedBroker, updates: readonly Update[], version = 2
   return broker.ask(UpdateFeatures, { timeoutMs: 1000, featureUpdates, validateOnly }, version);
 }
 
+const up = { upgradeType: UpgradeType.unsafeDowngrade };
 const down = { maxVersionLevel: 0, upgradeType: UpgradeType.safeDowngrade };
 
 test("every feature is told with its levels, and the highest is in force until another is set", async (t) => {
@@ -117,6 +118,8 @@ test("a level is refused that is not supported, that is lower or higher than the
     [{ maxVersionLevel: -1 }, /the levels 0 to 1 are supported/],
     [{ feature: "no.such.version" }, /there is no such feature/],
     [{ feature: "metadata.version", maxVersionLevel: 30 }, /there is no such feature/],
+    [{ feature: "holdfast.format", maxVersionLevel: 0 }, /the levels 1 to 2 are supported/],
+    [{ feature: "holdfast.format", ...up, maxVersionLevel: 1 }, /cannot be taken back/],
     [{ maxVersionLevel: 0 }, /does not say that it may go down/],
     [{ maxVersionLevel: 0 }, /does not say that it may go down/, 0],
     [{ upgradeType: 7 }, /there is no type 7 of updates/],
@@ -127,8 +130,8 @@ test("a level is refused that is not supported, that is lower or higher than the
     assert.match(answer.errorMessage ?? "", sentence);
   }
   await update(broker, [down]);
-  const up = await update(broker, [{ upgradeType: UpgradeType.unsafeDowngrade }]);
-  assert.match(up.errorMessage ?? "", /says that it shall go down/);
+  const risen = await update(broker, [up]);
+  assert.match(risen.errorMessage ?? "", /says that it shall go down/);
 });
 
 test("one refused update leaves all of its request undone, and validating alone changes nothing", async (t) => {
@@ -137,6 +140,18 @@ test("one refused update leaves all of its request undone, and validating alone 
   assert.equal(both.errorCode, ErrorCode.INVALID_UPDATE_VERSION);
   assert.equal((await update(broker, [down], 2, true)).errorCode, ErrorCode.NONE);
   assert.equal((await told(broker)).levels["group.version"], 1);
+});
+
+test("the format of what is written is a feature: the cluster's begins at the highest level", async (t) => {
+  const broker = await aBroker(t);
+  const { supported, levels } = await told(broker);
+  assert.deepEqual(
+    supported.find(([name]) => name === "holdfast.format"),
+    ["holdfast.format", 1, 2],
+  );
+  assert.equal(levels["holdfast.format"], 2);
+  const again = await update(broker, [{ feature: "holdfast.format", maxVersionLevel: 2 }]);
+  assert.equal(again.errorCode, ErrorCode.NONE);
 });
 
 test("old versions allow to go down with a flag, and are told the outcome for each feature", async (t) => {
