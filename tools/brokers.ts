@@ -24,6 +24,8 @@ export interface Broker {
   readonly http: string | undefined;
   /** Ends the process with SIGKILL and waits until it is gone. */
   kill(): Promise<void>;
+  /** How it ended by itself; killed when it has not after `timeoutMs`. */
+  whenEnded(timeoutMs: number): Promise<Ended>;
   /** Asks the process to end (SIGTERM) and waits; answers how it ended. */
   stop(): Promise<Ended>;
   /**
@@ -82,9 +84,12 @@ export async function startBroker(kind: BrokerKind, options: BrokerOptions): Pro
       await ended();
     },
     stop: async () => {
+      running?.signal("SIGTERM");
+      return broker.whenEnded(stopMs);
+    },
+    whenEnded: async (timeoutMs) => {
       const process = running;
-      process?.signal("SIGTERM");
-      const late = setTimeout(() => process?.signal("SIGKILL"), stopMs);
+      const late = setTimeout(() => process?.signal("SIGKILL"), timeoutMs);
       try {
         return await ended();
       } finally {

@@ -40,6 +40,7 @@ export async function startCluster(options: BrokerOptions): Promise<BrokerCluste
       for (const broker of brokers) gone.add(broker);
       await Promise.all(brokers.map((broker) => broker.kill()));
     },
+    whenEnded: (timeoutMs) => first.whenEnded(timeoutMs),
     stop: async () => {
       const ends = [];
       // One after the other, as people do it: each hands over to the rest.

@@ -125,7 +125,7 @@ export function describeReport(report: CrashReport): string {
   ].join("\n");
 }
 
-function isClean({
+export function isClean({
   sent,
   acked,
   read,

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -29,7 +30,7 @@ func transact(ctx context.Context, told *wire.Copying) error {
 
 func newSession(told *wire.Copying) (*kgo.GroupTransactSession, error) {
 	options := []kgo.Opt{
-		kgo.SeedBrokers(told.Address),
+		kgo.SeedBrokers(strings.Split(told.Address, ",")...),
 		kgo.ConsumerGroup(told.Group),
 		kgo.ConsumeTopics(told.Input),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
@@ -89,7 +90,7 @@ func copyUntil(ctx context.Context, session *kgo.GroupTransactSession, told *wir
 // follow reads all partitions from their start.
 func follow(address, topic string) error {
 	client, err := kgo.NewClient(
-		kgo.SeedBrokers(address),
+		kgo.SeedBrokers(strings.Split(address, ",")...),
 		kgo.ConsumeTopics(topic),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),

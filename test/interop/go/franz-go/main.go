@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -32,7 +33,7 @@ func produce(address, topic, path string, acks *wire.Acks) error {
 	for _, codec := range codecs() {
 		// Idempotence is the default; a batch that may have been lost must fail the run, not be skipped.
 		client, err := kgo.NewClient(
-			kgo.SeedBrokers(address),
+			kgo.SeedBrokers(strings.Split(address, ",")...),
 			kgo.DefaultProduceTopic(topic),
 			kgo.RecordPartitioner(kgo.ManualPartitioner()),
 			kgo.RequiredAcks(kgo.AllISRAcks()),
@@ -74,7 +75,7 @@ func consume(address, topic string, gathered *wire.Gathered) error {
 		offsets[int32(i)] = kgo.NewOffset().At(0)
 	}
 	client, err := kgo.NewClient(
-		kgo.SeedBrokers(address),
+		kgo.SeedBrokers(strings.Split(address, ",")...),
 		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: offsets}),
 		kgo.ConsumeResetOffset(kgo.NoResetOffset()),
 	)
@@ -114,7 +115,7 @@ func consume(address, topic string, gathered *wire.Gathered) error {
 
 func tour(address, topic string) error {
 	ctx := context.Background()
-	client, err := kgo.NewClient(kgo.SeedBrokers(address))
+	client, err := kgo.NewClient(kgo.SeedBrokers(strings.Split(address, ",")...))
 	if err != nil {
 		return err
 	}
@@ -154,7 +155,7 @@ func tour(address, topic string) error {
 		return err
 	}
 	// What one client has seen of a topic it remembers for some seconds.
-	other, err := kgo.NewClient(kgo.SeedBrokers(address))
+	other, err := kgo.NewClient(kgo.SeedBrokers(strings.Split(address, ",")...))
 	if err != nil {
 		return err
 	}
@@ -182,7 +183,7 @@ func member(ctx context.Context, told *wire.Membership) error {
 		owned = slices.DeleteFunc(owned, func(each int32) bool { return slices.Contains(gone[told.Topic], each) })
 	}
 	options := []kgo.Opt{
-		kgo.SeedBrokers(told.Address),
+		kgo.SeedBrokers(strings.Split(told.Address, ",")...),
 		kgo.ConsumerGroup(told.Group),
 		kgo.ConsumeTopics(told.Topic),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
