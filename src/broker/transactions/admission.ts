@@ -9,13 +9,18 @@
  * only if no marker of it came to the partition since the question. What is left is Kafka's own gap: a batch of
  * such a client that is late by a whole transaction, and comes while the next one has the same partition.
  */
-import type { BrokerEpoch } from "../../base/ids.ts";
+import {
+  type BrokerEpoch,
+  producerEpoch as toProducerEpoch,
+  producerId as toProducerId,
+} from "../../base/ids.ts";
 import type { Clock } from "../../base/ports.ts";
 import type { TransactionalClaim, TransactionPartition } from "../../coordinator/transaction/transaction.ts";
 import type { Partition } from "../../log/partition.ts";
 import { ErrorCode } from "../../protocol/errors.ts";
 import { AddPartitionsToTxn } from "../../protocol/messages/add-partitions-to-txn.ts";
 import type { Peers } from "../cluster/cluster.ts";
+import { PeerError } from "../cluster/errors.ts";
 import { toTopics } from "./remote-markers.ts";
 
 /** Producers wait so long behind the question, with all that follows on their connection; then they try again. */
@@ -39,6 +44,9 @@ export interface Question {
 
 type Codes = ReadonlyMap<string, ErrorCode>;
 const nothingKnown: Codes = new Map();
+/** As the fields of other versions are when nobody set them. */
+const noProducer = toProducerId(0);
+const noEpoch = toProducerEpoch(0);
 
 /** What the coordinator said for one request. */
 export class Answer {
@@ -75,15 +83,14 @@ export class Admission {
     this.#clock = clock;
   }
 
-  /** Never rejects, and does not wait longer than `askMsMax`. */
+  /** Does not wait longer than `askMsMax`; where nobody answered, the answer says nothing that counts. */
   ask(question: Question): Promise<Answer> {
     const answer = new Answer(question);
-    return new Promise((resolve) => {
+    return new Promise((resolve, reject) => {
       const timer = this.#clock.schedule(askMsMax, () => resolve(answer));
-      void this.#fill(answer, question).then(() => {
-        timer.cancel();
-        resolve(answer);
-      });
+      this.#fill(answer, question)
+        .finally(() => timer.cancel())
+        .then(() => resolve(answer), reject);
     });
   }
 
@@ -103,8 +110,8 @@ export class Admission {
     const request = {
       transactions: [{ transactionalId, producerId, producerEpoch, verifyOnly, topics }],
       v3AndBelowTransactionalId: "",
-      v3AndBelowProducerId: producerId,
-      v3AndBelowProducerEpoch: producerEpoch,
+      v3AndBelowProducerId: noProducer,
+      v3AndBelowProducerEpoch: noEpoch,
       v3AndBelowTopics: [],
     };
     try {
@@ -116,7 +123,8 @@ export class Admission {
           resultsByPartition.map((each) => [keyOf(name, each.partitionIndex), each.partitionErrorCode]),
         ),
       );
-    } catch {
+    } catch (cause) {
+      if (!(cause instanceof PeerError)) throw cause;
       // It is not there any more, or its answer is lost: the producer tries again, at whoever has it then.
       return nothingKnown;
     }

@@ -11,6 +11,7 @@ import type { TransactionPartition } from "../../coordinator/transaction/transac
 import { ErrorCode, errorFacts } from "../../protocol/errors.ts";
 import { WriteTxnMarkers, type WriteTxnMarkersResponse } from "../../protocol/messages/write-txn-markers.ts";
 import type { Peers } from "../cluster/cluster.ts";
+import { PeerError } from "../cluster/errors.ts";
 
 /** Requests under way to one broker. */
 const requestsMax = 4;
@@ -88,8 +89,11 @@ export class RemoteMarkers {
       coordinatorEpoch: transaction.coordinatorEpoch,
       transactionVersion: transaction.transactionVersion,
     }));
-    // What became of it is not known: it is asked for again.
-    this.#peers.call(owner, WriteTxnMarkers, { markers }).then(done, () => done(null));
+    this.#peers.call(owner, WriteTxnMarkers, { markers }).then(done, (cause: unknown) => {
+      // What became of it is not known: it is asked for again.
+      if (!(cause instanceof PeerError)) this.#log.error("transaction.markers-failed", { owner, cause });
+      done(null);
+    });
   }
 
   #left(
