@@ -144,3 +144,23 @@ export class PeerWorld {
     return { process, journal, store, peers, epoch, port, suspected, log, write };
   }
 }
+
+/** Three brokers that know each other. */
+export async function three(
+  seed = 1,
+): Promise<{ world: PeerWorld; brokers: [PeerBroker, PeerBroker, PeerBroker] }> {
+  const world = new PeerWorld(seed);
+  const brokers = [await world.start(), await world.start(), await world.start()] as [
+    PeerBroker,
+    PeerBroker,
+    PeerBroker,
+  ];
+  await world.pass(1_000);
+  return { world, brokers };
+}
+
+export const others = (brokers: readonly PeerBroker[], own: PeerBroker) =>
+  brokers.filter((each) => each !== own).map(({ epoch }) => epoch);
+export const answering = ({ peers }: PeerBroker) => Array.from(peers.answering()).sort((a, b) => a - b);
+export const suspects = ({ suspected }: PeerBroker) => suspected.map(({ epoch }) => epoch);
+export const says = ({ log }: PeerBroker, event: string) => log.filter((line) => line.event === event);

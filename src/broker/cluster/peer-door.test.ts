@@ -1,0 +1,167 @@
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import fc from "fast-check";
+import { anything, arbitraryOf, type Draws } from "../../../test/arbitrary.ts";
+import {
+  answering,
+  others,
+  type PeerBroker,
+  PeerWorld,
+  says,
+  suspects,
+  three,
+} from "../../../test/peer-world.ts";
+import type { AnyApi } from "../../protocol/api.ts";
+import { ErrorCode } from "../../protocol/errors.ts";
+import { PeerHeartbeat } from "../../protocol/messages/peer-heartbeat.ts";
+import { PeerHello } from "../../protocol/messages/peer-hello.ts";
+import { PeerProve } from "../../protocol/messages/peer-prove.ts";
+import { peerApis } from "../../protocol/registry.ts";
+import { SimClient } from "../../sim/client.ts";
+import { handle } from "../handle.ts";
+import { PeerError } from "./errors.ts";
+import { peerKeyName } from "./peer-key.ts";
+
+const knock = async (world: PeerWorld, { port }: PeerBroker) => {
+  const client = SimClient.connect(world.network, port, "stranger");
+  assert.ok(client !== null);
+  return client;
+};
+
+describe("whoever is no broker of the cluster", () => {
+  const endings = (broker: PeerBroker) =>
+    says(broker, "connection.closed").map(({ facts }) => String(facts["reason"]));
+
+  test("loses the connection when it asks what only peers may", async () => {
+    const { world, brokers } = await three();
+    const client = await knock(world, brokers[0]);
+    await assert.rejects(world.wait(client.call(PeerHeartbeat, 0, { nextSlot: 5 })));
+    await world.pass(100);
+    assert.match(endings(brokers[0])[0] ?? "", /PeerHeartbeat.*did not prove to be one/);
+  });
+
+  test("loses the connection when it cannot prove what it says", async () => {
+    const { world, brokers } = await three();
+    const [broker, other] = brokers;
+    const { clusterId } = broker.journal.state;
+    const hello = { clusterId, from: other.epoch, to: broker.epoch };
+    const client = await knock(world, broker);
+    const { nonce } = await world.wait(client.call(PeerHello, 0, hello));
+    assert.equal(nonce.byteLength, 32);
+    const forged = { nonce: new Uint8Array(32), proof: new Uint8Array(32) };
+    await assert.rejects(world.wait(client.call(PeerProve, 0, forged)));
+    await world.pass(100);
+    assert.match(endings(broker)[0] ?? "", /cannot prove it/);
+    const again = await knock(world, broker);
+    await assert.rejects(world.wait(again.call(PeerProve, 0, forged)));
+  });
+
+  test("is told neither of another cluster nor of another life what its own would be", async () => {
+    const { world, brokers } = await three();
+    const [broker, other] = brokers;
+    const { clusterId } = broker.journal.state;
+    const client = await knock(world, broker);
+    const elsewhere = { clusterId: "another", from: other.epoch, to: broker.epoch };
+    assert.equal((await world.wait(client.call(PeerHello, 0, elsewhere))).errorCode, 104);
+    const wrong = { clusterId, from: other.epoch, to: other.epoch };
+    const answer = await world.wait(client.call(PeerHello, 0, wrong));
+    assert.deepEqual([answer.errorCode, answer.epoch, answer.nonce.byteLength], [77, broker.epoch, 0]);
+  });
+
+  test("with another key is no peer, and both sides say why", async () => {
+    const world = new PeerWorld();
+    const one = await world.start();
+    await world.pass(100);
+    for (const { objects } of [world.bucket, { objects: world.bucket.firstContents }])
+      objects.delete(peerKeyName);
+    const other = await world.start();
+    await world.wait(one.journal.catchUp());
+    await world.pass(2_000);
+    assert.deepEqual(answering(one), []);
+    assert.deepEqual(answering(other), []);
+    assert.match(String(says(one, "peers.unreachable")[0]?.facts["cause"]), /does not take our proof/);
+    assert.match(endings(one)[0] ?? "", /peer\/key/);
+  });
+});
+
+describe("whatever a stranger says in the words of peers", () => {
+  test("it stays a stranger, and costs its connection at most", async () => {
+    const { world, brokers } = await three();
+    const [broker] = brokers;
+    const { clusterId } = broker.journal.state;
+    const draws: Draws = {
+      ...anything,
+      string: fc.oneof(fc.constant(clusterId), anything.string),
+      scalar: (name) =>
+        fc.oneof(fc.constantFrom(...brokers.map(({ epoch }) => epoch)), anything.scalar(name)),
+    };
+    const word = fc.oneof(
+      ...peerApis.map((each) => arbitraryOf(each.request, 0, draws).map((request) => ({ each, request }))),
+    );
+    await fc.assert(
+      fc.asyncProperty(fc.array(word, { minLength: 1, maxLength: 5 }), async (words) => {
+        const client = await knock(world, broker);
+        let isThere = true;
+        for (const { each, request } of words) {
+          if (!isThere) break;
+          isThere = await world.wait(
+            client.call(each, 0, request).then(
+              () => each === (PeerHello as AnyApi),
+              () => false,
+            ),
+          );
+          assert.ok(isThere || client.closed);
+        }
+      }),
+      { numRuns: Number(process.env["PROPERTY_RUNS"] ?? 100) },
+    );
+    await world.pass(2_000);
+    for (const each of brokers) {
+      assert.deepEqual(answering(each), others(brokers, each));
+      assert.deepEqual(suspects(each), []);
+    }
+  });
+});
+
+describe("an impostor", () => {
+  test("that listens at a broker's address and has no key is no peer", async () => {
+    const world = new PeerWorld();
+    const one = await world.start();
+    const nonce = new Uint8Array(32);
+    const impostor = await world.start({
+      started: false,
+      handlers: [
+        handle(PeerHello, { decide: ({ to }) => ({ errorCode: ErrorCode.NONE, epoch: to, nonce }) }),
+        handle(PeerProve, {
+          decide: () => ({ proof: nonce, apis: [{ key: PeerHeartbeat.key, first: 0, last: 0 }] }),
+        }),
+        handle(PeerHeartbeat, { decide: () => ({ errorCode: ErrorCode.NONE, nextSlot: 1_000_000 }) }),
+      ],
+    });
+    await world.wait(one.journal.catchUp());
+    await world.pass(5_000);
+    assert.deepEqual(answering(one), []);
+    assert.deepEqual(suspects(one), [impostor.epoch]);
+    assert.match(
+      String(says(one, "peers.unreachable")[0]?.facts["cause"]),
+      /has not the key of this cluster/,
+    );
+  });
+});
+
+describe("an address that changed hands", () => {
+  test("does not answer for the one before: it is suspected, and gets no calls", async () => {
+    const { world, brokers } = await three();
+    const [before, one] = brokers;
+    world.kill(before);
+    const after = await world.start({ port: before.port, name: "127.0.0.1:9999" });
+    await world.pass(500);
+    await assert.rejects(
+      world.wait(one.peers.call(before.epoch, PeerHeartbeat, { nextSlot: 0 })),
+      (error) => error instanceof PeerError && error.trouble === "another" && !error.sent,
+    );
+    await world.pass(4_500);
+    assert.deepEqual(suspects(one), [before.epoch]);
+    assert.ok(one.peers.answering().has(after.epoch));
+  });
+});
