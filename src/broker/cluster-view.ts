@@ -2,7 +2,7 @@
 import { type BrokerEpoch, type NodeId, nodeId } from "../base/ids.ts";
 import type { PartitionState } from "../metadata/state.ts";
 import { ErrorCode } from "../protocol/errors.ts";
-import type { RequestContext } from "./context.ts";
+import type { RequestContext, Services } from "./context.ts";
 
 export interface BrokerAddress {
   readonly nodeId: NodeId;
@@ -16,12 +16,39 @@ export interface BrokerAddress {
  * behind any listener, unless one is advertised; others have the one they registered.
  */
 export function brokerAddresses(context: RequestContext): readonly BrokerAddress[] {
-  const addresses: BrokerAddress[] = [];
+  // One that came back before its former life was ended is there once, as it is now: epochs ascend.
+  const addresses = new Map<NodeId, BrokerAddress>();
   for (const { epoch } of context.services.journal.state.brokers.values()) {
     const address = addressOf(epoch, context);
-    if (address !== undefined) addresses.push(address);
+    if (address !== undefined) addresses.set(address.nodeId, address);
   }
-  return addresses.sort((a, b) => a.nodeId - b.nodeId);
+  return [...addresses.values()].sort((a, b) => a.nodeId - b.nodeId);
+}
+
+/** Registered brokers that are not live now, by node id: their partitions are with others, or will be. */
+export function fencedAddresses(context: RequestContext): readonly BrokerAddress[] {
+  const live = new Set(brokerAddresses(context).map((each) => each.nodeId));
+  const fenced = new Map<NodeId, BrokerAddress>();
+  for (const { nodeId, rack, listeners } of context.services.journal.state.brokers.values()) {
+    const [listener] = listeners;
+    if (live.has(nodeId) || listener === undefined) continue;
+    fenced.set(nodeId, { nodeId, host: listener.host, port: listener.port, rack });
+  }
+  return [...fenced.values()].sort((a, b) => a.nodeId - b.nodeId);
+}
+
+/**
+ * Whom clients ask to make topics and the like. Every broker can do it, so it is the one with the lowest number
+ * among those that answer, and all brokers name the same.
+ */
+export function controllerOf(context: RequestContext): NodeId {
+  const { services } = context;
+  let lowest = services.nodeId;
+  for (const epoch of services.cluster.peers.answering()) {
+    const broker = services.journal.state.brokers.get(epoch);
+    if (broker?.status === "live" && broker.nodeId < lowest) lowest = broker.nodeId;
+  }
+  return lowest;
 }
 
 /** Undefined: this broker is not live, or has no address. */
@@ -56,6 +83,20 @@ export function describePartition(partition: PartitionState, context: RequestCon
     isrNodes: isLive ? nodes : [],
     offlineReplicas: isLive ? [] : nodes,
   };
+}
+
+/**
+ * Why partitions cannot be given to these nodes; null: they can. Who has his data alone takes any, and keeps the
+ * partitions himself.
+ */
+export function refuseNodes(nodes: readonly NodeId[], { journal }: Pick<Services, "journal">): string | null {
+  const { walKind, brokers } = journal.state;
+  if (walKind === "file") return null;
+  const live = new Set<NodeId>();
+  for (const broker of brokers.values()) if (broker.status === "live") live.add(broker.nodeId);
+  const unknown = nodes.find((node) => !live.has(node));
+  if (unknown === undefined) return null;
+  return `There is no broker ${unknown} in this cluster now; it has ${[...live].sort((a, b) => a - b).join(", ")}.`;
 }
 
 /** How many copies of a partition clients are told of; what the store keeps is its own affair. */

@@ -2,7 +2,7 @@
  * Changes of configurations, one way for both APIs that make them: what a change would lead to is checked
  * as a whole before the journal is told, so that what is read back always has a meaning.
  */
-import type { Journal } from "../metadata/journal.ts";
+import { whenToldToAll } from "./cluster/cluster.ts";
 import { ErrorCode } from "../protocol/errors.ts";
 import { ConfigResource } from "../protocol/messages/describe-configs.ts";
 import { ConfigOperation } from "../protocol/messages/incremental-alter-configs.ts";
@@ -198,9 +198,9 @@ function told(outcome: TopicChange): Refusal {
 async function changeBroker(
   { resourceName, configs }: ResourceChange,
   { replace, validateOnly }: ChangeOptions,
-  { journal }: Services,
+  services: Services,
 ): Promise<Refusal> {
-  const { brokers, brokerConfigs } = journal.state;
+  const { brokers, brokerConfigs } = services.journal.state;
   const isKnown = Array.from(brokers.values()).some(({ nodeId }) => String(nodeId) === resourceName);
   if (resourceName !== "" && !isKnown) {
     return refusal(ErrorCode.INVALID_REQUEST, `There is no broker "${resourceName}".`);
@@ -211,11 +211,11 @@ async function changeBroker(
     const wrong = value === null ? null : refuseBrokerKey(name, value);
     if (wrong !== null) return refusal(ErrorCode.INVALID_CONFIG, wrong);
   }
-  return validateOnly ? accepted : write(journal, resourceName, edits, replace);
+  return validateOnly ? accepted : write(services, resourceName, edits, replace);
 }
 
 async function write(
-  journal: Journal,
+  { journal, cluster }: Services,
   resource: string,
   edits: ReadonlyMap<string, string | null>,
   replace: boolean,
@@ -226,14 +226,17 @@ async function write(
     replace,
     edits: Array.from(edits, ([name, value]) => ({ name, value })),
   });
-  return outcome.kind === "applied" ? accepted : voidRefusal(outcome.reason);
+  if (outcome.kind === "void") return voidRefusal(outcome.reason);
+  await whenToldToAll(cluster.peers, journal);
+  return accepted;
 }
 
 async function changeGroup(
   { resourceName, configs }: ResourceChange,
   { replace, validateOnly }: ChangeOptions,
-  { journal, config }: Services,
+  services: Services,
 ): Promise<Refusal> {
+  const { journal, config } = services;
   if (resourceName === "" || resourceName.length > configuredNameMax) {
     const sentence = `Settings can be given to groups with a name of 1 to ${configuredNameMax} characters.`;
     return refusal(ErrorCode.INVALID_REQUEST, sentence);
@@ -250,7 +253,7 @@ async function changeGroup(
     const sentence = `${configuredGroupsMax} groups have settings of their own, and there can be no more; take away those of groups that are gone.`;
     return refusal(ErrorCode.POLICY_VIOLATION, sentence);
   }
-  return validateOnly ? accepted : write(journal, groupResource(resourceName), edits, replace);
+  return validateOnly ? accepted : write(services, groupResource(resourceName), edits, replace);
 }
 
 function currentBroker(own: ReadonlyMap<string, string>): Current {

@@ -3,16 +3,19 @@
  * from the moment it can be written: its partitions are opened in the same step in which the journal's
  * command is applied.
  */
-import { partitionIndex, type TopicId } from "../base/ids.ts";
+import { type NodeId, partitionIndex, type TopicId } from "../base/ids.ts";
 import type { Logger, Random } from "../base/ports.ts";
 import type { ColdReader } from "../log/cold-reader.ts";
 import type { LogConfig } from "../log/log-config.ts";
 import type { Partition } from "../log/partition.ts";
 import type { Partitions } from "../log/partitions.ts";
 import type { PartitionSegments } from "../log/segment-list.ts";
+import { assignTopic } from "../metadata/assignment.ts";
+import type { Assignment, Command } from "../metadata/commands.ts";
 import type { Journal } from "../metadata/journal.ts";
 import type { JournalEvent, VoidReason } from "../metadata/outcomes.ts";
 import type { PartitionState, TopicState } from "../metadata/state.ts";
+import { alone, type Peers, whenToldToAll } from "./cluster/cluster.ts";
 import type { BrokerConfig } from "./config.ts";
 import { randomShortUuid } from "./random-uuid.ts";
 import { logConfigOf } from "./topic-config.ts";
@@ -20,6 +23,17 @@ import { logConfigOf } from "./topic-config.ts";
 export type TopicChange =
   | { readonly kind: "done"; readonly topic: TopicState }
   | { readonly kind: "refused"; readonly reason: VoidReason };
+
+export interface WantedTopic {
+  readonly name: string;
+  readonly partitionCount: number;
+  readonly configs: ReadonlyMap<string, string>;
+  /** By partition, the node that shall own it; absent: whoever has least. */
+  readonly owners?: readonly NodeId[];
+}
+
+/** A broker that is named as an owner may be fenced before the journal takes the command: another one is named then. */
+const assignTriesMax = 5;
 
 export interface TopicsOptions {
   readonly journal: Journal;
@@ -38,6 +52,7 @@ export class Topics {
   readonly #random: Random;
   readonly #log: Logger;
   readonly #creating = new Map<string, Promise<TopicChange>>();
+  #peers: Peers = alone.peers;
 
   constructor(options: TopicsOptions) {
     this.#journal = options.journal;
@@ -46,6 +61,11 @@ export class Topics {
     this.#config = options.config;
     this.#random = options.random;
     this.#log = options.log;
+  }
+
+  /** From now on new partitions are spread over the brokers of a cluster, and changes are told to them before they are answered. */
+  spreadOver(peers: Peers): void {
+    this.#peers = peers;
   }
 
   /** From now on partitions follow the journal. */
@@ -80,11 +100,7 @@ export class Topics {
    * Name, count and settings were checked. Resolves when the topic can be written; two callers that name
    * one topic at the same time share one command. Rejects as `Journal.append` does.
    */
-  create(wanted: {
-    readonly name: string;
-    readonly partitionCount: number;
-    readonly configs: ReadonlyMap<string, string>;
-  }): Promise<TopicChange> {
+  create(wanted: WantedTopic): Promise<TopicChange> {
     const running = this.#creating.get(wanted.name);
     if (running !== undefined)
       return running.then((): TopicChange => ({ kind: "refused", reason: "name-taken" }));
@@ -103,31 +119,76 @@ export class Topics {
     return topic;
   }
 
-  async #create(wanted: Parameters<Topics["create"]>[0]): Promise<TopicChange> {
+  async #create(wanted: WantedTopic): Promise<TopicChange> {
     const id = this.#drawId();
-    const outcome = await this.#journal.append({
-      kind: "topic",
-      id,
-      name: wanted.name,
-      partitionCount: wanted.partitionCount,
-      assignment: { owner: this.#epoch, exceptions: [] },
-      configs: Array.from(wanted.configs, ([name, value]) => ({ name, value })),
+    const { name, partitionCount, owners = [] } = wanted;
+    const configs = Array.from(wanted.configs, ([key, value]) => ({ name: key, value }));
+    return this.#assigned(id, 0, partitionCount, owners, (assignment) => {
+      return { kind: "topic", id, name, partitionCount, assignment, configs };
     });
-    return this.#changed(id, outcome);
   }
 
-  async addPartitions(id: TopicId, partitionCount: number): Promise<TopicChange> {
-    const assignment = { owner: this.#epoch, exceptions: [] };
-    return this.#changed(
-      id,
-      await this.#journal.append({ kind: "partitions", id, partitionCount, assignment }),
-    );
+  /** `owners`: of the added ones. */
+  async addPartitions(
+    id: TopicId,
+    partitionCount: number,
+    owners: readonly NodeId[] = [],
+  ): Promise<TopicChange> {
+    const from = this.byId(id)?.partitions.length ?? 0;
+    return this.#assigned(id, from, partitionCount - from, owners, (assignment) => {
+      return { kind: "partitions", id, partitionCount, assignment };
+    });
+  }
+
+  /** Gives the new partitions [from, from + count) to brokers, and writes down who shall own them in any case. */
+  async #assigned(
+    id: TopicId,
+    from: number,
+    count: number,
+    wanted: readonly NodeId[],
+    command: (assignment: Assignment) => Command,
+  ): Promise<TopicChange> {
+    const owners = this.#journal.state.walKind === "file" ? [] : wanted;
+    for (let tries = 1; ; tries++) {
+      const made = this.#journal.append(command(this.#assign(id, from, count, owners)));
+      // Given in the same step, so that they stand behind it in the same slot.
+      const preferred = owners.map((nodeId, at) =>
+        this.#journal.append({ kind: "prefer", topicId: id, partition: partitionIndex(from + at), nodeId }),
+      );
+      const [outcome] = await Promise.all([made, ...preferred]);
+      const isLate = outcome.kind === "void" && outcome.reason === "owner-not-live";
+      if (!isLate || tries === assignTriesMax) return this.#changed(id, outcome);
+    }
+  }
+
+  #assign(id: TopicId, from: number, count: number, owners: readonly NodeId[]): Assignment {
+    const own = this.#epoch;
+    const answering = this.#peers.answering();
+    // One broker has everything, and need not count what it has.
+    if (answering.size === 0) return { owner: own, exceptions: [] };
+    const { state } = this.#journal;
+    const mayOwn = new Set([...answering, own]);
+    const assignment = assignTopic(state, mayOwn, id, from, count);
+    if (owners.length === 0) return assignment;
+    const assigned = new Map(assignment.exceptions.map((each) => [each.partition, each.owner]));
+    owners.forEach((wanted, at) => {
+      // Epochs ascend: the newest life of the node.
+      const node = [...state.brokers.values()].findLast(
+        ({ nodeId, epoch, status }) => nodeId === wanted && status === "live" && mayOwn.has(epoch),
+      );
+      // One that does not answer gets it later, as it is preferred.
+      if (node !== undefined) assigned.set(partitionIndex(from + at), node.epoch);
+    });
+    const exceptions = Array.from(assigned, ([partition, owner]) => ({ topicId: id, partition, owner }));
+    return { ...assignment, exceptions };
   }
 
   /** Null: the topic was not there. */
   async delete(id: TopicId): Promise<"deleted" | VoidReason> {
     const outcome = await this.#journal.append({ kind: "drop", id });
-    return outcome.kind === "applied" ? "deleted" : outcome.reason;
+    if (outcome.kind === "void") return outcome.reason;
+    await whenToldToAll(this.#peers, this.#journal);
+    return "deleted";
   }
 
   /** The settings were checked. A null value goes back to the default; `replace` drops the keys that are not named. */
@@ -145,8 +206,9 @@ export class Topics {
     return this.#changed(id, outcome);
   }
 
-  #changed(id: TopicId, outcome: Awaited<ReturnType<Journal["append"]>>): TopicChange {
+  async #changed(id: TopicId, outcome: Awaited<ReturnType<Journal["append"]>>): Promise<TopicChange> {
     if (outcome.kind === "void") return { kind: "refused", reason: outcome.reason };
+    await whenToldToAll(this.#peers, this.#journal);
     const topic = this.byId(id);
     return topic === undefined ? { kind: "refused", reason: "unknown-topic" } : { kind: "done", topic };
   }

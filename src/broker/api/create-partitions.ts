@@ -1,7 +1,7 @@
 /** CreatePartitions: more partitions for a topic. Answered when they can be written. */
 import { ErrorCode } from "../../protocol/errors.ts";
 import { CreatePartitions, type CreatePartitionsRequest } from "../../protocol/messages/create-partitions.ts";
-import { isInternalTopic } from "../cluster-view.ts";
+import { isInternalTopic, refuseNodes } from "../cluster-view.ts";
 import type { Services } from "../context.ts";
 import { handle } from "../handle.ts";
 import { PartitionRoom } from "../partition-room.ts";
@@ -39,14 +39,16 @@ async function add(
     // The number of partitions says where the state of a group lies.
     return refusal(ErrorCode.POLICY_VIOLATION, `The partitions of '${wanted.name}' never change.`);
   }
-  const wrong = check(wanted, topic.partitions.length) ?? room.take(wanted.count - topic.partitions.length);
+  const wrong =
+    check(wanted, topic.partitions.length, services) ?? room.take(wanted.count - topic.partitions.length);
   if (wrong !== null || validateOnly) return wrong ?? accepted;
-  const outcome = await attempt(() => topics.addPartitions(topic.id, wanted.count));
+  const owners = wanted.assignments?.flatMap(({ brokerIds }) => brokerIds.slice(0, 1)) ?? [];
+  const outcome = await attempt(() => topics.addPartitions(topic.id, wanted.count, owners));
   if ("errorCode" in outcome) return outcome;
   return outcome.kind === "done" ? accepted : voidRefusal(outcome.reason);
 }
 
-function check({ name, count, assignments }: Wanted, current: number): Refusal | null {
+function check({ name, count, assignments }: Wanted, current: number, services: Services): Refusal | null {
   const added = count - current;
   if (added === 0)
     return refusal(ErrorCode.INVALID_PARTITIONS, `Topic '${name}' already has ${current} partition(s).`);
@@ -69,5 +71,9 @@ function check({ name, count, assignments }: Wanted, current: number): Refusal |
       "Each partition must be assigned to at least one broker, and to each once.",
     );
   }
-  return null;
+  const unknown = refuseNodes(
+    assignments.flatMap(({ brokerIds }) => brokerIds),
+    services,
+  );
+  return unknown === null ? null : refusal(ErrorCode.INVALID_REPLICA_ASSIGNMENT, unknown);
 }

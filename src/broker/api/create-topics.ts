@@ -1,9 +1,10 @@
 /**
- * CreateTopics: answered when the topics can be written. Any replication factor and any assignment is
- * accepted, since the store keeps the copies and this cluster says who owns what; the shape of both is
- * checked as Kafka does. All topics of a request that hold go to the journal together.
+ * CreateTopics: answered when the topics can be written, and the brokers of the cluster know them. Any
+ * replication factor is accepted, since the store keeps the copies; of an assignment the first replica is the
+ * preferred owner. The shape of both is checked as Kafka does. All topics of a request that hold go to the
+ * journal together.
  */
-import { NO_TOPIC_ID } from "../../base/ids.ts";
+import { type NodeId, NO_TOPIC_ID } from "../../base/ids.ts";
 import type { TopicState } from "../../metadata/state.ts";
 import { ErrorCode } from "../../protocol/errors.ts";
 import {
@@ -11,14 +12,14 @@ import {
   type CreateTopicsRequest,
   type CreateTopicsResponse,
 } from "../../protocol/messages/create-topics.ts";
-import { replicationFactor } from "../cluster-view.ts";
+import { refuseNodes, replicationFactor } from "../cluster-view.ts";
 import { topicEntries } from "../config-view.ts";
 import type { Services } from "../context.ts";
 import { handle } from "../handle.ts";
 import { PartitionRoom } from "../partition-room.ts";
 import { accepted, attempt, type Refusal, refusal, repeated, voidRefusal } from "../refusal.ts";
 import { refuseTopicSettings } from "../topic-config.ts";
-import { refuseTopicName } from "../topics.ts";
+import { refuseTopicName, type WantedTopic } from "../topics.ts";
 
 type Wanted = CreateTopicsRequest["topics"][number];
 type Result = CreateTopicsResponse["topics"][number];
@@ -42,18 +43,12 @@ export const createTopics = handle(CreateTopics, {
   },
 });
 
-interface Plan {
-  readonly name: string;
-  readonly partitionCount: number;
-  readonly configs: ReadonlyMap<string, string>;
-}
-
 function planTopic(
   wanted: Wanted,
   services: Services,
   neighbours: Neighbours,
   room: PartitionRoom,
-): Plan | Refusal {
+): WantedTopic | Refusal {
   const { name } = wanted;
   const wrongName = refuseTopicName(name);
   if (wrongName !== null) {
@@ -71,9 +66,22 @@ function planTopic(
   }
   const partitionCount = countPartitions(wanted, services.config.get("num.partitions"));
   if (typeof partitionCount === "object") return partitionCount;
+  const owners = ownersOf(wanted);
+  const unknown = refuseNodes(
+    wanted.assignments.flatMap(({ brokerIds }) => brokerIds),
+    services,
+  );
+  if (unknown !== null) return refusal(ErrorCode.INVALID_REPLICA_ASSIGNMENT, unknown);
   const configs = configsOf(wanted, services);
   if ("errorCode" in configs) return configs;
-  return room.take(partitionCount) ?? { name, partitionCount, configs };
+  return room.take(partitionCount) ?? { name, partitionCount, configs, owners };
+}
+
+/** By partition; what was checked has a first replica for each. */
+function ownersOf({ assignments }: Wanted): readonly NodeId[] {
+  return [...assignments]
+    .sort((a, b) => a.partitionIndex - b.partitionIndex)
+    .flatMap(({ brokerIds }) => brokerIds.slice(0, 1));
 }
 
 /** Checks partitions, replication factor and assignment together. */
@@ -130,7 +138,7 @@ function configsOf({ configs }: Wanted, { config }: Services): ReadonlyMap<strin
   return wrong === null ? own : refusal(ErrorCode.INVALID_CONFIG, wrong);
 }
 
-async function create(plan: Plan, services: Services): Promise<Result> {
+async function create(plan: WantedTopic, services: Services): Promise<Result> {
   const outcome = await attempt(() => services.topics.create(plan));
   if ("errorCode" in outcome) return refuse(plan, outcome);
   if (outcome.kind === "done") return created(plan, outcome.topic, services);
@@ -143,7 +151,7 @@ async function create(plan: Plan, services: Services): Promise<Result> {
 }
 
 /** `topic` is null when nothing was created. */
-function created(plan: Plan, topic: TopicState | null, { config }: Services): Result {
+function created(plan: WantedTopic, topic: TopicState | null, { config }: Services): Result {
   return {
     name: plan.name,
     topicId: topic?.id ?? NO_TOPIC_ID,

@@ -2,7 +2,13 @@
 import { ErrorCode } from "../../protocol/errors.ts";
 import { OPERATIONS_NOT_ASKED } from "../../protocol/fields.ts";
 import { DescribeCluster } from "../../protocol/messages/describe-cluster.ts";
-import { brokerAddresses, clusterOperations } from "../cluster-view.ts";
+import {
+  type BrokerAddress,
+  brokerAddresses,
+  clusterOperations,
+  controllerOf,
+  fencedAddresses,
+} from "../cluster-view.ts";
 import { handle } from "../handle.ts";
 import { accepted, type Refusal, refusal } from "../refusal.ts";
 
@@ -14,25 +20,26 @@ export const describeCluster = handle(DescribeCluster, {
     const { services } = context;
     const outcome = checkEndpoint(request.endpointType);
     const isRefused = outcome.errorCode !== ErrorCode.NONE;
+    const fenced = request.includeFencedBrokers ? fencedAddresses(context) : [];
     return {
       throttleTimeMs: 0,
       ...outcome,
       endpointType: brokerEndpoint,
       clusterId: services.journal.state.clusterId,
-      controllerId: services.nodeId,
+      controllerId: controllerOf(context),
       brokers: isRefused
         ? []
-        : brokerAddresses(context).map(({ nodeId, ...rest }) => ({
-            brokerId: nodeId,
-            ...rest,
-            isFenced: false,
-          })),
+        : [...brokerAddresses(context).map(toBroker(false)), ...fenced.map(toBroker(true))],
       clusterAuthorizedOperations: request.includeClusterAuthorizedOperations
         ? clusterOperations
         : OPERATIONS_NOT_ASKED,
     };
   },
 });
+
+const toBroker =
+  (isFenced: boolean) =>
+  ({ nodeId, host, port, rack }: BrokerAddress) => ({ brokerId: nodeId, host, port, rack, isFenced });
 
 function checkEndpoint(endpointType: number): Refusal {
   if (endpointType === brokerEndpoint) return accepted;

@@ -1,4 +1,4 @@
-/** DescribeLogDirs: how many bytes each partition takes: its segments, and what is not in one yet. */
+/** DescribeLogDirs: how many bytes each partition of this broker takes: its segments, and what is not in one yet. */
 import type { TopicState } from "../../metadata/state.ts";
 import { ErrorCode } from "../../protocol/errors.ts";
 import {
@@ -44,9 +44,13 @@ function filters({ topics }: DescribeLogDirsRequest): ReadonlyMap<string, Partit
   return new Map(topics.map(({ topic, partitions }) => [topic, new Set<number>(partitions)]));
 }
 
-function sizes(topic: TopicState, filter: PartitionFilter, { partitions }: Services): Topic["partitions"] {
+function sizes(
+  topic: TopicState,
+  filter: PartitionFilter,
+  { partitions, epoch }: Services,
+): Topic["partitions"] {
   return topic.partitions
-    .filter(({ index }) => filter === null || filter.has(index))
+    .filter(({ index, owner }) => owner === epoch && (filter === null || filter.has(index)))
     .map(({ index, folded, recent, flushed }) => {
       let bytes = folded?.segmentBytes ?? 0;
       for (const { sectionBytes } of recent) bytes += sectionBytes;

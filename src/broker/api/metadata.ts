@@ -11,6 +11,7 @@ import { Metadata, type MetadataRequest, type MetadataResponse } from "../../pro
 import {
   brokerAddresses,
   clusterOperations,
+  controllerOf,
   describePartition,
   isInternalTopic,
   topicOperations,
@@ -66,7 +67,7 @@ function response(
     throttleTimeMs: 0,
     brokers: brokerAddresses(context),
     clusterId: services.journal.state.clusterId,
-    controllerId: services.nodeId,
+    controllerId: controllerOf(context),
     topics,
     clusterAuthorizedOperations: request.includeClusterAuthorizedOperations
       ? clusterOperations

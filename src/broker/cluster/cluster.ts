@@ -7,6 +7,7 @@ import type { Api } from "../../protocol/api.ts";
 import type { PeerHeartbeatRequest, PeerHeartbeatResponse } from "../../protocol/messages/peer-heartbeat.ts";
 import type { PeerHelloRequest, PeerHelloResponse } from "../../protocol/messages/peer-hello.ts";
 import type { PeerProveRequest } from "../../protocol/messages/peer-prove.ts";
+import type { Journal } from "../../metadata/journal.ts";
 import type { ConnectionFacts } from "../context.ts";
 
 export interface Cluster {
@@ -57,6 +58,14 @@ export interface Barrier {
    * decided in it before the call: what our view lacks then was not there. Callers share one reading.
    */
   readTail(): Promise<void> | undefined;
+}
+
+/** So long an answer to a change waits for brokers that are slow to hear of it; they read the journal before they deny it. */
+const toldMsMax = 1_000;
+
+/** Resolves when every broker that answers has applied what is applied here, or is too slow. */
+export function whenToldToAll(peers: Peers, { state }: Pick<Journal, "state">): Promise<void> {
+  return peers.whenApplied(state.nextSlot - 1, toldMsMax);
 }
 
 /** The cluster of a broker that has its store to itself. */
