@@ -8,6 +8,8 @@ import type { Clock } from "../base/ports.ts";
 export interface Awaited {
   /** Bytes that a read could give now. */
   availableBytes(): number;
+  /** It was closed: its fetch has an error to hear. */
+  isOver(): boolean;
   /** Calls back after each change of what is readable, and when the partition closes. Returns the end of watching. */
   watch(onChange: () => void): () => void;
 }
@@ -45,11 +47,10 @@ export function waitForBytes(options: {
           const before = available;
           available = each.availableBytes();
           total += available - before;
-          // A closed partition has nothing more to give, and its fetch an error to hear.
-          if (total >= bytesMin || available < before) finish();
+          if (total >= bytesMin || available < before || each.isOver()) finish();
         }),
       );
     }
-    if (total >= bytesMin) finish();
+    if (total >= bytesMin || awaited.some((each) => each.isOver())) finish();
   });
 }

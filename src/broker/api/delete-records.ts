@@ -15,6 +15,7 @@ import {
 import { isInternalTopic } from "../cluster-view.ts";
 import type { RequestContext } from "../context.ts";
 import { handle } from "../handle.ts";
+import { placeOf } from "../placement.ts";
 
 type PartitionRequest = DeleteRecordsRequest["topics"][number]["partitions"][number];
 type PartitionResponse = DeleteRecordsResponse["topics"][number]["partitions"][number];
@@ -60,9 +61,8 @@ function trim(
   const refuse = (errorCode: ErrorCode): Trimmed => ({ wanted, errorCode, walNumber: 0 });
   // State that the broker keeps there would be lost with the records.
   if (isInternalTopic(name)) return refuse(ErrorCode.INVALID_TOPIC_EXCEPTION);
-  const id = services.topics.idOf(name);
-  const partition = id === undefined ? undefined : services.partitions.get(id, wanted.partitionIndex);
-  if (partition === undefined) return refuse(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION);
+  const partition = placeOf(services.topics.idOf(name), wanted.partitionIndex, "owner", services);
+  if (typeof partition === "number") return refuse(partition);
   // In a topic that is only compacted the newest value of each key stays, whatever its offset.
   if (!partition.config.deletes) return refuse(ErrorCode.POLICY_VIOLATION);
   const start: Offset = wanted.offset === highWatermark ? partition.highWatermark : wanted.offset;

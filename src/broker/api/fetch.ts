@@ -10,16 +10,19 @@ import type { ReadOutcome } from "../../log/outcomes.ts";
 import type { Partition } from "../../log/partition.ts";
 import { ErrorCode } from "../../protocol/errors.ts";
 import { Fetch, type FetchRequest, type FetchResponse } from "../../protocol/messages/fetch.ts";
+import { settledWithin } from "../cluster/barrier.ts";
 import type { RequestContext } from "../context.ts";
 import type { FetchNews, FetchPlan, FetchWish } from "../fetch-session.ts";
 import { type Awaited, waitForBytes } from "../fetch-wait.ts";
 import { handle } from "../handle.ts";
-import { epochMismatch } from "../leader-epoch-check.ts";
+import { noLeader, placeOf, Referrals, sendsAway } from "../placement.ts";
 
 type TopicResponse = FetchResponse["responses"][number];
 type PartitionResponse = TopicResponse["partitions"][number];
 
 const topicIdVersionMin = 13;
+/** Whom a client shall ask instead is told from here on (KIP-951). */
+const currentLeaderVersionMin = 16;
 const readCommitted = 1;
 
 /** One partition of an answer, with what decides whether a session omits it. */
@@ -27,6 +30,8 @@ interface Served {
   readonly wish: FetchWish;
   readonly response: PartitionResponse;
   readonly bytes: number;
+  /** The log is said to end before what the client asks for: that needs proof. */
+  readonly denies?: true;
 }
 
 export const fetch = handle(Fetch, {
@@ -65,6 +70,7 @@ export const fetch = handle(Fetch, {
           return answer(
             plan.sessionId,
             served.filter(({ wish, response, bytes }) => !plan.omits(wish, newsOf(response, bytes))),
+            context,
           );
         });
       default:
@@ -87,9 +93,10 @@ function newsOf(response: PartitionResponse, recordBytes: number): FetchNews {
   };
 }
 
-function answer(sessionId: number, served: readonly Served[]): FetchResponse {
+function answer(sessionId: number, served: readonly Served[], context: RequestContext): FetchResponse {
   // Partitions of one topic come together, in the order in which the topics are met first.
   const topics = new Map<string, { topic: string; topicId: TopicId; partitions: PartitionResponse[] }>();
+  const referrals = new Referrals(context);
   for (const { wish, response } of served) {
     const key = wish.topicId === NO_TOPIC_ID ? wish.topic : wish.topicId;
     let topic = topics.get(key);
@@ -97,9 +104,14 @@ function answer(sessionId: number, served: readonly Served[]): FetchResponse {
       topic = { topic: wish.topic, topicId: wish.topicId, partitions: [] };
       topics.set(key, topic);
     }
-    topic.partitions.push(response);
+    topic.partitions.push(
+      sendsAway(response.errorCode) && context.apiVersion >= currentLeaderVersionMin
+        ? { ...response, currentLeader: referrals.leaderOf(idOf(wish, context), wish.partition) }
+        : response,
+    );
   }
-  return { ...failed(ErrorCode.NONE), sessionId, responses: [...topics.values()] };
+  const responses = [...topics.values()];
+  return { ...failed(ErrorCode.NONE), sessionId, responses, nodeEndpoints: referrals.endpoints };
 }
 
 type ServePlan = Extract<FetchPlan, { readonly kind: "serve" }>;
@@ -108,23 +120,43 @@ async function serve(request: FetchRequest, plan: ServePlan, context: RequestCon
   const { wishes } = plan;
   const first = await readAll(request, plan, context);
   const enough = first.room.bytes >= request.minBytes || first.urgent || wishes.length === 0;
-  if (enough || request.maxWaitMs <= 0) return first;
+  if (enough || request.maxWaitMs <= 0) return proved(first, context);
   first.room.giveBack();
   const isolation = request.isolationLevel === readCommitted ? "committed" : "uncommitted";
-  await waitForBytes({
-    clock: context.services.env.clock,
-    awaited: wishes.map((wish): Awaited => {
-      const partition = find(wish, context) as Partition;
-      return {
-        availableBytes: () => partition.availableBytes(wish.fetchOffset, isolation),
-        watch: (onChange) => partition.watch(onChange),
-      };
-    }),
-    bytesMin: request.minBytes,
-    waitMs: request.maxWaitMs,
-    onCancel: (cancel) => context.connection.onClose(cancel),
-  });
-  return readAll(request, plan, context);
+  const places = wishes.map((wish) => find(wish, context));
+  // One that went away while others were read is an error to hear now.
+  if (places.every((place) => typeof place === "object")) {
+    await waitForBytes({
+      clock: context.services.env.clock,
+      awaited: places.map((partition, index): Awaited => {
+        const from = (wishes[index] as FetchWish).fetchOffset;
+        return {
+          availableBytes: () => partition.availableBytes(from, isolation),
+          isOver: () => partition.isClosed,
+          watch: (onChange) => partition.watch(onChange),
+        };
+      }),
+      bytesMin: request.minBytes,
+      waitMs: request.maxWaitMs,
+      onCancel: (cancel) => context.connection.onClose(cancel),
+    });
+  }
+  return proved(await readAll(request, plan, context), context);
+}
+
+/** The rest of the answer does not wait for longer than this when the store is silent. */
+const proofWaitMs = 1_000;
+
+/**
+ * A client that hears that its offset is out of range goes elsewhere in the log, and passes over records. It
+ * hears so only from who has proved to own the partition; else it is sent to look for the owner again.
+ */
+async function proved(reading: Reading, { services }: RequestContext): Promise<Reading> {
+  if (!reading.served.some(({ denies }) => denies)) return reading;
+  const passed = services.cluster.barrier.pass();
+  if (passed === undefined || (await settledWithin(proofWaitMs, services.env.clock, passed))) return reading;
+  const served = reading.served.map((one) => (one.denies === true ? sentAway(one.wish) : one));
+  return { ...reading, served };
 }
 
 interface Reading {
@@ -185,22 +217,25 @@ async function readAll(request: FetchRequest, plan: ServePlan, context: RequestC
 function isQuiet(index: number, request: FetchRequest, plan: ServePlan, context: RequestContext): boolean {
   const wish = plan.wishes[index] as FetchWish;
   const partition = find(wish, context);
-  if (partition === undefined) return false;
+  if (typeof partition === "number") return false;
   const { logStart, highWatermark, lastStable } = partition;
   const end = request.isolationLevel === readCommitted ? lastStable : highWatermark;
   return (
     plan.knows(index, logStart, highWatermark) &&
     wish.fetchOffset >= end &&
     wish.fetchOffset <= highWatermark &&
-    epochMismatch(wish.currentLeaderEpoch, partition.leaderEpoch) === null &&
     divergence(wish, partition) === null
   );
 }
 
-function find(wish: FetchWish, context: RequestContext): Partition | undefined {
-  const { partitions, topics } = context.services;
-  const id = context.apiVersion >= topicIdVersionMin ? wish.topicId : topics.idOf(wish.topic);
-  return id === undefined ? undefined : partitions.get(id, wish.partition);
+const idOf = (wish: FetchWish, { apiVersion, services }: RequestContext): TopicId | undefined =>
+  apiVersion >= topicIdVersionMin ? wish.topicId : services.topics.idOf(wish.topic);
+
+/** The partition where it may be read, or why it may not. */
+function find(wish: FetchWish, context: RequestContext): Partition | ErrorCode {
+  const id = idOf(wish, context);
+  const place = placeOf(id, wish.partition, "reads", context.services, wish.currentLeaderEpoch);
+  return place === ErrorCode.UNKNOWN_TOPIC_OR_PARTITION ? unknownCode(wish, context) : place;
 }
 
 function readOne(
@@ -210,18 +245,15 @@ function readOne(
   context: RequestContext,
 ): Served | Promise<Served> {
   const partition = find(wish, context);
-  if (partition === undefined) return refuse(wish, unknownCode(wish, context));
-  const mismatch = epochMismatch(wish.currentLeaderEpoch, partition.leaderEpoch);
-  if (mismatch !== null) return refuse(wish, mismatch);
+  if (typeof partition === "number") return refuse(wish, partition);
   const diverging = divergence(wish, partition);
-  if (diverging === "unknown") return refuse(wish, ErrorCode.OFFSET_OUT_OF_RANGE);
   if (diverging !== null) {
+    // What it denies, a new owner may hold already.
+    if (!partition.takesAppends) return sentAway(wish);
+    if (diverging === "unknown") return { ...refuse(wish, ErrorCode.OFFSET_OUT_OF_RANGE), denies: true };
     const { highWatermark, lastStable, logStart } = partition;
-    return {
-      wish,
-      bytes: 0,
-      response: { ...responseOf(wish, { highWatermark, lastStable, logStart }), divergingEpoch: diverging },
-    };
+    const response = responseOf(wish, { highWatermark, lastStable, logStart });
+    return { wish, bytes: 0, denies: true, response: { ...response, divergingEpoch: diverging } };
   }
   const committed = request.isolationLevel === readCommitted;
   let outcome: ReadOutcome | Promise<ReadOutcome>;
@@ -236,9 +268,9 @@ function readOne(
   } catch (cause) {
     return damaged(wish, partition, cause, context);
   }
-  if (!(outcome instanceof Promise)) return toServed(wish, outcome, committed);
+  if (!(outcome instanceof Promise)) return toServed(wish, partition, outcome, committed);
   return outcome.then(
-    (found) => (isMoved(partition, found) ? moved(wish) : toServed(wish, found, committed)),
+    (found) => (isMoved(partition, found) ? sentAway(wish) : toServed(wish, partition, found, committed)),
     (cause: unknown) => damaged(wish, partition, cause, context),
   );
 }
@@ -270,7 +302,7 @@ function divergence(
   return diverges ? { epoch: end.leaderEpoch, endOffset: end.endOffset } : null;
 }
 
-function toServed(wish: FetchWish, outcome: ReadOutcome, committed: boolean): Served {
+function toServed(wish: FetchWish, partition: Partition, outcome: ReadOutcome, committed: boolean): Served {
   switch (outcome.kind) {
     case "read":
       return {
@@ -283,8 +315,10 @@ function toServed(wish: FetchWish, outcome: ReadOutcome, committed: boolean): Se
         },
       };
     case "out-of-range": {
-      const response = responseOf(wish, outcome);
-      return { wish, bytes: 0, response: { ...response, errorCode: ErrorCode.OFFSET_OUT_OF_RANGE } };
+      const response = { ...responseOf(wish, outcome), errorCode: ErrorCode.OFFSET_OUT_OF_RANGE };
+      // What is below the log start stays there; what is above its end somebody else may have written.
+      if (wish.fetchOffset < outcome.logStart) return { wish, bytes: 0, response };
+      return partition.takesAppends ? { wish, bytes: 0, denies: true, response } : sentAway(wish);
     }
     case "damaged": {
       // Never OFFSET_OUT_OF_RANGE: clients answer that by jumping silently. This one they show.
@@ -302,11 +336,11 @@ function toServed(wish: FetchWish, outcome: ReadOutcome, committed: boolean): Se
  */
 const isMoved = (partition: Partition, found: ReadOutcome): boolean =>
   found.kind === "damaged" && partition.isClosed;
-const moved = (wish: FetchWish): Served => refuse(wish, ErrorCode.NOT_LEADER_OR_FOLLOWER);
+const sentAway = (wish: FetchWish): Served => refuse(wish, ErrorCode.NOT_LEADER_OR_FOLLOWER);
 
 /** The store did not answer, or what it gave fails its checksum. The partition goes on; this range is named. */
 function damaged(wish: FetchWish, partition: Partition, cause: unknown, context: RequestContext): Served {
-  if (partition.isClosed) return moved(wish);
+  if (partition.isClosed) return sentAway(wish);
   const { highWatermark, lastStable, logStart } = partition;
   context.services.env.log.error("fetch.unreadable", {
     topicId: partition.topicId,
@@ -340,7 +374,7 @@ function responseOf(
     lastStableOffset: ends.lastStable,
     logStartOffset: ends.logStart,
     divergingEpoch: { epoch: leaderEpoch(-1), endOffset: unknown },
-    currentLeader: { leaderId: -1, leaderEpoch: -1 } as PartitionResponse["currentLeader"],
+    currentLeader: noLeader,
     snapshotId: { endOffset: unknown, epoch: leaderEpoch(-1) },
     abortedTransactions: null,
     preferredReadReplica: -1 as PartitionResponse["preferredReadReplica"],

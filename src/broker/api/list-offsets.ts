@@ -11,7 +11,7 @@ import {
 } from "../../protocol/messages/list-offsets.ts";
 import type { RequestContext } from "../context.ts";
 import { handle } from "../handle.ts";
-import { epochMismatch } from "../leader-epoch-check.ts";
+import { placeOf } from "../placement.ts";
 
 type PartitionRequest = ListOffsetsRequest["topics"][number]["partitions"][number];
 type PartitionResponse = ListOffsetsResponse["topics"][number]["partitions"][number];
@@ -58,16 +58,18 @@ async function listed(
   committed: boolean,
   context: RequestContext,
 ): Promise<PartitionResponse> {
-  const { topics, partitions, env } = context.services;
+  const { topics, env } = context.services;
+  const { partitionIndex, currentLeaderEpoch } = wanted;
   const id = topics.idOf(name);
-  const partition = id === undefined ? undefined : partitions.get(id, wanted.partitionIndex);
-  if (partition === undefined) return refuse(wanted, ErrorCode.UNKNOWN_TOPIC_OR_PARTITION);
-  const mismatch = epochMismatch(wanted.currentLeaderEpoch, partition.leaderEpoch);
-  if (mismatch !== null) return refuse(wanted, mismatch);
+  // Also what is on its way to another broker is not asked: its end may have moved there.
+  const partition = placeOf(id, partitionIndex, "owner", context.services, currentLeaderEpoch);
+  if (typeof partition === "number") return refuse(wanted, partition);
   try {
     const found = await find(wanted.timestamp, partition, committed ? "committed" : "uncommitted");
+    if (!partition.takesAppends) return refuse(wanted, ErrorCode.NOT_LEADER_OR_FOLLOWER);
     return { partitionIndex: wanted.partitionIndex, errorCode: ErrorCode.NONE, ...found };
   } catch (cause) {
+    if (partition.isClosed) return refuse(wanted, ErrorCode.NOT_LEADER_OR_FOLLOWER);
     env.log.error("list-offsets.unreadable", { topic: name, partition: wanted.partitionIndex, cause });
     return refuse(wanted, ErrorCode.KAFKA_STORAGE_ERROR);
   }

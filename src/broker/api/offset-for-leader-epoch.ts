@@ -8,7 +8,7 @@ import {
 } from "../../protocol/messages/offset-for-leader-epoch.ts";
 import type { Services } from "../context.ts";
 import { handle } from "../handle.ts";
-import { epochMismatch } from "../leader-epoch-check.ts";
+import { placeOf } from "../placement.ts";
 
 type PartitionRequest = OffsetForLeaderEpochRequest["topics"][number]["partitions"][number];
 type PartitionResponse = OffsetForLeaderEpochResponse["topics"][number]["partitions"][number];
@@ -24,12 +24,9 @@ export const offsetForLeaderEpoch = handle(OffsetForLeaderEpoch, {
 });
 
 function epochEnd(topic: string, wanted: PartitionRequest, services: Services): PartitionResponse {
-  const { topics, partitions } = services;
-  const id = topics.idOf(topic);
-  const partition = id === undefined ? undefined : partitions.get(id, wanted.partition);
-  if (partition === undefined) return refuse(wanted, ErrorCode.UNKNOWN_TOPIC_OR_PARTITION);
-  const mismatch = epochMismatch(wanted.currentLeaderEpoch, partition.leaderEpoch);
-  if (mismatch !== null) return refuse(wanted, mismatch);
+  const id = services.topics.idOf(topic);
+  const partition = placeOf(id, wanted.partition, "owner", services, wanted.currentLeaderEpoch);
+  if (typeof partition === "number") return refuse(wanted, partition);
   const end = partition.epochEnd(wanted.leaderEpoch);
   return { errorCode: ErrorCode.NONE, partition: wanted.partition, ...end };
 }
