@@ -333,6 +333,7 @@ async function openRooms(options: BrokerOptions, listener: Listener): Promise<Ro
         })
       : null;
   const cluster = member?.cluster ?? alone;
+  topics.spreadOver(cluster.peers);
   const groups = new Groups({
     env,
     config,
