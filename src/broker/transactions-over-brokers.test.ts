@@ -10,11 +10,19 @@ import {
   stableOffsetAt,
 } from "../../test/cluster-producer.ts";
 import { aCluster, type SimulatedCluster } from "../../test/simulated-cluster.ts";
-import { type Place, place } from "../../test/transaction-fixture.ts";
+import { type Place, place, type Producer } from "../../test/transaction-fixture.ts";
+import { NO_TOPIC_ID, partitionIndex, producerEpoch, producerId } from "../base/ids.ts";
 import { ErrorCode } from "../protocol/errors.ts";
 import { offsetsTopic } from "./groups.ts";
 import { transactionsTopic } from "./transactions.ts";
 import { CreateTopics } from "../protocol/messages/create-topics.ts";
+import { DeleteTopics } from "../protocol/messages/delete-topics.ts";
+import { DescribeTransactions } from "../protocol/messages/describe-transactions.ts";
+import { ListTransactions } from "../protocol/messages/list-transactions.ts";
+import { WriteTxnMarkers } from "../protocol/messages/write-txn-markers.ts";
+import { BatchView } from "../record/batch.ts";
+import { buildBatch } from "../record/builder.ts";
+import { PeerError } from "./cluster/errors.ts";
 
 const settings = { "transaction.state.log.num.partitions": "3", "offsets.topic.num.partitions": "3" };
 const topic = "orders";
@@ -117,5 +125,226 @@ describe("a transaction over partitions of several brokers", () => {
         assert.equal(await cluster.run(stableOffsetAt(cluster, group, all[0] as Place)), from + 1);
       }
     }
+  });
+});
+
+/** Sees what a broker asks others, before it leaves; may hold it up. */
+function onCall(
+  t: TestContext,
+  cluster: SimulatedCluster,
+  at: number,
+  see: (api: string, request: unknown) => void | Promise<void>,
+): void {
+  const { peers } = cluster.at(at).services.cluster;
+  const call = peers.call.bind(peers) as (...of: unknown[]) => Promise<unknown>;
+  t.mock.method(peers, "call", async (to: unknown, api: { readonly name: string }, request: unknown) => {
+    await see(api.name, request);
+    return call(to, api, request);
+  });
+}
+
+describe("a coordinator", () => {
+  test("lets a marker leave for another broker once the intention is durable, and completes when it is answered", async (t) => {
+    const { cluster, all } = await started(t);
+    const id = named(1, (name) => coordinatorOf(cluster, name));
+    const producer = new ClusterProducer(cluster, "new", id);
+    await cluster.run(producer.init());
+    await cluster.run(producer.write(all, "a"));
+    const { wal, transactions } = cluster.at(1).services;
+    const stateOf = () =>
+      cluster.at(1).services.transactions.run(
+        id,
+        (shard) => shard.transaction(id)?.state,
+        () => undefined,
+      );
+    const appended = wal.appended;
+    let markers = 0;
+    let release = (): void => undefined;
+    const held = new Promise<void>((resolve) => {
+      release = resolve;
+    });
+    onCall(t, cluster, 1, async (api) => {
+      if (api !== "WriteTxnMarkers") return;
+      markers++;
+      assert.ok(wal.durable > appended, "the intention lies behind what was appended before");
+      await held;
+    });
+    assert.equal((await cluster.run(producer.end(true))).errorCode, NONE);
+    await cluster.pass(3_000);
+    assert.equal(markers, 2);
+    assert.equal(await cluster.run(stateOf()), "PrepareCommit");
+    assert.equal(await isSettled(cluster, [all[0] as Place]), false);
+    release();
+    await cluster.pass(1_000);
+    assert.equal(await cluster.run(stateOf()), "CompleteCommit");
+    assert.deepEqual(await valuesOf(cluster, all), [["a"], ["a"], ["a"]]);
+    assert.ok(transactions.isComplete);
+  });
+
+  test("forgets partitions of a topic that is deleted while their markers are on the way", async (t) => {
+    const { cluster, all } = await started(t);
+    const id = named(1, (name) => coordinatorOf(cluster, name));
+    const producer = new ClusterProducer(cluster, "new", id);
+    await cluster.run(producer.init());
+    await cluster.run(producer.write(all, "a"));
+    let isDeleted = false;
+    onCall(t, cluster, 1, async (api) => {
+      if (api === "WriteTxnMarkers" && !isDeleted)
+        throw new PeerError("lost", { trouble: "lost", sent: true });
+    });
+    await cluster.run(producer.end(true));
+    const topics = [{ name: topic, topicId: NO_TOPIC_ID }];
+    await cluster.ask(0, DeleteTopics, { topics, topicNames: [], timeoutMs: 1_000 });
+    isDeleted = true;
+    await cluster.pass(3_000);
+    const { transactionStates } = await cluster.ask(1, DescribeTransactions, { transactionalIds: [id] });
+    assert.equal(transactionStates[0]?.transactionState, "CompleteCommit");
+  });
+
+  test("that is another broker says so, and names nobody's transactions as its own", async (t) => {
+    const { cluster } = await started(t);
+    const id = named(1, (name) => coordinatorOf(cluster, name));
+    const producer = new ClusterProducer(cluster, "new", id);
+    await cluster.run(producer.init());
+    for (const place of [0, 2]) {
+      const wrong = producer.at(place);
+      assert.equal((await cluster.run(wrong.init())).errorCode, ErrorCode.NOT_COORDINATOR);
+      assert.deepEqual(await cluster.run(wrong.add([{ topic, partition: partitionIndex(0) }])), [
+        ErrorCode.NOT_COORDINATOR,
+      ]);
+      assert.equal(await cluster.run(wrong.addOffsets("g")), ErrorCode.NOT_COORDINATOR);
+      assert.equal((await cluster.run(wrong.end(true))).errorCode, ErrorCode.NOT_COORDINATOR);
+      const { transactionStates } = await cluster.ask(place, DescribeTransactions, {
+        transactionalIds: [id],
+      });
+      assert.equal(transactionStates[0]?.errorCode, ErrorCode.NOT_COORDINATOR);
+    }
+    const counts: number[] = [];
+    for (const place of [0, 1, 2]) {
+      const request = {
+        stateFilters: [],
+        producerIdFilters: [],
+        durationFilter: -1,
+        transactionalIdPattern: null,
+      };
+      counts.push((await cluster.ask(place, ListTransactions, request)).transactionStates.length);
+    }
+    assert.deepEqual(counts, [0, 1, 0]);
+  });
+});
+
+describe("a partition whose transactions another broker looks after", () => {
+  test("asks once per transaction, and then knows", async (t) => {
+    const { cluster, all } = await started(t);
+    const [mine] = all.filter((each) => ownerOf(cluster, each) === 0) as [Place];
+    const id = named(1, (name) => coordinatorOf(cluster, name));
+    const producer = new ClusterProducer(cluster, "new", id);
+    await cluster.run(producer.init());
+    let asked = 0;
+    onCall(t, cluster, 0, (api) => void (api === "AddPartitionsToTxn" && asked++));
+    for (let round = 0; round < 3; round++) {
+      for (let sequence = 0; sequence < 4; sequence++)
+        assert.deepEqual(await cluster.run(producer.write([mine], `${round}`, sequence)), [NONE]);
+      assert.equal(asked, round + 1);
+      await cluster.run(producer.end(true));
+      await valuesOf(cluster, [mine]);
+    }
+  });
+
+  test("takes nothing of a transaction that an old client did not tell of", async (t) => {
+    const { cluster, all } = await started(t);
+    const [mine] = all.filter((each) => ownerOf(cluster, each) === 0) as [Place];
+    const id = named(1, (name) => coordinatorOf(cluster, name));
+    const producer = new ClusterProducer(cluster, "old", id);
+    await cluster.run(producer.init());
+    assert.deepEqual(await cluster.run(producer.write([mine], "untold")), [ErrorCode.INVALID_TXN_STATE]);
+    assert.equal(await isSettled(cluster, [mine]), true);
+  });
+
+  for (const speech of ["new", "old"] as const) {
+    test(`takes no batch that was admitted before its transaction ended, of a client that speaks as ${speech} ones do`, async (t) => {
+      const { cluster, all } = await started(t);
+      const [mine] = all.filter((each) => ownerOf(cluster, each) === 0) as [Place];
+      const id = named(1, (name) => coordinatorOf(cluster, name));
+      const producer = new ClusterProducer(cluster, speech, id);
+      await cluster.run(producer.init());
+      if (speech === "old") assert.deepEqual(await cluster.run(producer.add([mine])), [NONE]);
+      // The coordinator has answered, and the answer is on its way while the transaction ends.
+      const { peers } = cluster.at(0).services.cluster;
+      const call = peers.call.bind(peers) as (...of: unknown[]) => Promise<unknown>;
+      t.mock.method(peers, "call", async (...of: unknown[]) => {
+        const answer = await call(...of);
+        await new Promise<void>((resolve) => void cluster.scheduler.schedule(2_000, resolve));
+        return answer;
+      });
+      const late = producer.write([mine], "late");
+      await cluster.pass(500);
+      assert.equal((await cluster.run(producer.end(false))).errorCode, NONE);
+      await cluster.pass(1_000);
+      const [code] = await cluster.run(late);
+      assert.equal(code, speech === "new" ? ErrorCode.INVALID_PRODUCER_EPOCH : ErrorCode.NOT_ENOUGH_REPLICAS);
+      assert.equal(await isSettled(cluster, [mine]), true);
+    });
+  }
+
+  test("lets the producer come again while the coordinator does not answer", async (t) => {
+    const { cluster, all } = await started(t);
+    const [mine] = all.filter((each) => ownerOf(cluster, each) === 0) as [Place];
+    const id = named(1, (name) => coordinatorOf(cluster, name));
+    const producer = new ClusterProducer(cluster, "new", id);
+    await cluster.run(producer.init());
+    cluster.memberAt(1).process.pause();
+    assert.deepEqual(await cluster.run(producer.write([mine], "x")), [ErrorCode.NOT_ENOUGH_REPLICAS]);
+  });
+});
+
+describe("a marker of somebody who is no broker of the cluster", () => {
+  const marked = async (cluster: SimulatedCluster, at: Place, producer: Producer, commits: boolean) => {
+    const marker = {
+      ...producer,
+      transactionResult: commits,
+      topics: [{ name: at.topic, partitionIndexes: [at.partition] }],
+      coordinatorEpoch: 1_000,
+      transactionVersion: 0,
+    };
+    const { markers } = await cluster.ask(ownerOf(cluster, at), WriteTxnMarkers, { markers: [marker] });
+    return markers[0]?.topics[0]?.partitions[0]?.errorCode;
+  };
+
+  test("is refused where a coordinator knows of the transaction, wherever that is, and never commits", async (t) => {
+    const { cluster, all } = await started(t);
+    const id = named(1, (name) => coordinatorOf(cluster, name));
+    const producer = new ClusterProducer(cluster, "new", id);
+    await cluster.run(producer.init());
+    await cluster.run(producer.write(all, "a"));
+    for (const each of all) {
+      for (const commits of [true, false]) {
+        const code = await marked(cluster, each, producer.now as Producer, commits);
+        assert.equal(code, ErrorCode.CLUSTER_AUTHORIZATION_FAILED);
+      }
+    }
+    await cluster.run(producer.end(true));
+    assert.deepEqual(await valuesOf(cluster, all), [["a"], ["a"], ["a"]]);
+  });
+
+  test("aborts what hangs, and only while every coordinator can be asked", async (t) => {
+    const { cluster, all } = await started(t);
+    const [mine] = all.filter((each) => ownerOf(cluster, each) === 0) as [Place];
+    // As if damage had taken what its coordinator knew.
+    const stranger = { producerId: producerId(4_711), producerEpoch: producerEpoch(3) };
+    const { partitions, topics, wal } = cluster.at(0).services;
+    const log = partitions.get(topics.idOf(topic) as never, mine.partition);
+    assert.ok(log !== undefined);
+    const session = partitions.begin();
+    const fields = { ...stranger, baseSequence: 0, isTransactional: true };
+    log.append(session, BatchView.at(buildBatch([{ value: "x", timestamp: 1 }], fields)), 1);
+    await cluster.run(wal.whenDurable(session.commit()));
+    assert.equal(await isSettled(cluster, [mine]), false);
+    assert.equal(await marked(cluster, mine, stranger, true), ErrorCode.CLUSTER_AUTHORIZATION_FAILED);
+    assert.equal(await marked(cluster, mine, stranger, false), NONE);
+    assert.equal(await isSettled(cluster, [mine]), true);
+    const other = { ...stranger, producerId: producerId(4_712) };
+    cluster.memberAt(2).process.pause();
+    assert.equal(await marked(cluster, mine, other, false), ErrorCode.CLUSTER_AUTHORIZATION_FAILED);
   });
 });
