@@ -264,6 +264,7 @@ async function openRooms(options: BrokerOptions, listener: Listener): Promise<Ro
     clusterId,
     epoch,
     fileBytes: bounds.walFileBytes,
+    putsPerSecond: config.get("holdfast.wal.puts.per.second"),
     events: {
       onDurable: (group) => {
         partitions.onDurable(group);

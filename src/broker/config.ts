@@ -493,6 +493,11 @@ export const brokerSettings = {
     min: -1,
     text: "What transactional ids and their transactions may take in memory, about; beyond it new ids and new partitions of transactions are refused, and what is there goes on to its end. −1: a sixteenth of holdfast.memory.bytes less 256 MiB.",
   }),
+  "holdfast.wal.puts.per.second": int({
+    default: 0,
+    min: 0,
+    text: "Over a shared store: at most so many objects of the log are written per second, because each costs money; records wait for the next one. 0: an object leaves as soon as a lane is free.",
+  }),
   "holdfast.wal.file.bytes": long({ default: 64 * MiB, min: MiB, text: "Size of one WAL file." }),
   "holdfast.disk.direct": boolean({
     default: true,

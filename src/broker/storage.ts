@@ -51,12 +51,15 @@ export interface WalPlace {
   readonly clusterId: string;
   readonly epoch: BrokerEpoch;
   readonly fileBytes: number;
+  /** 0: no bound. */
+  readonly putsPerSecond: number;
   readonly events: WalEvents;
 }
 
 /** After every older WAL of a data directory has ended; in a shared store nobody waits for others. */
 export async function openWal(storage: Storage, place: WalPlace): Promise<Wal> {
-  const { env, ...rest } = place;
-  if (storage.kind === "files") return FileWal.open({ ...env, ...rest, disk: storage.disk });
-  return new ObjectWal({ ...env, ...rest, store: storage.store });
+  const { env, fileBytes, putsPerSecond, ...rest } = place;
+  if (storage.kind === "files") return FileWal.open({ ...env, ...rest, fileBytes, disk: storage.disk });
+  const bound = putsPerSecond > 0 ? { putsPerSecondMax: putsPerSecond } : {};
+  return new ObjectWal({ ...env, ...rest, ...bound, store: storage.store });
 }
