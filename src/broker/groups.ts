@@ -107,6 +107,11 @@ export class Groups {
     return heartbeatMs(groupId, this.#options.journal.state, this.#options.config);
   }
 
+  /** After so many ms without a sign of life a member of KIP-848 is out. */
+  consumerSessionMs(groupId: string): number {
+    return this.#settings.consumerSessionTimeoutMs(groupId);
+  }
+
   /** About what they take in memory. */
   get bytes(): number {
     let bytes = 0;

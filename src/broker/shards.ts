@@ -115,13 +115,6 @@ export class Shards<S extends Shard<R>, R> {
     return waiting === undefined ? tail.admit(bytes) : waiting.then(() => tail.admit(bytes));
   }
 
-  /** As `enter`, for a request that may be about any key. */
-  enterAll(bytes = 0): Promise<void> | undefined {
-    const { tail } = this.#options.partitions;
-    const waiting = this.whenMade()?.then(() => this.whenRead()) ?? this.whenRead();
-    return waiting === undefined ? tail.admit(bytes) : waiting.then(() => tail.admit(bytes));
-  }
-
   /** Resolves when the topic is made, by us or by another broker; undefined: it is there. */
   whenMade(): Promise<void> | undefined {
     if (this.#topic !== undefined) return undefined;

@@ -13,6 +13,7 @@ import {
 import type { RequestContext } from "../context.ts";
 import { groupsOff } from "../features.ts";
 import { handle } from "../handle.ts";
+import { whenProved } from "../heartbeat-proof.ts";
 import { randomUuid } from "../random-uuid.ts";
 
 /** Clients choose their member id themselves; before, a member without one was given it. */
@@ -32,6 +33,10 @@ export const consumerGroupHeartbeat = handle(ConsumerGroupHeartbeat, {
         (shard, turn) => shard.beat(turn, request.groupId, beat),
         (elsewhere) => refusedBeat(beat, elsewhere, errorFacts(elsewhere).text),
       ));
+    if (answer.errorCode === ErrorCode.NONE) {
+      const proof = whenProved(context.services, groups.consumerSessionMs(request.groupId));
+      if (proof !== undefined) await proof;
+    }
     const { assignment, ...told } = answer;
     return {
       throttleTimeMs: 0,

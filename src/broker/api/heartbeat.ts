@@ -1,7 +1,8 @@
 /** Heartbeat: a member of a classic group is alive, and hears whether the group rebalances. */
-import type { ErrorCode } from "../../protocol/errors.ts";
+import { ErrorCode } from "../../protocol/errors.ts";
 import { Heartbeat } from "../../protocol/messages/heartbeat.ts";
 import { handle } from "../handle.ts";
+import { whenProved } from "../heartbeat-proof.ts";
 
 export const heartbeat = handle(Heartbeat, {
   prepare: (request, { services }) => services.groups.enter(request.groupId)?.then(() => request),
@@ -12,6 +13,10 @@ export const heartbeat = handle(Heartbeat, {
       (shard, turn) => shard.heartbeat(turn, groupId, claim),
       (elsewhere) => elsewhere,
     );
+    if (errorCode === ErrorCode.NONE) {
+      const proof = whenProved(services, services.config.get("group.min.session.timeout.ms"));
+      if (proof !== undefined) await proof;
+    }
     return { throttleTimeMs: 0, errorCode };
   },
 });
