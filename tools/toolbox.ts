@@ -167,6 +167,22 @@ export async function goProgram(directory: string, program = "."): Promise<strin
   );
 }
 
+/** Builds a program of somebody else's Go module, of the version that the module in `directory` names. */
+export async function goCommand(directory: string, packageName: string): Promise<string> {
+  await required("go", ["version"], "Go 1.26 or newer");
+  const stamp = stampOf(directory, ["go.mod", "go.sum"]);
+  const out = join(cacheDirectory, "go", stamp, basename(packageName));
+  return madeOnce(out, () =>
+    orFail(`${packageName} could not be built`, async () => {
+      const work = `${out}.${process.pid}`;
+      // A large module takes minutes: nothing else should have to wait for it.
+      const build = ["go", "build", "-mod=readonly", "-trimpath", "-o", work, packageName];
+      await run("nice", ["-n", "10", ...build], { cwd: directory, maxBuffer: 1 << 24 });
+      renameSync(work, out);
+    }),
+  );
+}
+
 export interface GoTests {
   /** The directory of the package's sources, where its tests expect to run. */
   readonly directory: string;
