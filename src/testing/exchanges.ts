@@ -7,7 +7,7 @@ import { NO_TOPIC_ID } from "../base/ids.ts";
 import type { AnyApi } from "../protocol/api.ts";
 import { errorFacts } from "../protocol/errors.ts";
 import { decodeRequest, decodeRequestHeader, decodeResponse } from "../protocol/frame.ts";
-import { apiByKey } from "../protocol/registry.ts";
+import { apiByKey, peerKeysFrom } from "../protocol/registry.ts";
 
 const exchangesMax = 20;
 /** Longer messages are counted and not kept. */
@@ -56,6 +56,8 @@ export class Exchanges {
       answeredMs: null,
       dropped: false,
     };
+    // What brokers say to each other is not what a program under test asked.
+    if (apiKey >= peerKeysFrom) return exchange;
     this.#kept.push(exchange);
     if (this.#kept.length > exchangesMax) (this.#kept.shift() as Exchange).request = null;
     return exchange;

@@ -5,9 +5,7 @@
  */
 import { RefusedError } from "../base/errors.ts";
 import type { Logger } from "../base/ports.ts";
-import type { ConnectionFacts, Services } from "../broker/context.ts";
-import { ErrorCode, errorFacts } from "../protocol/errors.ts";
-import { CreateTopics, type CreateTopicsResponse } from "../protocol/messages/create-topics.ts";
+import type { Services } from "../broker/context.ts";
 import { silentLogger } from "../sim/silence.ts";
 import { SimRandom } from "../sim/random.ts";
 import { monotonicMs, sleepMs } from "./clock.ts";
@@ -17,12 +15,8 @@ import { Life } from "./life.ts";
 import { inDirectory, inMemory, inTemporaryDirectory, type Medium } from "./medium.ts";
 import { isPortTaken, portToTry } from "./port.ts";
 import { partitionsOf, recordsOfPartition, type TestRecord } from "./records.ts";
-
-export interface TopicOptions {
-  readonly partitions?: number;
-  /** As in CreateTopics: `{ "retention.ms": "60000" }`. */
-  readonly configs?: { readonly [key: string]: string };
-}
+import { host, testSettings } from "./settings.ts";
+import { createTopic, type TopicOptions, type TopicToMake } from "./topic-creation.ts";
 
 export interface TestBrokerOptions {
   /**
@@ -36,7 +30,7 @@ export interface TestBrokerOptions {
   /** As `holdfast start --set` takes them. */
   readonly settings?: { readonly [key: string]: string };
   /** Topics to make: names, or names with what `createTopic` takes. */
-  readonly topics?: readonly (string | ({ readonly name: string } & TopicOptions))[];
+  readonly topics?: readonly TopicToMake[];
   /** Default: nothing is logged. `console` will do. */
   readonly logger?: Logger;
   /** For what a crash keeps, and what a failed sync left. Default 1. */
@@ -53,23 +47,10 @@ export interface WaitOptions {
   readonly timeoutMs?: number;
 }
 
-/** Small, so that brokers stand side by side, and nothing is prepared for loads that do not come. */
-const testSettings: { readonly [key: string]: string } = {
-  "holdfast.wal.file.bytes": String(4 * 1024 * 1024),
-  "holdfast.unflushed.bytes.max": String(16 * 1024 * 1024),
-  "holdfast.tail.bytes": String(16 * 1024 * 1024),
-  "holdfast.cache.bytes": String(8 * 1024 * 1024),
-  "holdfast.disk.reserve.bytes": "0",
-  "holdfast.disk.floor.bytes": "0",
-  // Tests have few members, and wait for each other by themselves.
-  "group.initial.rebalance.delay.ms": "0",
-};
-const host = "127.0.0.1";
 /** Free ports to try; each is free with a good chance. */
 const portsToTryMax = 50;
 const waitMs = 5_000;
 const pollMs = 5;
-const createTimeoutMs = 10_000;
 
 /** Resolves when clients are served. Rejects with `RefusedError`, a sentence that says what to do. */
 export async function startBroker(options: TestBrokerOptions = {}): Promise<TestBroker> {
@@ -179,12 +160,7 @@ export class TestBroker implements AsyncDisposable {
 
   /** Resolves when the topic can be written. Rejects with `RefusedError`: the name is taken or wrong, or a setting is. */
   async createTopic(name: string, options: TopicOptions = {}): Promise<void> {
-    const services = this.#services("createTopic");
-    const response = await createTopics(services, name, options);
-    const result = response.topics[0];
-    if (result === undefined || result.errorCode === ErrorCode.NONE) return;
-    const { name: code, text } = errorFacts(result.errorCode);
-    throw new RefusedError(`The topic ${name} was not created: ${code}. ${result.errorMessage ?? text}`);
+    await createTopic(this.#services("createTopic"), name, options);
   }
 
   /**
@@ -314,45 +290,3 @@ export class TestBroker implements AsyncDisposable {
 export class WaitTimeoutError extends Error {
   override readonly name = "WaitTimeoutError";
 }
-
-/** Asks the handler that clients ask, so that names and settings are judged in the same way. */
-async function createTopics(
-  services: Services,
-  name: string,
-  { partitions = 1, configs = {} }: TopicOptions,
-): Promise<CreateTopicsResponse> {
-  const handler = services.handlers.find(({ api }) => api.key === CreateTopics.key);
-  const request = {
-    topics: [
-      {
-        name,
-        numPartitions: partitions,
-        replicationFactor: -1,
-        assignments: [],
-        configs: Object.entries(configs).map(([key, value]) => ({ name: key, value })),
-      },
-    ],
-    timeoutMs: createTimeoutMs,
-    validateOnly: false,
-  };
-  return (await handler?.decide(request, {
-    apiVersion: CreateTopics.versions[1],
-    correlationId: 0,
-    clientId: "holdfast/testing",
-    connection: nobody,
-    services,
-  })) as CreateTopicsResponse;
-}
-
-/** Who asks when the test itself does. */
-const nobody: ConnectionFacts = {
-  principal: "User:ANONYMOUS",
-  peer: null,
-  listenerName: "PLAINTEXT",
-  remoteHost: host,
-  localHost: host,
-  localPort: 0,
-  clientSoftware: { name: "holdfast/testing", version: "" },
-  onClose: () => () => undefined,
-  close: () => undefined,
-};
