@@ -60,7 +60,10 @@ export async function lookUpOffsets(
   const found = new Map<string, FoundOffset>();
   await Promise.all(
     [...byLeader].map(async ([leader, asked]) => {
-      for (const one of await askLeader(access, leader, asked, isolation)) {
+      const answers = askLeader(access, leader, asked, isolation);
+      // Whatever kept the leader from answering: it may be another one by now.
+      answers.catch(() => asked.forEach(({ topic }) => cluster.refresh(topic)));
+      for (const one of await answers) {
         found.set(`${one.topic}/${one.partition}`, one);
       }
     }),
