@@ -4,7 +4,7 @@
  * one piece, so that 1,000 partitions cost one append. Records are decoded only where the topic demands it:
  * a `compression.type` of its own, or keys on a compacted topic.
  */
-import { NO_TOPIC_ID, offset } from "../../base/ids.ts";
+import { offset, type TopicId } from "../../base/ids.ts";
 import type { AppendSession } from "../../log/memory-tail.ts";
 import type { AppendOutcome, AppendRefusal } from "../../log/outcomes.ts";
 import type { Partition } from "../../log/partition.ts";
@@ -16,6 +16,7 @@ import { isInternalTopic } from "../cluster-view.ts";
 import type { RequestContext, Services } from "../context.ts";
 import { askCoordinator, ProduceAdmission } from "../produce-admission.ts";
 import { handle } from "../handle.ts";
+import { noLeader, placeOf, Referrals, sendsAway } from "../placement.ts";
 import { recompress, targetCompression } from "../recompress.ts";
 import { checkRecords, openedBytes, type RecordError } from "../record-bounds.ts";
 
@@ -27,6 +28,8 @@ type PartitionResponse = TopicResponse["partitionResponses"][number];
 const zstdVersionMin = 7;
 /** Topics are named by id from version 13 on (KIP-516). */
 const topicIdVersionMin = 13;
+/** Whom a client shall ask instead is told from here on (KIP-951). */
+const currentLeaderVersionMin = 10;
 
 export const produce = handle(Produce, {
   // Waits for room in the memory tail, which is where back-pressure on producers comes from.
@@ -69,7 +72,9 @@ export const produce = handle(Produce, {
       decided?.catch(() => undefined);
       return null;
     }
-    const response = { responses, throttleTimeMs: 0, nodeEndpoints: [] };
+    const response = failed
+      ? withLeaders(responses, context)
+      : { responses, throttleTimeMs: 0, nodeEndpoints: [] };
     // Stage two: I1, nothing leaves before what it tells is durable.
     if (decided !== null) {
       return Promise.all([decided, services.wal.whenDurable(awaited)]).then(() => response);
@@ -78,6 +83,27 @@ export const produce = handle(Produce, {
     return services.wal.whenDurable(awaited).then(() => response);
   },
 });
+
+/** Tells of each partition that is elsewhere where it is. */
+function withLeaders(responses: readonly TopicResponse[], context: RequestContext): ProduceResponse {
+  if (context.apiVersion < currentLeaderVersionMin)
+    return { responses, throttleTimeMs: 0, nodeEndpoints: [] };
+  const referrals = new Referrals(context);
+  const told = responses.map((topic) => {
+    const partitionResponses = topic.partitionResponses.map((each) =>
+      sendsAway(each.errorCode)
+        ? { ...each, currentLeader: referrals.leaderOf(idOf(topic, context), each.index) }
+        : each,
+    );
+    return { ...topic, partitionResponses };
+  });
+  return { responses: told, throttleTimeMs: 0, nodeEndpoints: referrals.endpoints };
+}
+
+const idOf = (
+  { name, topicId }: { readonly name: string; readonly topicId: TopicId },
+  { apiVersion, services }: RequestContext,
+): TopicId | undefined => (apiVersion >= topicIdVersionMin ? topicId : services.topics.idOf(name));
 
 function append(
   wanted: PartitionRequest,
@@ -136,7 +162,7 @@ function judgeAll(
   try {
     const judged = request.topicData.map((topic) => {
       const byId = apiVersion >= topicIdVersionMin;
-      const id = byId ? topic.topicId : services.topics.idOf(topic.name);
+      const id = idOf(topic, context);
       const name = byId ? services.topics.byId(topic.topicId)?.name : topic.name;
       if (id !== undefined && name !== undefined && isInternalTopic(name)) {
         // What the broker reads there it takes for its own decisions.
@@ -162,7 +188,7 @@ function judgeAll(
 function judge(
   request: ProduceRequest,
   wanted: PartitionRequest,
-  id: typeof NO_TOPIC_ID | undefined,
+  id: TopicId | undefined,
   opened: Opened,
   context: RequestContext,
 ): Judgement {
@@ -170,10 +196,10 @@ function judge(
   if (request.acks < -1 || request.acks > 1) {
     return refuse(wanted, ErrorCode.INVALID_REQUIRED_ACKS, "acks must be 0, 1 or -1 (all)");
   }
-  const partition = id === undefined ? undefined : services.partitions.get(id, wanted.index);
-  if (partition === undefined) {
+  const partition = placeOf(id, wanted.index, "owner", services);
+  if (typeof partition === "number") {
     const byId = apiVersion >= topicIdVersionMin && (id === undefined || !services.topics.has(id));
-    return refuse(wanted, byId ? ErrorCode.UNKNOWN_TOPIC_ID : ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, null);
+    return refuse(wanted, byId ? ErrorCode.UNKNOWN_TOPIC_ID : partition, null);
   }
   if (services.diskFloor.refusing) {
     return refuse(wanted, ErrorCode.KAFKA_STORAGE_ERROR, diskFullMessage(services));
@@ -323,7 +349,6 @@ function refuseAppend(
 }
 
 const ownTopic = "the broker alone writes to this topic";
-const noLeader = { leaderId: -1, leaderEpoch: -1 } as PartitionResponse["currentLeader"];
 
 function refuse(
   wanted: PartitionRequest,
