@@ -1,45 +1,72 @@
 /**
- * AlterPartitionReassignments: the one replica of a partition is its owner, and partitions are not moved by
- * hand. To assign one to where it lies is done at once; anything else is refused.
+ * AlterPartitionReassignments: the one replica of a partition is its owner, and of the nodes that are named the
+ * first becomes its preferred owner; the partition goes there by a planned move. A broker that has its data
+ * alone moves nothing: to assign a partition to where it lies is done at once, and anything else is refused.
  */
 import type { NodeId } from "../../base/ids.ts";
+import type { PartitionState, TopicState } from "../../metadata/state.ts";
 import { ErrorCode } from "../../protocol/errors.ts";
 import {
   AlterPartitionReassignments,
   type AlterPartitionReassignmentsRequest,
 } from "../../protocol/messages/alter-partition-reassignments.ts";
+import { refuseNodes } from "../cluster-view.ts";
 import type { Services } from "../context.ts";
 import { handle } from "../handle.ts";
-import { accepted, type Refusal, refusal } from "../refusal.ts";
+import { pendingMove, prefer } from "../reassignment.ts";
+import { accepted, type Refusal, refusal, repeated } from "../refusal.ts";
 
 type Wanted = AlterPartitionReassignmentsRequest["topics"][number]["partitions"][number];
 
 export const alterPartitionReassignments = handle(AlterPartitionReassignments, {
-  decide({ topics, allowReplicationFactorChange }, { services }) {
+  async decide({ topics, allowReplicationFactorChange }, { services }) {
+    // No await before every wish is with the journal: they share a slot.
+    const responses = topics.map(async ({ name, partitions }) => ({
+      name,
+      partitions: await Promise.all(
+        partitions.map(async (wanted) => ({
+          partitionIndex: wanted.partitionIndex,
+          ...(await reassign(name, wanted, services)),
+        })),
+      ),
+    }));
     return {
       throttleTimeMs: 0,
       allowReplicationFactorChange,
       ...accepted,
-      responses: topics.map(({ name, partitions }) => ({
-        name,
-        partitions: partitions.map((wanted) => ({
-          partitionIndex: wanted.partitionIndex,
-          ...judge(name, wanted, services),
-        })),
-      })),
+      responses: await Promise.all(responses),
     };
   },
 });
 
-function judge(topic: string, { partitionIndex, replicas }: Wanted, services: Services): Refusal {
-  const partitions = services.topics.byName(topic)?.partitions;
-  const partition = partitions?.[partitionIndex];
-  if (partition === undefined) {
-    const absent = partitions === undefined ? `topic ${topic}` : `partition ${topic}-${partitionIndex}`;
+async function reassign(name: string, { partitionIndex, replicas }: Wanted, services: Services) {
+  const topic = services.topics.byName(name);
+  const partition = topic?.partitions[partitionIndex];
+  if (topic === undefined || partition === undefined) {
+    const absent = topic === undefined ? `topic ${name}` : `partition ${name}-${partitionIndex}`;
     return refusal(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, `There is no ${absent}.`);
   }
-  if (replicas === null) return refusal(ErrorCode.NO_REASSIGNMENT_IN_PROGRESS);
-  const owner = services.journal.state.brokers.get(partition.owner)?.nodeId;
+  if (replicas === null) return cancel(topic, partition, services);
+  if (services.journal.state.walKind === "file") return stay(partition, replicas, services);
+  const [node] = replicas;
+  if (node === undefined || repeated(replicas).size > 0) {
+    const sentence = "At least one broker must be named, and each once.";
+    return refusal(ErrorCode.INVALID_REPLICA_ASSIGNMENT, sentence);
+  }
+  const unknown = refuseNodes(replicas, services);
+  if (unknown !== null) return refusal(ErrorCode.INVALID_REPLICA_ASSIGNMENT, unknown);
+  return prefer(topic, partition.index, node, services);
+}
+
+async function cancel(topic: TopicState, partition: PartitionState, services: Services): Promise<Refusal> {
+  if (pendingMove(partition, services.journal.state) === null) {
+    return refusal(ErrorCode.NO_REASSIGNMENT_IN_PROGRESS);
+  }
+  return prefer(topic, partition.index, null, services);
+}
+
+function stay(partition: PartitionState, replicas: readonly NodeId[], { journal }: Services): Refusal {
+  const owner = journal.state.brokers.get(partition.owner)?.nodeId;
   const isThere = replicas.length === 1 && replicas[0] === owner;
   return isThere ? accepted : refusal(ErrorCode.INVALID_REPLICA_ASSIGNMENT, whyNot(replicas, owner));
 }

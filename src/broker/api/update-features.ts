@@ -11,6 +11,7 @@ import {
   type UpdateFeaturesRequest,
   UpgradeType,
 } from "../../protocol/messages/update-features.ts";
+import { whenToldToAll } from "../cluster/cluster.ts";
 import type { RequestContext } from "../context.ts";
 import { featureNames, featuresResource, formatFeature, levelMax, levelMin, levelOf } from "../features.ts";
 import { handle } from "../handle.ts";
@@ -51,6 +52,7 @@ async function update(
     if ("errorCode" in outcome) return outcome;
     if (outcome.kind === "void") return voidRefusal(outcome.reason);
   }
+  await whenToldToAll(services.cluster.peers, services.journal);
   return accepted;
 }
 
