@@ -37,7 +37,7 @@ const callsMax = 1_000;
 const callBytesMax = 32 * 1024 * 1024;
 /** The pause after a failed attempt doubles from the first to the last. */
 const pauseFirstMs = 50;
-const pauseLastMs = 1_000;
+const pauseLastMs = 500;
 
 type Versions = ReadonlyMap<number, readonly [first: number, last: number]>;
 

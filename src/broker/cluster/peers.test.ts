@@ -1,6 +1,16 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { answering, others, PeerWorld, says, suspects, three } from "../../../test/peer-world.ts";
+import { drawWeather } from "../../sim/bucket.ts";
+import type { SimProcess } from "../../sim/process.ts";
+import {
+  answering,
+  others,
+  type PeerBroker,
+  PeerWorld,
+  says,
+  suspects,
+  three,
+} from "../../../test/peer-world.ts";
 import { RefusedError } from "../../base/errors.ts";
 import { encodeSeal, slotKey } from "../../log/object-wal-format.ts";
 import { PeerHeartbeat } from "../../protocol/messages/peer-heartbeat.ts";
@@ -225,6 +235,45 @@ describe("a broker that lives", () => {
       await world.pass(6_000);
       assert.deepEqual(suspects(one), [third.epoch], `seed ${seed}`);
     }
+  });
+
+  test("is not suspected by a loaded cluster: stalls, cut connections, a store that is slow or away", async () => {
+    const minutes = Number(process.env["PEER_MINUTES"] ?? 2);
+    const world = new PeerWorld(Number(process.env["PEER_SEED"] ?? 1));
+    const brokers: PeerBroker[] = [];
+    for (let count = 0; count < 5; count++) brokers.push(await world.start());
+    await world.pass(1_000);
+    const { random, scheduler, network, bucket } = world;
+    const endMs = scheduler.nowMs + minutes * 60_000;
+    const again = (meanMs: number, run: () => void): void => {
+      scheduler.schedule(random.fraction() * 2 * meanMs, () => {
+        run();
+        if (scheduler.nowMs < endMs) again(meanMs, run);
+      });
+    };
+    let stalls = 0;
+    // Between two stalls it has a second: who never has one is not live.
+    const stall = (broker: SimProcess): void => {
+      stalls++;
+      broker.pause();
+      scheduler.schedule(random.fraction() * 2_500, () => {
+        broker.resume();
+        const nextMs = 1_000 + random.fraction() * 12_000;
+        if (scheduler.nowMs < endMs) scheduler.schedule(nextMs, () => stall(broker));
+      });
+    };
+    for (const each of brokers) stall(each.process);
+    again(500, () => void network.cutOne());
+    again(60_000, () => bucket.storm(20_000, random.fraction()));
+    again(60_000, () => {
+      bucket.weather = drawWeather(random, 0.3);
+    });
+    await world.pass(endMs - scheduler.nowMs + 20_000);
+    for (const each of brokers) {
+      assert.deepEqual(suspects(each), []);
+      assert.deepEqual(answering(each), others(brokers, each));
+    }
+    assert.ok(stalls > 10 * minutes, `${stalls} stalls`);
   });
 
   test("that was only slow is given more time the next time", async () => {

@@ -60,8 +60,10 @@ interface Peer {
   /** For heartbeats, and for all else. */
   readonly pulse: PeerLink | null;
   readonly calls: PeerLink | null;
-  /** When it answered last. */
+  /** When it answered last; −Infinity: never. */
   answeredMs: number;
+  /** When we began to ask it. */
+  readonly metMs: number;
   /** Journal slots below this are applied there, as far as it told. */
   nextSlot: number;
   isBeating: boolean;
@@ -286,6 +288,7 @@ export class PeerRoom implements Peers {
       pulse: this.#linkTo(broker, (this.#suspicionMs * 2) / 3),
       calls: this.#linkTo(broker, callMs),
       answeredMs: -Infinity,
+      metMs: this.#nowMs(),
       nextSlot: 0,
       isBeating: false,
       beatAgain: false,
@@ -368,9 +371,12 @@ export class PeerRoom implements Peers {
     return true;
   }
 
+  /** Not of one that was just there: it may be about to leave, and to say so in the journal. */
   #complain(peer: Peer, cause: Error): void {
     const nowMs = this.#nowMs();
-    if (this.#peers.get(peer.epoch) !== peer || nowMs - peer.complainedMs < complaintMs) return;
+    const sinceMs = Math.max(peer.answeredMs, peer.metMs);
+    if (this.#peers.get(peer.epoch) !== peer || nowMs - sinceMs < this.#suspicionMs / 2) return;
+    if (nowMs - peer.complainedMs < complaintMs) return;
     peer.complainedMs = nowMs;
     const { epoch, nodeId: node, address } = peer;
     this.#options.env.log.warn("peers.unreachable", { epoch, node, address, cause: cause.message });
