@@ -14,6 +14,7 @@ import { run as compactionLife } from "../test/proof/compaction-life.ts";
 import { run as journalAgree } from "../test/proof/journal-agree.ts";
 import { run as journalCrash } from "../test/proof/journal-crash.ts";
 import { run as journalDamage } from "../test/proof/journal-damage.ts";
+import { run as journalOwners } from "../test/proof/journal-owners.ts";
 import { run as segmentFlips } from "../test/proof/segment-flips.ts";
 import { run as segmentLife } from "../test/proof/segment-life.ts";
 import { run as storeCrash } from "../test/proof/store-crash.ts";
@@ -43,6 +44,11 @@ const proofs: readonly Proof[] = [
   { name: "journal: crash states", run: () => counted(journalCrash(full)) },
   { name: "journal: damage", run: () => counted(journalDamage(full)) },
   { name: "journal: agreement in a faulty bucket", run: () => counted(journalAgree(full)) },
+  { name: "journal: owners in a faulty bucket", run: () => counted(journalOwners(full)) },
+  {
+    name: "journal: broken rules are found",
+    run: () => tests({ HOLDFAST_BROKEN: "full" }, "test/proof/broken-journals.test.ts"),
+  },
   {
     name: "bucket: the real client before one that misbehaves",
     run: async () => ({ ...(await bucketFaults({ seeds: 1_000 })) }),

@@ -8,25 +8,19 @@
 import { sha256 } from "../../src/io/sha256.ts";
 import { HoldfastError } from "../../src/base/errors.ts";
 import { type ObjectStore, sleep } from "../../src/base/ports.ts";
-import { applySlot } from "../../src/metadata/apply.ts";
-import { ClusterImage } from "../../src/metadata/image.ts";
 import { Journal } from "../../src/metadata/journal.ts";
 import type { CommandOutcome } from "../../src/metadata/outcomes.ts";
-import { decodeSlot, numberIn, slotKey, snapshotPrefix } from "../../src/metadata/slot.ts";
-import { encodeSnapshot } from "../../src/metadata/snapshot.ts";
-import type { ClusterState } from "../../src/metadata/state.ts";
+import { numberIn, snapshotPrefix } from "../../src/metadata/slot.ts";
 import { SimObjectStore } from "../../src/sim/object-store.ts";
 import { JournalClosedError } from "../../src/metadata/errors.ts";
+import { Truth, Violation } from "./journal-truth.ts";
 import { aBroker, aTopic, aWorld, type World } from "./journal-world.ts";
 import { walPosition } from "../../src/base/ids.ts";
-
-export class Violation extends Error {
-  override readonly name = "Violation";
-}
 
 export interface AgreeOptions {
   readonly sample: boolean;
   readonly seed?: number;
+  readonly seeds?: number;
   /** A deliberate mistake. */
   readonly variant?: StoreVariant;
 }
@@ -58,7 +52,7 @@ const chapterSlots = 3;
 export async function run(
   options: AgreeOptions,
 ): Promise<{ readonly name: string; readonly counts: { readonly [name: string]: number } }> {
-  const runs = options.sample ? 8 : 1_000;
+  const runs = options.seeds ?? (options.sample ? 8 : 1_000);
   const first = options.seed ?? 1;
   const counts: { [name: string]: number } = { runs: 0 };
   for (let seed = first; seed < first + runs; seed++) {
@@ -162,11 +156,13 @@ class Run {
     this.#truth.compare(journal.state, this.#seed);
     await journal.register({ ...aBroker, software: `process ${name}` });
     this.#count("lives");
+    if (random.chance(0.5)) journal.follow();
     const operations = random.between(3, 30);
     for (let count = 0; count < operations && !this.#stopping; count++) {
       await sleep(env.clock, random.fraction() * 400);
       await this.#operate(journal);
     }
+    journal.stopFollowing();
     if (random.chance(0.5)) connection.kill();
     else await journal.close();
   }
@@ -188,6 +184,9 @@ class Run {
       this.#producerBlocks.add(block.first);
       this.#count("producer blocks");
     } else if (choice < 9) {
+      // Several ask, some of them while a proof is under way: each must hear of all that was decided before it asked.
+      void journal.catchUp().catch(() => undefined);
+      await sleep(this.#world.env.clock, random.fraction() * 60);
       const before = this.#truth.end();
       await journal.catchUp();
       if (journal.state.nextSlot < before) {
@@ -246,11 +245,9 @@ class Run {
       const times = this.#truth.timesApplied(name);
       if (times !== 1) throw new Violation(`seed ${this.#seed}: ${name} took effect ${times} times`);
     }
-    const late = await Journal.open({
-      store: this.#bucket.connect(),
-      env,
-      sha256,
-      walKind: "object",
+    const store = this.#bucket.connect();
+    const late = await Journal.open({ store, env, sha256, walKind: "object" }).catch((cause: unknown) => {
+      throw new Violation(`seed ${this.#seed}: ${String(cause)}`, { cause });
     });
     if (late.state.nextSlot !== end) {
       throw new Violation(`seed ${this.#seed}: a new process read ${late.state.nextSlot} of ${end} slots`);
@@ -260,50 +257,7 @@ class Run {
   }
 }
 
-/** The history that the first content of each slot makes, whatever happened to the objects since. */
-class Truth {
-  readonly #bucket: SimObjectStore;
-  readonly #image = new ClusterImage();
-  /** By position: the state's canonical bytes there. */
-  readonly #states: string[] = [fingerprint(new ClusterImage())];
-  readonly #applied = new Map<string, number>();
-
-  constructor(bucket: SimObjectStore) {
-    this.#bucket = bucket;
-  }
-
-  /** How many slots were ever decided. */
-  end(): number {
-    for (;;) {
-      const bytes = this.#bucket.firstContents.get(slotKey(this.#image.nextSlot));
-      if (bytes === undefined) return this.#image.nextSlot;
-      const { content } = decodeSlot(bytes, this.#image, sha256);
-      const outcomes = applySlot(this.#image, content, sha256(bytes));
-      for (const [at, command] of content.commands.entries()) {
-        if (command.kind !== "topic" || outcomes[at]?.kind !== "applied") continue;
-        this.#applied.set(command.name, (this.#applied.get(command.name) ?? 0) + 1);
-      }
-      this.#states.push(fingerprint(this.#image));
-    }
-  }
-
-  stateAt(end: number): ClusterState {
-    if (end !== this.end()) throw new Violation("the truth is asked for an old state");
-    return this.#image;
-  }
-
-  timesApplied(topic: string): number {
-    return this.#applied.get(topic) ?? 0;
-  }
-
-  compare(state: ClusterState, seed: number): void {
-    const end = this.end();
-    if (state.nextSlot > end || fingerprint(state) !== this.#states[state.nextSlot]) {
-      throw new Violation(`seed ${seed}: a process has another state at slot ${state.nextSlot} of ${end}`);
-    }
-  }
-}
-
-function fingerprint(state: ClusterState): string {
-  return Buffer.from(sha256(encodeSnapshot(state))).toString("base64");
+if (import.meta.main) {
+  const [seed = "1", seeds = "100"] = process.argv.slice(2);
+  console.log(await run({ sample: false, seed: Number(seed), seeds: Number(seeds) }));
 }

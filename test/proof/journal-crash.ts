@@ -11,7 +11,7 @@ import type { Command } from "../../src/metadata/commands.ts";
 import { JournalClosedError } from "../../src/metadata/errors.ts";
 import { Journal } from "../../src/metadata/journal.ts";
 import { SimDisk } from "../../src/sim/disk.ts";
-import { Violation } from "./journal-agree.ts";
+import { Violation } from "./journal-truth.ts";
 import { aBroker, aFlush, aFlushRow, aSegment, aTopic, aTopicId, aWorld } from "./journal-world.ts";
 import { keptSubsets, openStore, type StoreMaker } from "./store-crash.ts";
 

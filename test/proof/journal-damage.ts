@@ -14,7 +14,7 @@ import { cutKey, numberIn, slotPrefix, snapshotPrefix } from "../../src/metadata
 import { encodeSnapshot } from "../../src/metadata/snapshot.ts";
 import { SimObjectStore } from "../../src/sim/object-store.ts";
 import { aBroker, aFlush, aFlushRow, aTopic, aTopicId, aWorld } from "./journal-world.ts";
-import { Violation } from "./journal-agree.ts";
+import { Violation } from "./journal-truth.ts";
 
 export interface DamageOptions {
   readonly sample: boolean;

@@ -1,8 +1,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { existsIsMine, noCutCheck, run as runAgree, Violation } from "./journal-agree.ts";
+import { existsIsMine, noCutCheck, run as runAgree } from "./journal-agree.ts";
 import { run as runCrash } from "./journal-crash.ts";
 import { run as runDamage } from "./journal-damage.ts";
+import { run as runOwners } from "./journal-owners.ts";
+import { Violation } from "./journal-truth.ts";
 import {
   exclusiveCreate,
   ignoredSyncFailure,
@@ -16,6 +18,13 @@ import {
 test("processes agree on one journal in a faulty bucket", async () => {
   const { counts } = await runAgree({ sample: true });
   assert.ok((counts["slots"] as number) > 300 && (counts["takeovers"] as number) > 5);
+});
+
+test("what a recovery would find is what was acknowledged, whoever owns, moves, flushes and ends whom", async () => {
+  const { counts } = await runOwners({ sample: true });
+  for (const often of ["records", "flush applied"]) assert.ok((counts[often] as number) > 200, often);
+  for (const what of ["move applied", "recover applied", "own end applied", "deleted records"])
+    assert.ok((counts[what] as number) > 5, what);
 });
 
 test("an object that was reported as created survives power loss at any moment, whole", async () => {

@@ -8,7 +8,7 @@ import type { Disk, ObjectStore } from "../../src/base/ports.ts";
 import { SimDisk } from "../../src/sim/disk.ts";
 import { SimRandom } from "../../src/sim/random.ts";
 import { DirectoryStore } from "../../src/store/directory-store.ts";
-import { Violation } from "./journal-agree.ts";
+import { Violation } from "./journal-truth.ts";
 
 export interface StoreCrashOptions {
   readonly sample: boolean;

@@ -1,0 +1,220 @@
+/**
+ * The journal with one broken rule each: the sources are copied, a place in them is changed, and the proofs of
+ * agreement and of ownership run on what comes of it. They must find it, or they would not notice if the rule
+ * were lost one day. The first nine are the alternatives that a model checker killed when the journal was
+ * designed, under the names that they have there. A change that no longer fits the sources is an error, too.
+ *
+ *   node test/proof/broken-journals.ts [NAME]
+ */
+import { spawn } from "node:child_process";
+import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+interface Change {
+  /** Below `src/`. */
+  readonly file: string;
+  /** Stands there once. */
+  readonly from: string;
+  readonly to: string;
+}
+
+interface Bug {
+  /** Which proof must find it. */
+  readonly proof: "journal-agree" | "journal-owners";
+  /** It must be found within so many seeds. */
+  readonly seeds: number;
+  readonly changes: readonly Change[];
+}
+
+const journal = "metadata/journal.ts";
+const replay = "metadata/replay.ts";
+const truncation = "metadata/truncation.ts";
+const apply = "metadata/apply.ts";
+const partition = "metadata/partition.ts";
+const create = "store/create.ts";
+
+const bug = (proof: Bug["proof"], seeds: number, ...changes: readonly Change[]): Bug => ({
+  proof,
+  seeds,
+  changes,
+});
+
+export const brokenJournals = {
+  // Nobody looks for the cut marker after a write.
+  noCheckWrite: bug("journal-agree", 300, {
+    file: journal,
+    from: "const cutEnd = await this.#replay.cutEnd(slot, slot);",
+    to: "const cutEnd = 0;",
+  }),
+  // Nobody looks for it after reading slots.
+  noCheckRead: bug("journal-agree", 300, {
+    file: replay,
+    from: "const cutEnd = await this.cutEnd(first, first + found.length);",
+    to: "const cutEnd = found.length > 0 ? 0 : await this.cutEnd(first, first);",
+  }),
+  // The marker is looked for before the write only.
+  checkBefore: bug(
+    "journal-agree",
+    300,
+    {
+      file: journal,
+      from: "const created = await create(store, slotKey(slot), bytes, env);",
+      to: 'const cutEnd = await this.#replay.cutEnd(slot, slot);\n      const created = cutEnd > 0 ? ({ kind: "mine" } as const) : await create(store, slotKey(slot), bytes, env);',
+    },
+    {
+      file: journal,
+      from: "      const cutEnd = await this.#replay.cutEnd(slot, slot);\n      if (cutEnd > 0) {",
+      to: "      if (cutEnd > 0) {",
+    },
+  ),
+  // An absent slot is the tail, whatever the marker says.
+  noCheckTail: bug("journal-agree", 300, {
+    file: replay,
+    from: "const cutEnd = await this.cutEnd(first, first + found.length);",
+    to: "const cutEnd = found.length === 0 ? 0 : await this.cutEnd(first, first + found.length);",
+  }),
+  // Chapters are cut below a snapshot that is only on its way.
+  cutBeforeSnapshot: bug("journal-agree", 300, {
+    file: truncation,
+    from: "    if (!(await this.#publish(snapshot))) return;\n    const positions = (await listNumbers(this.#ports, snapshotPrefix)).reverse();",
+    to: "    void this.#publish(snapshot).catch(() => undefined);\n    this.#sound.add(snapshot.position);\n    this.#sound.add(snapshot.position - snapshot.chapterSlots);\n    const listed = await listNumbers(this.#ports, snapshotPrefix);\n    const due = [snapshot.position - snapshot.chapterSlots, snapshot.position];\n    const positions = [...new Set([...listed, ...due])].filter((each) => each > 0).sort((a, b) => b - a);",
+  }),
+  // Slots go before their marker is there.
+  deleteBeforeCut: bug("journal-agree", 300, {
+    file: truncation,
+    from: "      await create(store, cutKey(chapter), encodeCut(clusterId, chapter, sha256), env);\n      for (const slot of slots) await this.#delete(slotKey(slot));",
+    to: "      for (const slot of slots) await this.#delete(slotKey(slot));\n      await create(store, cutKey(chapter), encodeCut(clusterId, chapter, sha256), env);",
+  }),
+  // All snapshots but one's own go, from however old a view.
+  keepOnlyMine: bug("journal-agree", 300, {
+    file: truncation,
+    from: "      if (position < lower) {",
+    to: "      if (position !== snapshot.position) {",
+  }),
+  // What stands in a slot is ours.
+  "412isMine": bug("journal-agree", 300, {
+    file: create,
+    from: 'return equalBytes(body, bytes) ? { kind: "mine" } : { kind: "other", body };',
+    to: 'return { kind: "mine" };',
+  }),
+  // A name that is taken was taken by another.
+  "412isLost": bug("journal-agree", 300, {
+    file: create,
+    from: 'return equalBytes(body, bytes) ? { kind: "mine" } : { kind: "other", body };',
+    to: 'return { kind: "other", body };',
+  }),
+
+  "a list is judged in every slot that holds it": bug(
+    "journal-agree",
+    300,
+    {
+      file: apply,
+      from: '    if (judgedBefore) return voided("judged-before");\n',
+      to: "",
+    },
+    {
+      file: create,
+      from: 'return equalBytes(body, bytes) ? { kind: "mine" } : { kind: "other", body };',
+      to: 'return { kind: "other", body };',
+    },
+  ),
+  "a tail proof serves also those who ask while it is under way": bug("journal-agree", 300, {
+    file: journal,
+    from: "      this.#nextProof = null;\n      return this.#replay.catchUp();",
+    to: "      return this.#replay.catchUp().finally(() => {\n        this.#nextProof = null;\n      });",
+  }),
+  "a snapshot forgets what became of the newest lists": bug("journal-agree", 300, {
+    file: "metadata/snapshot.ts",
+    from: "lastList: lastList === null ? null : { ...lastList, outcomes: lastList.outcomes.map(outcomeRow) },",
+    to: "lastList: lastList === null ? null : null,",
+  }),
+  "an owner may change what another ownership prepared": bug("journal-owners", 300, {
+    file: apply,
+    from: 'return partition.leaderEpoch === epoch ? null : "leader-epoch";',
+    to: 'return epoch < 0 ? "leader-epoch" : null;',
+  }),
+  "a dead broker's WAL ends once more": bug("journal-owners", 300, {
+    file: apply,
+    from: 'if (broker?.status !== "fenced") return "epoch-not-fenced";',
+    to: 'if (broker === undefined || broker.status === "live") return "epoch-not-fenced";\n  for (const topic of image.topics.values()) for (const [at, each] of topic.partitions.entries()) if (each.dependencies.some(({ epoch }) => epoch === broker.epoch)) topic.partitions[at] = { ...each, owner: broker.epoch };',
+  }),
+  // A fenced broker goes on and its commands count, and the end of its WAL is not compared with what it released.
+  "a fence freezes nothing": bug(
+    "journal-owners",
+    300,
+    {
+      file: apply,
+      from: '    if (!isLive(image, slot.author)) return voided("author-not-live");\n',
+      to: '    if (image.brokers.get(slot.author) === undefined) return voided("author-not-live");\n',
+    },
+    {
+      file: apply,
+      from: '  if (command.end < broker.released) return "below-released";\n',
+      to: "",
+    },
+    {
+      file: journal,
+      from: "if (epoch === null || this.#fenced !== null || isLive(this.state, epoch)) return;",
+      to: "if (epoch === null || this.#fenced !== null || this.state.nextSlot > 0) return;",
+    },
+  ),
+  "a move leaves no dependency": bug("journal-owners", 300, {
+    file: partition,
+    from: "return changed({ ...before, owner: command.to, leaderEpoch: next, dependencies });",
+    to: "return changed({ ...before, owner: command.to, leaderEpoch: next });",
+  }),
+  "a flush need not begin where the last one ended": bug("journal-owners", 300, {
+    file: partition,
+    from: 'if (row.from !== before.flushed) return voided("not-at-flushed");',
+    to: 'if (row.from > before.flushed) return voided("not-at-flushed");',
+  }),
+} as const satisfies { readonly [name: string]: Bug };
+export type BrokenJournal = keyof typeof brokenJournals;
+
+/** The seed that found it, and what it said. Throws when no seed finds it. */
+export async function judge(name: BrokenJournal): Promise<string> {
+  const { proof, seeds, changes } = brokenJournals[name];
+  const directory = mkdtempSync(join(tmpdir(), "holdfast-broken-"));
+  try {
+    for (const path of ["src", "test/proof", "package.json"]) {
+      cpSync(path, join(directory, path), { recursive: true });
+    }
+    symlinkSync(join(process.cwd(), "node_modules"), join(directory, "node_modules"));
+    for (const each of changes) change(directory, each);
+    const { code, told } = await run(directory, [`test/proof/${proof}.ts`, "1", String(seeds)]);
+    const found = /Violation: (seed \d+: .*)/.exec(told);
+    if (code !== 0 && found !== null) return found[1] as string;
+    throw new Error(code === 0 ? `${name}: ${proof} saw nothing in ${seeds} seeds` : `${name}: ${told}`);
+  } finally {
+    rmSync(directory, { recursive: true });
+  }
+}
+
+function change(directory: string, { file, from, to }: Change): void {
+  const path = join(directory, "src", file);
+  const parts = readFileSync(path, "utf8").split(from);
+  if (parts.length !== 2) throw new Error(`src/${file} has ${parts.length - 1} places that read: ${from}`);
+  writeFileSync(path, parts.join(to));
+}
+
+function run(
+  cwd: string,
+  args: readonly string[],
+): Promise<{ readonly code: number | null; readonly told: string }> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(process.execPath, args, { cwd, stdio: ["ignore", "pipe", "pipe"] });
+    let told = "";
+    for (const stream of [child.stdout, child.stderr])
+      stream.on("data", (chunk) => void (told += String(chunk)));
+    child.on("error", reject);
+    child.on("close", (code) => resolve({ code, told }));
+  });
+}
+
+if (import.meta.main) {
+  const wanted = process.argv.slice(2);
+  for (const name of Object.keys(brokenJournals) as BrokenJournal[]) {
+    if (wanted.length === 0 || wanted.includes(name)) console.log(`${name}: ${await judge(name)}`);
+  }
+}
