@@ -26,7 +26,7 @@ const bytesMax = 60_000;
 export async function contend(place: string, names: number): Promise<void> {
   const env = { clock: systemClock, random: systemRandom(), log: quietLogger, meter: new SummingMeter() };
   const choice = { kind: "store", name: place, endpoint: undefined, region: undefined } as const;
-  const opened = await openStorage(choice, env, { direct: true });
+  const opened = await openStorage(choice, env, { direct: true, environment: process.env });
   if (opened.storage.kind !== "objects") throw new Error(`${place} is no shared store`);
   const { store } = opened.storage;
   const journal = await Journal.open({ store, env, sha256, walKind: "object" });

@@ -59,7 +59,7 @@ async function race(place: string, settings: Readonly<Record<string, string>>): 
 
 async function judge(place: string, told: readonly Told[]): Promise<string> {
   const choice = { kind: "store", name: place, endpoint: undefined, region: undefined } as const;
-  const opened = await openStorage(choice, env, { direct: true });
+  const opened = await openStorage(choice, env, { direct: true, environment: process.env });
   assert.equal(opened.storage.kind, "objects");
   const { store } = opened.storage as Extract<typeof opened.storage, { kind: "objects" }>;
   assert.equal((await store.list("race/")).length, names);
@@ -114,22 +114,24 @@ test("a directory that is begun one way is refused the other way, and what was a
     endpoint: undefined,
     region: undefined,
   } as const;
-  (await openStorage(shared, env, { direct: true })).close();
+  (await openStorage(shared, env, { direct: true, environment: process.env })).close();
   await assert.rejects(
-    openStorage({ kind: "data", directory }, env, { direct: true }),
+    openStorage({ kind: "data", directory }, env, { direct: true, environment: process.env }),
     /was begun with --store, by brokers that share it: start this one with --store file:/,
   );
   const [old, young] = [".tmp-1", ".tmp-2"].map((name) => join(directory, "store", name)) as [string, string];
   for (const path of [old, young]) writeFileSync(path, "half");
   const yesterday = Date.now() / 1000 - 25 * 3600;
   utimesSync(old, yesterday, yesterday);
-  (await openStorage(shared, env, { direct: true })).close();
+  (await openStorage(shared, env, { direct: true, environment: process.env })).close();
   assert.deepEqual([existsSync(old), existsSync(young)], [false, true]);
   assert.deepEqual(readdirSync(directory), ["store"]);
   const own = join(scratch, "own");
-  (await openStorage({ kind: "data", directory: own }, env, { direct: true })).close();
+  (
+    await openStorage({ kind: "data", directory: own }, env, { direct: true, environment: process.env })
+  ).close();
   await assert.rejects(
-    openStorage({ ...shared, name: `file:${own}` }, env, { direct: true }),
+    openStorage({ ...shared, name: `file:${own}` }, env, { direct: true, environment: process.env }),
     /was begun with --data, by one broker that has it alone: start that with --data /,
   );
 });

@@ -70,7 +70,10 @@ async function serve(options: StartOptions, terminal: boolean): Promise<void> {
   loadNativeCrc32c();
   const meter = openMeter();
   const env = { clock: systemClock, random: systemRandom(), log, meter };
-  const opened = await openStorage(options.storage, env, { direct: config.get("holdfast.disk.direct") });
+  const opened = await openStorage(options.storage, env, {
+    direct: config.get("holdfast.disk.direct"),
+    environment: process.env,
+  });
   let stopping = false;
   const broker = await Broker.start({
     env,

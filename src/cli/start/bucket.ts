@@ -13,7 +13,7 @@ import { untilAnswered } from "../../store/create.ts";
 import { type ProbeOptions, type ProbeVerdict, refuseUnsound } from "../../store/probe.ts";
 import type { StorageChoice } from "../start-options.ts";
 import { isBegun } from "./begun.ts";
-import type { OpenedStorage } from "./storage.ts";
+import type { OpenedStorage, StorageSettings } from "./storage.ts";
 
 /** How long a start waits for the first answer; a supervisor starts it again. */
 const firstAnswerMsMax = 30_000;
@@ -21,9 +21,10 @@ const firstAnswerMsMax = 30_000;
 export async function openBucket(
   { name, endpoint, region }: Extract<StorageChoice, { readonly kind: "store" }>,
   env: Env,
+  environment: StorageSettings["environment"],
   daily: Pick<ProbeOptions, "rounds" | "largeBytes">,
 ): Promise<OpenedStorage> {
-  const store = await openS3Store(name, { endpoint, region }, process.env, env);
+  const store = await openS3Store(name, { endpoint, region }, environment, env);
   const { place } = store;
   try {
     const isNew = !(await isInUse(store, env));
@@ -64,22 +65,21 @@ function opened(
 
 /** Whether brokers have been here, told within a bounded time. */
 async function isInUse(store: S3Store, env: Env): Promise<boolean> {
-  let giveUp: () => void = () => undefined;
-  const late = new Promise<never>((_resolve, reject) => {
-    giveUp = () =>
-      reject(
-        new RefusedError(
-          `${store.place} did not answer within ${firstAnswerMsMax / 1000} s (${store.trouble ?? "no answer"}): check the network and the endpoint (--endpoint or AWS_ENDPOINT_URL_S3). Nothing was changed.`,
-        ),
-      );
+  let isLate = false;
+  const timer = env.clock.schedule(firstAnswerMsMax, () => {
+    isLate = true;
   });
-  const timer = env.clock.schedule(firstAnswerMsMax, giveUp);
   try {
-    return await Promise.race([untilAnswered(env, () => isBegun(store)), late]);
+    return await untilAnswered(env, () => (isLate ? Promise.reject(noAnswer(store)) : isBegun(store)));
   } finally {
     timer.cancel();
   }
 }
+
+const noAnswer = ({ place, trouble }: S3Store): RefusedError =>
+  new RefusedError(
+    `${place} did not answer within ${firstAnswerMsMax / 1000} s (${trouble ?? "no answer"}): check the network and the endpoint (--endpoint or AWS_ENDPOINT_URL_S3). Nothing was changed.`,
+  );
 
 function tellRisks(verdicts: readonly ProbeVerdict[], place: string, { log }: Env): void {
   for (const { status, about, text } of verdicts) {

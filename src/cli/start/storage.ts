@@ -39,6 +39,8 @@ export interface OpenedStorage {
 export interface StorageSettings {
   /** Whether large files go past the page cache. */
   readonly direct: boolean;
+  /** Where a bucket's endpoint, region and credentials may stand. */
+  readonly environment: { readonly [name: string]: string | undefined };
 }
 
 /** Of a daily probe: enough to see whether races have one winner. The first one writes more. */
@@ -51,7 +53,7 @@ export function openStorage(
   settings: StorageSettings,
 ): Promise<OpenedStorage> {
   if (choice.kind === "data") return openData(resolve(choice.directory), settings);
-  if (choice.name.startsWith("s3:")) return openBucket(choice, env, dailyProbe);
+  if (choice.name.startsWith("s3:")) return openBucket(choice, env, settings.environment, dailyProbe);
   return openShared(resolve(choice.name.slice("file:".length)), env, settings);
 }
 
