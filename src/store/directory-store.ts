@@ -54,6 +54,9 @@ export class DirectoryStore implements ObjectStore {
   readonly #files: OpenFiles;
   /** In a shared directory: objects that are read in parts and whose names are known to be durable. Bounded. */
   readonly #durableNames = new Set<string>();
+  /** Syncs by directory: that which runs (it never rejects), and that which begins when it has ended. */
+  readonly #syncs = new Map<string, Promise<void>>();
+  readonly #nextSyncs = new Map<string, Promise<void>>();
   #failure: StoreFailedError | null = null;
 
   private constructor(disk: Disk, options: DirectoryStoreOptions) {
@@ -121,11 +124,32 @@ export class DirectoryStore implements ObjectStore {
   /** Whoever linked it may not have come to its sync, or not live to; what we do next may rest on this name. */
   async #makeNameDurable(path: string, isReadInParts: boolean): Promise<void> {
     if (this.#durableNames.has(path)) return;
-    await this.#durably(() => this.#disk.syncDirectory(parentOf(path)));
+    await this.#syncDirectory(parentOf(path));
     if (!isReadInParts) return;
     // A name that is deleted has no other content when it comes again, so that it is not less durable.
     if (this.#durableNames.size >= durableNamesMax) this.#durableNames.clear();
     this.#durableNames.add(path);
+  }
+
+  /** A sync that begins after a name was seen or made covers it: in a shared store, where every read needs one, many share it. */
+  #syncDirectory(directory: string): Promise<void> {
+    if (!this.#shared) return this.#durably(() => this.#disk.syncDirectory(directory));
+    const next = this.#nextSyncs.get(directory);
+    if (next !== undefined) return next;
+    const running = this.#syncs.get(directory) ?? Promise.resolve();
+    const sync = running.then(() => {
+      this.#nextSyncs.delete(directory);
+      const begun = this.#durably(() => this.#disk.syncDirectory(directory));
+      const settled = begun
+        .catch(() => undefined)
+        .then(() => {
+          if (this.#syncs.get(directory) === settled) this.#syncs.delete(directory);
+        });
+      this.#syncs.set(directory, settled);
+      return begun;
+    });
+    this.#nextSyncs.set(directory, sync);
+    return sync;
   }
 
   #openToRead(path: string): Promise<DiskFile> {
@@ -228,7 +252,7 @@ export class DirectoryStore implements ObjectStore {
       if (error instanceof DiskError && error.retriable) throw error;
       return this.#durably(() => Promise.reject(error as Error));
     }
-    await this.#durably(() => this.#disk.syncDirectory(directory));
+    await this.#syncDirectory(directory);
     await this.#removeQuietly(temporary);
     return outcome;
   }

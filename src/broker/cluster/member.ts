@@ -122,7 +122,7 @@ export class Member {
     if (!this.#isLeaving) this.#takeOver.begin(epoch);
   }
 
-  /** Resolves when everything that is ours is served and every partition of the cluster has a live owner. */
+  /** Resolves when everything that is ours is served and every other partition has an owner that answers. */
   async whenServing(): Promise<void> {
     while (!this.#isLeaving && !this.#isServing) {
       await sleep(this.#options.env.clock, lookMs);
@@ -130,10 +130,11 @@ export class Member {
   }
 
   get #isServing(): boolean {
-    const { state } = this.#options.journal;
+    const { journal, epoch } = this.#options;
     if (!this.#ownership.isSettled) return false;
-    for (const { partitions } of state.topics.values()) {
-      if (!partitions.every(({ owner }) => isLive(state, owner))) return false;
+    const answering = this.#peers.answering();
+    for (const { partitions } of journal.state.topics.values()) {
+      if (!partitions.every(({ owner }) => owner === epoch || answering.has(owner))) return false;
     }
     return true;
   }

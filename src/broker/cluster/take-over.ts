@@ -113,7 +113,8 @@ export class TakeOver {
     const broker = journal.state.brokers.get(epoch);
     if (broker === undefined) return false;
     const { released } = broker;
-    const wal: DeadWal = { store, ports: env, clusterId: journal.state.clusterId, epoch, released };
+    const { clusterId } = journal.state;
+    const wal: DeadWal = { store: readingOnce(store), ports: env, clusterId, epoch, released };
     const end = await sealWal(wal);
     const dead = await readSealed(wal, released, end).catch((cause: unknown) =>
       this.#afterMissing(epoch, cause),
@@ -154,4 +155,23 @@ export class TakeOver {
   get #own(): BrokerEpoch {
     return this.#options.journal.epoch as BrokerEpoch;
   }
+}
+
+/**
+ * The sealer looks at every slot, and then its entries are read: each object comes once. A slot that is decided
+ * never changes (F1); one that was absent is asked for again. It holds what the dead broker had not flushed.
+ */
+function readingOnce(store: ObjectStore): ObjectStore {
+  const bodies = new Map<string, Uint8Array>();
+  return {
+    get: async (key, range, into) => {
+      if (range !== undefined) return store.get(key, range, into);
+      const body = bodies.get(key) ?? (await store.get(key));
+      if (body !== null) bodies.set(key, body);
+      return body;
+    },
+    putIfAbsent: (key, chunks, length) => store.putIfAbsent(key, chunks, length),
+    list: (prefix) => store.list(prefix),
+    delete: (key) => store.delete(key),
+  };
 }
