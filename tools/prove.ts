@@ -10,6 +10,7 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { delimiter, join } from "node:path";
 import { run as auditClean } from "../test/proof/audit-clean.ts";
 import { run as bucketFaults } from "../test/proof/bucket-faults.ts";
+import { run as sharedGarbage } from "../test/proof/shared-garbage.ts";
 import { run as compactionLife } from "../test/proof/compaction-life.ts";
 import { run as journalAgree } from "../test/proof/journal-agree.ts";
 import { run as journalCrash } from "../test/proof/journal-crash.ts";
@@ -57,6 +58,7 @@ const proofs: readonly Proof[] = [
     name: "segments: every bit and every truncation",
     run: async () => ({ ...(await segmentFlips({ sample: 1 })) }),
   },
+  { name: "garbage: views that lag", run: async () => ({ ...(await sharedGarbage({ worlds: 2_000 })) }) },
   { name: "compaction: lives", run: async () => ({ ...(await compactionLife({ worlds: 2_000 })) }) },
   { name: "transactions: lives", run: async () => ({ ...(await transactionLife({ worlds: 1_000 })) }) },
   { name: "segments: lives", run: async () => ({ ...(await segmentLife({ worlds: 2_000 })) }) },
