@@ -110,7 +110,10 @@ ${headOf("src/metadata/commands.ts")}
 A command is its number (int16), its version (int16), its length (int32) and its fields. ${flexible}
 
 ${Object.entries(commands.commandSchemas)
-  .map(([kind, { type, version, fields }]) => section(`${type}: ${kind}, version ${version}`, fields))
+  .map(([kind, { type, version, levels, fields }]) => {
+    const level = levels.at(-1) === 1 ? "" : `, from format level ${levels.at(-1)}`;
+    return section(`${type}: ${kind}, version ${version}${level}`, fields);
+  })
   .join("\n")}
 ${section("Owners of partitions", commands.Assignment)}
 ${section("A row of FLUSH", refs.FlushRow)}
