@@ -49,6 +49,7 @@ export interface BrokerChoices {
   /** Another store than that of the others. */
   readonly bucket?: SimBucket;
   readonly options?: Partial<PeersOptions>;
+  readonly settings?: { readonly [name: string]: string };
 }
 
 export class PeerWorld {
@@ -121,7 +122,7 @@ export class PeerWorld {
     });
     const services = {
       env,
-      config: new BrokerConfig(new Map()),
+      config: new BrokerConfig(new Map(Object.entries(choices.settings ?? {}))),
       answers: new Budget(1 << 26),
       handlers: [...handlers, ...(choices.handlers ?? [])],
       journal,

@@ -10,6 +10,7 @@ import { ErrorCode } from "../protocol/errors.ts";
 import { decodeCorrelationId, decodeResponse, encodeRequest } from "../protocol/frame.ts";
 import { ApiVersions } from "../protocol/messages/api-versions.ts";
 import { bytes, int32, struct } from "../schema/types.ts";
+import { alone } from "./cluster/cluster.ts";
 import { BrokerConfig } from "./config.ts";
 import { Connections } from "./connections.ts";
 import type { RequestContext, Services } from "./context.ts";
@@ -156,6 +157,7 @@ function world(
     config: new BrokerConfig(new Map(Object.entries(settings))),
     answers: new Budget(1 << 26),
     handlers,
+    cluster: alone,
     journal: { state: { nextSlot: 1, brokerConfigs: new Map() } },
   } as unknown as Services;
   const bugs: AssertionFailure[] = [];

@@ -52,6 +52,7 @@ const leavingBytesMax = 64 * 1024 * 1024;
 export class Connection implements ConnectionFacts, BudgetedReader {
   readonly principal = "User:ANONYMOUS";
   peer: ConnectionFacts["peer"] = null;
+  readonly beyond: string | null;
   readonly listenerName: string;
   readonly remoteHost: string;
   readonly localHost: string;
@@ -89,8 +90,9 @@ export class Connection implements ConnectionFacts, BudgetedReader {
   #closed = false;
   readonly #closeListeners = new Set<() => void>();
 
-  constructor(owner: ConnectionOwner, socket: Socket) {
+  constructor(owner: ConnectionOwner, socket: Socket, beyond: string | null = null) {
     this.#owner = owner;
+    this.beyond = beyond;
     this.#socket = socket;
     this.#input = new FrameReader(owner.limits.frameBytesMax);
     this.listenerName = owner.listenerName;
@@ -322,7 +324,8 @@ export class Connection implements ConnectionFacts, BudgetedReader {
     const { requestsMax, requestBytesMax, responseBytesMax } = this.#owner.limits;
     const wanted =
       this.#ending === null &&
-      this.#owner.budget.mayRead(this) &&
+      // What a peer says may be what others wait for: were it to wait for them, two brokers could for each other.
+      (this.peer !== null || this.#owner.budget.mayRead(this)) &&
       this.#slots.length + this.#frames.length < requestsMax &&
       // A single request may be larger than the bound; it must be able to arrive.
       (this.#heldBytes < requestBytesMax || (this.#slots.length === 0 && this.#frames.length === 0)) &&

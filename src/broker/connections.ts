@@ -14,6 +14,9 @@ import { RequestBudget } from "./request-budget.ts";
 const listenerName = "PLAINTEXT";
 /** How long answers that are in the works may take when the broker stops. */
 const drainMs = 5_000;
+/** Beyond the bounds on connections so many are let in that may be other brokers, and so long to prove it. */
+const beyondMax = 100;
+const beyondProofMs = 5_000;
 /** An ill-behaved client is told of once in this time; further ones are counted. */
 const complaintMs = 1_000;
 
@@ -31,6 +34,9 @@ export class Connections {
   readonly #open = new Set<Connection>();
   readonly #perAddress = new Map<string, number>();
   readonly #refused: Counter;
+  readonly #services: Services;
+  /** Let in beyond the bounds. */
+  #beyond = 0;
   #sweep: Timer | null = null;
   #draining = false;
   #whenEmpty: (() => void) | null = null;
@@ -40,6 +46,7 @@ export class Connections {
   constructor(services: Services, options: ConnectionsOptions) {
     const { clock, log, meter } = services.env;
     const { config } = services;
+    this.#services = services;
     this.#config = config;
     this.#clock = clock;
     this.#log = log;
@@ -76,21 +83,41 @@ export class Connections {
   /** Takes a connection that was just accepted, or closes it. */
   accept(socket: Socket): void {
     const address = socket.remoteAddress;
-    const fromAddress = this.#perAddress.get(address) ?? 0;
     if (this.#draining) return socket.destroy();
-    if (this.#open.size >= this.#config.get("max.connections")) {
-      return this.#refuse(socket, `max.connections (${this.#config.get("max.connections")}) is reached`);
-    }
-    if (fromAddress >= this.#config.get("max.connections.per.ip")) {
-      return this.#refuse(
-        socket,
-        `max.connections.per.ip (${this.#config.get("max.connections.per.ip")}) is reached`,
-      );
-    }
-    this.#perAddress.set(address, fromAddress + 1);
-    const connection = new Connection(this.#owner, socket);
+    const bound = this.#boundReached(address);
+    if (bound !== null && !this.#mayBePeer()) return this.#refuse(socket, bound);
+    this.#perAddress.set(address, (this.#perAddress.get(address) ?? 0) + 1);
+    const connection = new Connection(this.#owner, socket, bound);
     this.#open.add(connection);
     connection.open();
+    if (bound !== null) this.#awaitProof(connection, bound);
+  }
+
+  /** As the end of a sentence; null: there is room for one more from there. */
+  #boundReached(address: string): string | null {
+    const [most, mostFromAddress] = [
+      this.#config.get("max.connections"),
+      this.#config.get("max.connections.per.ip"),
+    ];
+    if (this.#open.size >= most) return `max.connections (${most}) is reached`;
+    if ((this.#perAddress.get(address) ?? 0) < mostFromAddress) return null;
+    return `max.connections.per.ip (${mostFromAddress}) is reached`;
+  }
+
+  /** A cluster goes on while its clients fill the bounds. */
+  #mayBePeer(): boolean {
+    return this.#services.cluster.peers.door !== undefined && this.#beyond < beyondMax;
+  }
+
+  #awaitProof(connection: Connection, bound: string): void {
+    this.#beyond++;
+    const timer = this.#clock.schedule(beyondProofMs, () => {
+      if (connection.peer === null) connection.destroy({ reason: bound });
+    });
+    connection.onClose(() => {
+      this.#beyond--;
+      timer.cancel();
+    });
   }
 
   #refuse(socket: Socket, reason: string): void {
@@ -111,7 +138,7 @@ export class Connections {
         cause: ending.cause,
       });
     } else if (ending !== null) {
-      this.#refused.add(1, { why: "protocol" });
+      this.#refused.add(1, { why: ending.reason === connection.beyond ? "limit" : "protocol" });
       this.#complain(connection.remoteHost, ending.reason);
     }
     if (this.#open.size === 0) this.#whenEmpty?.();

@@ -30,6 +30,8 @@ export interface ConnectionFacts {
   readonly principal: string;
   /** The epoch of the broker of this cluster that proved to be at the other end; null: a client. */
   peer: BrokerEpoch | null;
+  /** The bound on connections beyond which it was let in, because a peer may be behind it: nobody else is answered. */
+  readonly beyond?: string | null;
   readonly listenerName: string;
   readonly remoteHost: string;
   /** The address that the client connected to, which is the one it is told (unless `--advertise`). */

@@ -128,6 +128,10 @@ export class Dispatch {
         `it asks for ${handler.api.name}, as brokers of this cluster do among themselves, and did not prove to be one`,
       );
     }
+    const { beyond = null } = connection;
+    if (beyond !== null && connection.peer === null && apiKey < peerKeysFrom) {
+      throw new RefusedRequestError(beyond);
+    }
     const context: RequestContext = {
       apiVersion: header.apiVersion,
       correlationId: header.correlationId,

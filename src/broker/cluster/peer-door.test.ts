@@ -11,8 +11,10 @@ import {
   suspects,
   three,
 } from "../../../test/peer-world.ts";
-import type { AnyApi } from "../../protocol/api.ts";
+import { nodeId } from "../../base/ids.ts";
+import { type AnyApi, api } from "../../protocol/api.ts";
 import { ErrorCode } from "../../protocol/errors.ts";
+import { ApiVersions } from "../../protocol/messages/api-versions.ts";
 import { PeerHeartbeat } from "../../protocol/messages/peer-heartbeat.ts";
 import { PeerHello } from "../../protocol/messages/peer-hello.ts";
 import { PeerProve } from "../../protocol/messages/peer-prove.ts";
@@ -28,10 +30,10 @@ const knock = async (world: PeerWorld, { port }: PeerBroker) => {
   return client;
 };
 
-describe("whoever is no broker of the cluster", () => {
-  const endings = (broker: PeerBroker) =>
-    says(broker, "connection.closed").map(({ facts }) => String(facts["reason"]));
+const endings = (broker: PeerBroker) =>
+  says(broker, "connection.closed").map(({ facts }) => String(facts["reason"]));
 
+describe("whoever is no broker of the cluster", () => {
   test("loses the connection when it asks what only peers may", async () => {
     const { world, brokers } = await three();
     const client = await knock(world, brokers[0]);
@@ -120,6 +122,72 @@ describe("whatever a stranger says in the words of peers", () => {
       assert.deepEqual(answering(each), others(brokers, each));
       assert.deepEqual(suspects(each), []);
     }
+  });
+});
+
+describe("a broker full of clients", () => {
+  test("lets peers in beyond its bounds on connections, and nobody else for long", async () => {
+    const world = new PeerWorld();
+    const full = await world.start({ settings: { "max.connections": "3" } });
+    const clients = await Promise.all([knock(world, full), knock(world, full), knock(world, full)]);
+    await world.pass(100);
+    const peer = await world.start();
+    const [silent, asking] = await Promise.all([knock(world, full), knock(world, full)]);
+    await world.pass(1_000);
+    assert.deepEqual(answering(peer), [full.epoch]);
+    const request = {
+      clientSoftwareName: "a",
+      clientSoftwareVersion: "1",
+      clusterId: null,
+      nodeId: nodeId(-1),
+    };
+    await assert.rejects(world.wait(asking.call(ApiVersions, 3, request)));
+    await world.pass(10_000);
+    assert.ok(
+      endings(full).length === 2 && endings(full).every((why) => why === "max.connections (3) is reached"),
+    );
+    assert.deepEqual([silent.closed, ...clients.map(({ closed }) => closed)], [true, false, false, false]);
+    assert.deepEqual(answering(peer), [full.epoch]);
+  });
+
+  test("answers peers while the requests of clients fill its memory", async () => {
+    const world = new PeerWorld();
+    let finish: () => void = () => undefined;
+    const finished = new Promise<void>((resolve) => {
+      finish = resolve;
+    });
+    const Work = api({ ...PeerProve, key: 900, name: "Work" });
+    const work = handle(Work, {
+      async decide({ proof }) {
+        await finished;
+        return { proof, apis: [] };
+      },
+    });
+    const settings = { "queued.max.request.bytes": "10000" };
+    const full = await world.start({ settings, handlers: [work] });
+    const peer = await world.start();
+    await world.pass(1_000);
+    const client = await knock(world, full);
+    const request = { nonce: new Uint8Array(0), proof: new Uint8Array(20_000) };
+    const working = client.call(Work, 0, request);
+    await world.pass(10_000);
+    assert.deepEqual(answering(peer), [full.epoch]);
+    assert.deepEqual(suspects(peer), []);
+    const late = await knock(world, full);
+    const hello = { clusterId: "another", from: peer.epoch, to: full.epoch };
+    const greeting = late.call(PeerHello, 0, hello);
+    let isGreeted = false;
+    greeting.then(
+      () => {
+        isGreeted = true;
+      },
+      () => undefined,
+    );
+    await world.pass(1_000);
+    assert.equal(isGreeted, false, "a stranger is not read");
+    finish();
+    await world.wait(working);
+    await world.wait(greeting);
   });
 });
 
