@@ -12,7 +12,7 @@ import type { AnyApi } from "../../src/protocol/api.ts";
 import { Fetch } from "../../src/protocol/messages/fetch.ts";
 import { Produce } from "../../src/protocol/messages/produce.ts";
 import { ApiVersions } from "../../src/protocol/messages/api-versions.ts";
-import { apiByKey, apis } from "../../src/protocol/registry.ts";
+import { apiByKey, apis, peerApis } from "../../src/protocol/registry.ts";
 import { SimRandom } from "../../src/sim/random.ts";
 import type { MemoryPeer } from "./memory-network.ts";
 import { mutate } from "./mutations.ts";
@@ -67,6 +67,8 @@ export function capturedFrames(): readonly CapturedFrame[] {
   return captured;
 }
 
+/** Attackers know what brokers say to each other, too. */
+const asked = [...apis, ...peerApis];
 /** How many connections the attackers hold. */
 const attackers = 8;
 /** Deliveries between two looks of the honest client. */
@@ -201,7 +203,7 @@ class Round {
   async run(frames: number): Promise<void> {
     this.#honest = await HonestClient.start(this.#target, this.#random);
     this.#aim();
-    for (const api of apis) {
+    for (const api of asked) {
       for (let made = 0; made < 4; made++)
         this.#adopt(this.#wild.draw(api, 0, { sound: true }).bytes.slice());
     }
@@ -315,7 +317,7 @@ class Round {
   #fromSchema(correlationId: number, sound: boolean): Drawn {
     const random = this.#random;
     // Produce and Fetch have the most behind them.
-    const api = random.below(4) === 0 ? random.pick(dearest) : random.pick(apis);
+    const api = random.below(4) === 0 ? random.pick(dearest) : random.pick(asked);
     const { bytes, isSound, isBomb, isHuge } = this.#wild.draw(api, correlationId, { sound });
     if (isSound && !sound && !isHuge && !isBomb) {
       const mutant = mutate(bytes, random.pick(this.#parents), random);
