@@ -3,7 +3,8 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
-import { startBroker, type TestBroker } from "../../entry/testing.ts";
+import { startBroker, startCluster, type TestBroker } from "../../entry/testing.ts";
+import { connect, produce } from "../../testing/raw-client-fixture.ts";
 import { runProgram } from "../program.ts";
 import { TestTerminal } from "../terminal-fixture.ts";
 
@@ -63,5 +64,43 @@ describe("holdfast broker", () => {
     assert.match(stored, /^ {2}log +in files of its data directory; released below position \d+/m);
     assert.match((await run("describe", "7")).err, /No broker has the node id 7; the cluster has 1\./);
     assert.equal((await run("describe", "seven")).code, 2);
+  });
+});
+
+describe("holdfast broker and bucket fsck, over a cluster", () => {
+  it("tell who is gone, who took over, where logs stand, and that nothing is missing", async () => {
+    const directory = join(data, "shared");
+    await using cluster = await startCluster({
+      store: directory,
+      topics: [{ name: "orders", partitions: 6 }],
+    });
+    const asCluster = async (...line: string[]): Promise<string> => {
+      const on = new TestTerminal();
+      on.env["HOLDFAST_BOOTSTRAP"] = cluster.bootstrap;
+      const code = await runProgram(line, on);
+      assert.equal(code, 0, on.stderr.text + on.stdout.text);
+      return on.stdout.text;
+    };
+    const owner = cluster.ownerOf("orders") as number;
+    await produce(await connect(cluster.broker(owner)), "orders", { key: null, value: Buffer.from("one") });
+    assert.equal((await asCluster("broker", "list")).match(/ active +2 /g)?.length, 3);
+    await cluster.kill(owner);
+    await cluster.whenServing();
+    const others = [1, 2, 3].filter((number) => number !== owner);
+    const listed = json(await asCluster("broker", "list", "--json"));
+    assert.deepEqual(
+      listed.map(({ node, state, partitions }) => [node, state, partitions]),
+      others.map((number) => [number, "active", 3]),
+    );
+    const store = `file:${directory}`;
+    const described = await asCluster("broker", "describe", String(owner), "--store", store);
+    assert.match(described, /^broker \d +127\.0\.0\.1:\d+ +ended$/m);
+    assert.match(
+      described,
+      /log +\d+ slots in the store, 0 to \d+; released below slot 0; ended at slot 1; needed from slot 0/,
+    );
+    const checked = await asCluster("bucket", "fsck", store);
+    assert.match(checked, /and 2 needed slots of logs/);
+    assert.match(checked, /every byte of it is as it was written/);
   });
 });
