@@ -101,10 +101,12 @@ export class PeerLink {
       exchange = this.#converse(await this.#dial());
       const versions = await this.#prove(exchange);
       this.#failures = 0;
+      // Not before: until here the way is this one, and only its failure ends it.
+      exchange.onEnd(() => this.#forget());
       return { exchange, versions };
     } catch (cause) {
       exchange?.end("it is no peer");
-      this.#way = null;
+      this.#forget();
       this.#failures++;
       this.#failedMs = this.#options.env.clock.monotonicMs();
       // What waits for the connection was not sent, whatever became of the words before it.
@@ -121,19 +123,20 @@ export class PeerLink {
       whom: this.#whom,
     });
     this.#exchange = exchange;
-    exchange.onEnd(() => {
-      if (this.#exchange !== exchange) return;
-      this.#exchange = null;
-      this.#way = null;
-    });
     if (this.#closed !== null) exchange.end("it is not wanted any more", "gone");
     return exchange;
   }
 
+  #forget(): void {
+    this.#way = null;
+    this.#exchange = null;
+  }
+
   async #pause(): Promise<void> {
     if (this.#failures === 0) return;
-    const { clock, random } = this.#options.env;
-    const full = Math.min(pauseLastMs, pauseFirstMs * 2 ** Math.min(this.#failures - 1, 10));
+    const { connectMs, env } = this.#options;
+    const { clock, random } = env;
+    const full = Math.min(pauseLastMs, connectMs / 4, pauseFirstMs * 2 ** Math.min(this.#failures - 1, 10));
     const untilMs = this.#failedMs + full * (0.5 + random.u32() / 0x2_0000_0000);
     const leftMs = untilMs - clock.monotonicMs();
     if (leftMs > 0) await sleep(clock, leftMs);
