@@ -3,12 +3,12 @@
  * their dependencies name in the WALs of epochs that ended, in the order of those. Whoever calls it has read
  * these WALs, and serves the partitions afterwards.
  */
-import { DamageError } from "../base/errors.ts";
+import { DamageError, HoldfastError } from "../base/errors.ts";
 import { type BrokerEpoch, type PartitionIndex, partitionKey, type TopicId } from "../base/ids.ts";
 import type { Logger } from "../base/ports.ts";
 import type { Partition } from "../log/partition.ts";
 import type { Partitions } from "../log/partitions.ts";
-import type { SegmentIndex } from "../log/segment-index.ts";
+import { ObjectGoneError, type SegmentIndex } from "../log/segment-index.ts";
 import type { TailEntry } from "../log/tail-entry.ts";
 import type { RecoveredWal } from "../log/wal-recovery.ts";
 import type { ClusterState, PartitionState, TopicState } from "../metadata/state.ts";
@@ -29,6 +29,15 @@ export interface LoadingPorts {
   readonly topics: Topics;
   readonly partitions: Partitions;
   readonly index: SegmentIndex;
+  /** Where others change the journal too: brings the view up to date. */
+  readonly refresh?: () => Promise<void>;
+}
+
+/** The journal moved on while a partition was opened, which somebody else may own by now: look again. */
+export class OutdatedViewError extends HoldfastError {
+  readonly code = "OUTDATED_VIEW";
+  override readonly name = "OutdatedViewError";
+  override readonly retriable = true;
 }
 
 /** A jump leaves this gap, so that no offset that might have been acknowledged ever names other bytes. */
@@ -66,6 +75,7 @@ async function openOne({ topic, partition }: Wanted, holes: Holes, ports: Loadin
     return topics.open(topics.byId(topic.id) ?? topic, partition, { state: newest?.footer.state, holes });
   } catch (cause) {
     if (!(cause instanceof DamageError)) throw cause;
+    if (cause instanceof ObjectGoneError) await refuseOldView({ topic, partition }, cause, ports);
     // The records beside the damage stay readable. Producers are unknown, so their retries are refused, not doubled.
     log.error("partition.footer-damaged", {
       topic: topic.name,
@@ -74,6 +84,19 @@ async function openOne({ topic, partition }: Wanted, holes: Holes, ports: Loadin
     });
     return topics.open(topic, partition, { state: undefined, holes });
   }
+}
+
+/** What is gone is damage only if a fresh view names it still: a later owner may have exchanged and deleted it. */
+async function refuseOldView(
+  { topic, partition }: Wanted,
+  cause: ObjectGoneError,
+  { topics, refresh }: LoadingPorts,
+): Promise<void> {
+  if (refresh === undefined) return;
+  await refresh();
+  if (topics.byId(topic.id)?.partitions[partition.index] === partition) return;
+  const what = `partition ${partition.index} of topic ${topic.name}`;
+  throw new OutdatedViewError(`The journal has moved on while ${what} was opened.`, { cause });
 }
 
 /** Damaged ranges of all ended WALs, ascending: as the journal has them, or as they were read now. */

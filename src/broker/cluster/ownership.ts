@@ -142,7 +142,8 @@ export class Ownership {
     try {
       const wals = await this.#readWals(wanted);
       const { log } = env;
-      const opened = await openPartitions(wanted, wals, journal.state, { ...this.#options, log });
+      const refresh = (): Promise<void> => journal.catchUp();
+      const opened = await openPartitions(wanted, wals, journal.state, { ...this.#options, log, refresh });
       this.#discardLost(opened);
       const entries = loadEntries(opened, wals, journal.state, partitions);
       for (const partition of opened.values()) partitions.serve(partition);
