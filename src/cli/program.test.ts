@@ -105,10 +105,15 @@ describe("the command line", () => {
       "--advertise": "a:1",
       "--data": "x",
       "--set": "a=b",
+      "--store": "file:x",
     };
+    // Options that say where a bucket is need one.
+    const bucket = new Set(["--endpoint", "--region"]);
     for (const { long = "", required } of start?.options ?? []) {
       if (long === "--version" || long === "--config") continue;
-      assert.doesNotThrow(() => readStartOptions(required ? [long, values[long] ?? ""] : [long]), long);
+      const before = bucket.has(long) ? ["--store", "s3://log"] : [];
+      const given = required ? [long, values[long] ?? "x"] : [long];
+      assert.doesNotThrow(() => readStartOptions([...before, ...given]), long);
     }
     assert.ok((start?.options.length ?? 0) >= 7);
   });
