@@ -73,7 +73,12 @@ export class SimulatedCluster {
   }
 
   /** Resolves when it is a member; it may own nothing yet. */
-  async boot(place: number): Promise<Broker> {
+  boot(place: number): Promise<Broker> {
+    return this.run(this.bootLater(place));
+  }
+
+  /** As `boot`, where somebody else runs the world. */
+  async bootLater(place: number): Promise<Broker> {
     const process = new SimProcess(`broker-${place}`, this.scheduler);
     const network = this.network.of(process);
     let member: Member | null = null;
@@ -99,7 +104,7 @@ export class SimulatedCluster {
         this.#end(process);
       },
     });
-    const broker = await this.run(starting);
+    const broker = await starting;
     member = { process, broker, failure: null };
     this.#members.set(place, member);
     return broker;

@@ -7,27 +7,23 @@ import {
 } from "../../protocol/messages/describe-producers.ts";
 import type { Services } from "../context.ts";
 import { handle } from "../handle.ts";
+import { placeOf } from "../placement.ts";
 
 type PartitionResponse = DescribeProducersResponse["topics"][number]["partitions"][number];
 
 export const describeProducers = handle(DescribeProducers, {
   async decide(request, { services }) {
-    const { topics, partitions, wal } = services;
+    const { wal } = services;
     let awaited = 0;
     const described = request.topics.map(({ name, partitionIndexes }) => ({
       name,
       partitions: partitionIndexes.map((partitionIndex): PartitionResponse => {
-        const id = topics.idOf(name);
-        const partition = id === undefined ? undefined : partitions.get(id, partitionIndex);
-        if (id === undefined || !(partitionIndex in (topics.byId(id)?.partitions ?? []))) {
-          return refuse(partitionIndex, ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, "There is no such partition.");
+        const partition = placeOf(services.topics.idOf(name), partitionIndex, "owner", services);
+        if (partition === ErrorCode.UNKNOWN_TOPIC_OR_PARTITION) {
+          return refuse(partitionIndex, partition, "There is no such partition.");
         }
-        if (partition?.isServing !== true) {
-          return refuse(
-            partitionIndex,
-            ErrorCode.NOT_LEADER_OR_FOLLOWER,
-            "Another broker has this partition.",
-          );
+        if (typeof partition === "number") {
+          return refuse(partitionIndex, partition, "Another broker has this partition.");
         }
         if (partition.lastNumber > awaited) awaited = partition.lastNumber;
         return {
