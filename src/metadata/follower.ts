@@ -42,6 +42,11 @@ export class Follower {
     this.#wake();
   }
 
+  /** How many new slots there are, by what was told. */
+  get expected(): number {
+    return Math.max(0, this.#told + 1 - this.#nextSlot);
+  }
+
   stop(): void {
     this.#stopped = true;
     this.#wake();

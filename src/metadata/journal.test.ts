@@ -218,6 +218,42 @@ describe("the metadata journal", () => {
     assert.equal(bench.keys("meta/").length, 4);
   });
 
+  it("is truncated by one of many brokers, and compared by one more", async () => {
+    const bench = new Bench();
+    const calls: string[][] = [];
+    const watched = () => {
+      const own: string[] = [];
+      calls.push(own);
+      const store = bench.bucket.connect();
+      const watch: ObjectStore = {
+        ...store,
+        get: (key) => (own.push(`get ${key}`), store.get(key)),
+        putIfAbsent: (key, chunks, length) => (
+          own.push(`put ${key}`), store.putIfAbsent(key, chunks, length)
+        ),
+        list: (prefix) => (own.push(`list ${prefix}`), store.list(prefix)),
+        delete: (key) => (own.push(`delete ${key}`), store.delete(key)),
+      };
+      return bench.broker({ store: watch, chapterSlots: 8 });
+    };
+    const [writer, witness, third] = [await watched(), await watched(), await watched()];
+    for (const each of [writer, witness, third]) each.follow();
+    for (const own of calls) own.length = 0;
+    for (let count = 0; count < 40; count++) {
+      await writer.takeProducerIds();
+      for (const each of [witness, third]) await each.catchUp();
+    }
+    for (const each of [writer, witness, third]) await each.close();
+    const [byWriter, byWitness, byThird] = calls as [string[], string[], string[]];
+    const begin = (own: readonly string[], what: string) =>
+      own.filter((call) => call.startsWith(what)).length;
+    assert.deepEqual([begin(byWriter, "put snap/"), begin(byWriter, "put cut/")], [5, 4]);
+    assert.ok(begin(byWriter, "delete meta/") >= 24);
+    assert.equal(begin(byWitness, "get snap/") + begin(byWitness, "put snap/") >= 5, true);
+    for (const what of ["list", "delete", "put cut/"]) assert.equal(begin(byWitness, what), 0, what);
+    for (const what of ["list", "delete", "put", "get snap/"]) assert.equal(begin(byThird, what), 0, what);
+  });
+
   it("keeps thousands of partitions cheap", async () => {
     const bench = new Bench();
     const journal = await bench.broker({ chapterSlots: 1024 });

@@ -6,7 +6,7 @@
  * different first contents of a slot, or that an error is taken for a "no".
  */
 import { assert } from "../base/assert.ts";
-import { DiskError, RefusedError } from "../base/errors.ts";
+import { DiskError } from "../base/errors.ts";
 import type { BrokerEpoch, ProducerId } from "../base/ids.ts";
 import type { Env, Histogram, ObjectStore, Sha256 } from "../base/ports.ts";
 import { isClusterId } from "../store/body.ts";
@@ -18,10 +18,11 @@ import { FencedError, JournalClosedError } from "./errors.ts";
 import { Follower } from "./follower.ts";
 import type { Applied, CommandOutcome, JournalEvent, Void } from "./outcomes.ts";
 import { untilClosed } from "./until-closed.ts";
+import { refuseForeign } from "./foreign-store.ts";
 import { type AppliedSlot, Replay, type ReplayPorts } from "./replay.ts";
 import { encodeSlot, encodeSnapshotObject, slotKey } from "./slot.ts";
 import { type ClusterState, isLive, NO_BROKER } from "./state.ts";
-import { type SnapshotAt, Truncation } from "./truncation.ts";
+import { type ChapterEnd, Truncation } from "./truncation.ts";
 
 /** What this software writes into a cluster that it begins, and the highest it can read (I14). */
 export const formatLevel = 2;
@@ -74,8 +75,8 @@ export class Journal {
   #follower: Follower | null = null;
   /** A tail proof that was asked for and did not begin yet. */
   #nextProof: Promise<void> | null = null;
-  /** The newest end of a chapter whose snapshot is not written yet. */
-  #due: SnapshotAt | null = null;
+  /** The newest end of a chapter that we see to and have not yet. */
+  #due: ChapterEnd | null = null;
   #truncating: Promise<void> | null = null;
 
   private constructor(options: JournalOptions) {
@@ -104,7 +105,8 @@ export class Journal {
     const journal = new Journal(options);
     await journal.#replay.load();
     if (journal.state.nextSlot === 0) await journal.#begin();
-    journal.#refuseOthers();
+    const { clusterId = null, walKind } = options;
+    refuseForeign(journal.state, { clusterId, walKind, levelMax: formatLevel });
     return journal;
   }
 
@@ -162,7 +164,7 @@ export class Journal {
   catchUp(): Promise<void> {
     this.#nextProof ??= this.#alone(() => {
       this.#nextProof = null;
-      return this.#replay.catchUp();
+      return this.#replay.catchUp(this.#follower?.expected);
     });
     return this.#nextProof;
   }
@@ -332,28 +334,8 @@ export class Journal {
     await this.#place({ author: NO_BROKER, list: 0, commands: [init] });
   }
 
-  #refuseOthers(): void {
-    const { clusterId, walKind, level } = this.state;
-    const { clusterId: wanted = null, walKind: wantedKind } = this.#options;
-    if (wanted !== null && wanted !== clusterId) {
-      throw new RefusedError(
-        `The store belongs to cluster ${clusterId}, not to ${wanted}. Name the store of ${wanted}, or leave the cluster id out.`,
-      );
-    }
-    if (walKind !== wantedKind) {
-      throw new RefusedError(
-        `The store was begun with a WAL of ${describeKind(walKind)}, and this start asks for ${describeKind(wantedKind)}. Start it the way it was begun.`,
-      );
-    }
-    if (level > formatLevel) {
-      throw new RefusedError(
-        `The store has format level ${level}, and this version of Holdfast knows ${formatLevel}. Start the version that wrote it, or a later one.`,
-      );
-    }
-  }
-
   #onEvent(event: JournalEvent): void {
-    if (event.kind === "slot") this.#noteChapterEnd();
+    if (event.kind === "slot") this.#noteChapterEnd(event.author);
     for (const listener of this.#listeners) listener(event);
     this.#noteFence(event);
   }
@@ -367,10 +349,14 @@ export class Journal {
   }
 
   /** The bytes are made at once, because the state moves on; writing them waits until nobody is kept waiting. */
-  #noteChapterEnd(): void {
+  #noteChapterEnd(author: BrokerEpoch): void {
     const { state } = this;
     if (state.nextSlot % state.chapterSlots !== 0) return;
+    // Of many brokers the author of the last slot truncates, and one more compares. Who starts sees to what was left.
+    const truncates = this.#epoch === null || author === this.#epoch;
+    if (!truncates && firstLive(state, author) !== this.#epoch) return;
     this.#due = {
+      truncates: truncates || this.#due?.truncates === true,
       position: state.nextSlot,
       clusterId: state.clusterId,
       chapterSlots: state.chapterSlots,
@@ -380,15 +366,15 @@ export class Journal {
   }
 
   #truncateWhenDue(): void {
-    const snapshot = this.#due;
-    if (snapshot === null || this.#truncating !== null || this.#closed !== null) return;
+    const end = this.#due;
+    if (end === null || this.#truncating !== null || this.#closed !== null) return;
     this.#due = null;
     this.#truncating = this.#truncation
-      .run(snapshot)
+      .run(end)
       .catch((error: unknown) => {
         if (isRetriable(error)) {
           this.#ports.env.log.warn("journal not truncated", {
-            position: snapshot.position,
+            position: end.position,
             reason: String(error),
           });
         } else this.#fail(error);
@@ -411,6 +397,14 @@ export class Journal {
 
 const notLive: Void = { kind: "void", reason: "author-not-live" };
 
+/** The oldest live broker but one. */
+function firstLive(state: ClusterState, except: BrokerEpoch): BrokerEpoch | null {
+  for (const { epoch, status } of state.brokers.values()) {
+    if (status === "live" && epoch !== except) return epoch;
+  }
+  return null;
+}
+
 function outcomesOf(slot: AppliedSlot): readonly CommandOutcome[] {
   return slot.commands.map(({ outcome }) => outcome);
 }
@@ -432,10 +426,6 @@ function drawClusterId(env: Env): string {
     const id = Buffer.from(env.random.bytes(16)).toString("base64url");
     if (!id.startsWith("-") && isClusterId(id)) return id;
   }
-}
-
-function describeKind(kind: "file" | "object"): string {
-  return kind === "file" ? "files" : "objects in the store";
 }
 
 function isRetriable(error: unknown): error is DiskError {

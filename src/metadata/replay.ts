@@ -65,10 +65,11 @@ export class Replay {
 
   /**
    * Applies every slot that was decided before the call (the tail proof of P1): the next slot was absent at
-   * a moment after it, and then the cut marker of its chapter was absent too.
+   * a moment after it, and then the cut marker of its chapter was absent too. `expected`: about so many slots
+   * are new, which saves asking for them one by one.
    */
-  async catchUp(): Promise<void> {
-    for (let width = 1; ; ) {
+  async catchUp(expected = 0): Promise<void> {
+    for (let width = Math.min(expected + 1, readWidthMax); ; ) {
       const first = this.#image.nextSlot;
       const found = await this.#readSlots(first, width);
       const cutEnd = await this.cutEnd(first, first + found.length);
@@ -89,12 +90,12 @@ export class Replay {
   async cutEnd(first: number, last: number): Promise<number> {
     const { chapterSlots } = this.#image;
     const { store, env } = this.#ports;
-    let end = 0;
-    const lastChapter = Math.floor(last / chapterSlots);
-    for (let chapter = Math.floor(first / chapterSlots); chapter <= lastChapter; chapter++) {
-      if ((await read(store, cutKey(chapter), env)) !== null) end = (chapter + 1) * chapterSlots;
+    const ends: Promise<number>[] = [];
+    for (let chapter = Math.floor(first / chapterSlots); chapter * chapterSlots <= last; chapter++) {
+      const marker = read(store, cutKey(chapter), env);
+      ends.push(marker.then((found) => (found === null ? 0 : (chapter + 1) * chapterSlots)));
     }
-    return end;
+    return Math.max(...(await Promise.all(ends)));
   }
 
   /** Decodes and applies what stands in the next slot; the caller has checked the cut marker. */

@@ -19,7 +19,9 @@ import {
   snapshotPrefix,
 } from "./slot.ts";
 
-export interface SnapshotAt {
+export interface ChapterEnd {
+  /** False: another broker does it, and the snapshot is only compared with what it wrote. */
+  readonly truncates: boolean;
   readonly position: number;
   readonly clusterId: string;
   readonly chapterSlots: number;
@@ -36,7 +38,8 @@ export class Truncation {
   }
 
   /** Rejects with a retriable `DiskError` when the store is full: nothing is lost, a later chapter's end does it. */
-  async run(snapshot: SnapshotAt): Promise<void> {
+  async run(snapshot: ChapterEnd): Promise<void> {
+    if (!snapshot.truncates) return this.#compare(snapshot);
     if (!(await this.#publish(snapshot))) return;
     const positions = (await listNumbers(this.#ports, snapshotPrefix)).reverse();
     const kept: number[] = [];
@@ -55,18 +58,29 @@ export class Truncation {
   }
 
   /** False: a damaged object stands at this name. It stays, and the journal keeps what it would have replaced. */
-  async #publish(snapshot: SnapshotAt): Promise<boolean> {
-    const { store, env, sha256 } = this.#ports;
+  async #publish(snapshot: ChapterEnd): Promise<boolean> {
+    const { store, env } = this.#ports;
     const { position } = snapshot;
     const created = await create(store, snapshotKey(position), snapshot.bytes, env);
-    if (created.kind === "other") {
-      const other = readSnapshot(this.#ports, position, snapshot.clusterId, created.body);
-      if (other === null) return false;
-      // Bytes of another version of this software may differ and mean the same.
-      if (!equalBytes(encodeSnapshotObject(other, sha256), snapshot.bytes)) throw parted(position);
-    }
+    if (created.kind === "other" && !this.#isSame(snapshot, created.body)) return false;
     this.#sound.add(position);
     return true;
+  }
+
+  /** Not there: who should write it is about to, or died over it. */
+  async #compare(snapshot: ChapterEnd): Promise<void> {
+    const bytes = await read(this.#ports.store, snapshotKey(snapshot.position), this.#ports.env);
+    if (bytes === null) await this.#publish(snapshot);
+    else this.#isSame(snapshot, bytes);
+  }
+
+  /** False: what stands there is damaged. Throws when it is whole and tells another state. */
+  #isSame({ position, clusterId, bytes }: ChapterEnd, other: Uint8Array): boolean {
+    const image = readSnapshot(this.#ports, position, clusterId, other);
+    if (image === null) return false;
+    // Bytes of another version of this software may differ and mean the same.
+    if (equalBytes(encodeSnapshotObject(image, this.#ports.sha256), bytes)) return true;
+    throw parted(position);
   }
 
   async #isSound(position: number, clusterId: string): Promise<boolean> {
@@ -77,7 +91,7 @@ export class Truncation {
     return true;
   }
 
-  async #cutBelow(lower: number, snapshot: SnapshotAt): Promise<void> {
+  async #cutBelow(lower: number, snapshot: ChapterEnd): Promise<void> {
     const { store, env, sha256 } = this.#ports;
     const { chapterSlots, clusterId } = snapshot;
     const chapters = new Map<number, number[]>();

@@ -75,11 +75,20 @@ export const brokenJournals = {
     to: "const cutEnd = found.length === 0 ? 0 : await this.cutEnd(first, first + found.length);",
   }),
   // Chapters are cut below a snapshot that is only on its way.
-  cutBeforeSnapshot: bug("journal-agree", 300, {
-    file: truncation,
-    from: "    if (!(await this.#publish(snapshot))) return;\n    const positions = (await listNumbers(this.#ports, snapshotPrefix)).reverse();",
-    to: "    void this.#publish(snapshot).catch(() => undefined);\n    this.#sound.add(snapshot.position);\n    this.#sound.add(snapshot.position - snapshot.chapterSlots);\n    const listed = await listNumbers(this.#ports, snapshotPrefix);\n    const due = [snapshot.position - snapshot.chapterSlots, snapshot.position];\n    const positions = [...new Set([...listed, ...due])].filter((each) => each > 0).sort((a, b) => b - a);",
-  }),
+  cutBeforeSnapshot: bug(
+    "journal-agree",
+    300,
+    {
+      file: truncation,
+      from: "    if (!(await this.#publish(snapshot))) return;\n    const positions",
+      to: "    void this.#publish(snapshot).catch(() => undefined);\n    const positions",
+    },
+    {
+      file: truncation,
+      from: "    const lower = kept[1];",
+      to: "    const lower: number | undefined = snapshot.position;",
+    },
+  ),
   // Slots go before their marker is there.
   deleteBeforeCut: bug("journal-agree", 300, {
     file: truncation,
@@ -121,7 +130,7 @@ export const brokenJournals = {
   ),
   "a tail proof serves also those who ask while it is under way": bug("journal-agree", 300, {
     file: journal,
-    from: "      this.#nextProof = null;\n      return this.#replay.catchUp();",
+    from: "      this.#nextProof = null;\n      return this.#replay.catchUp(this.#follower?.expected);",
     to: "      return this.#replay.catchUp().finally(() => {\n        this.#nextProof = null;\n      });",
   }),
   "a snapshot forgets what became of the newest lists": bug("journal-agree", 300, {
