@@ -37,6 +37,7 @@ export function placeOf(
 
 const noEpoch = leaderEpoch(-1);
 const noNode = nodeId(-1);
+const none: readonly BrokerAddress[] = [];
 
 /** Told along with an error that sends a client away (KIP-951). */
 export interface CurrentLeader {
@@ -52,7 +53,8 @@ export const sendsAway = (code: ErrorCode): boolean =>
 /** Whom the answer to one request sends its client to, with their addresses. */
 export class Referrals {
   readonly #context: RequestContext;
-  readonly #addresses = new Map<NodeId, BrokerAddress>();
+  /** Not made for the many answers that send nobody away. */
+  #addresses: Map<NodeId, BrokerAddress> | null = null;
 
   constructor(context: RequestContext) {
     this.#context = context;
@@ -60,7 +62,7 @@ export class Referrals {
 
   /** Each once. */
   get endpoints(): readonly BrokerAddress[] {
-    return [...this.#addresses.values()];
+    return this.#addresses === null ? none : [...this.#addresses.values()];
   }
 
   /** The owner as the journal has it; none when it is not live. */
@@ -71,6 +73,7 @@ export class Referrals {
         : this.#context.services.journal.state.topics.get(topic)?.partitions[index];
     const address = state === undefined ? undefined : addressOf(state.owner, this.#context);
     if (state === undefined || address === undefined) return noLeader;
+    this.#addresses ??= new Map();
     this.#addresses.set(address.nodeId, address);
     return { leaderId: address.nodeId, leaderEpoch: state.leaderEpoch };
   }

@@ -151,12 +151,15 @@ const proofWaitMs = 1_000;
  * A client that hears that its offset is out of range goes elsewhere in the log, and passes over records. It
  * hears so only from who has proved to own the partition; else it is sent to look for the owner again.
  */
-async function proved(reading: Reading, { services }: RequestContext): Promise<Reading> {
+function proved(reading: Reading, { services }: RequestContext): Reading | Promise<Reading> {
   if (!reading.served.some(({ denies }) => denies)) return reading;
   const passed = services.cluster.barrier.pass();
-  if (passed === undefined || (await settledWithin(proofWaitMs, services.env.clock, passed))) return reading;
-  const served = reading.served.map((one) => (one.denies === true ? sentAway(one.wish) : one));
-  return { ...reading, served };
+  if (passed === undefined) return reading;
+  return settledWithin(proofWaitMs, services.env.clock, passed).then((isOurs) => {
+    if (isOurs) return reading;
+    const served = reading.served.map((one) => (one.denies === true ? sentAway(one.wish) : one));
+    return { ...reading, served };
+  });
 }
 
 interface Reading {

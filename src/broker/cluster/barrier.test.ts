@@ -62,7 +62,7 @@ class World {
     return this.scheduler.runUntil(promise);
   }
   pass(ms: number): Promise<unknown> {
-    return this.scheduler.run({ untilMs: this.scheduler.nowMs + ms });
+    return this.run(new Promise<void>((resolve) => this.scheduler.schedule(ms, () => resolve())));
   }
 }
 
@@ -238,6 +238,33 @@ test("what another broker has decided is applied here when the tail was read", a
   assert.ok(journal.state.nextSlot < other.state.nextSlot);
   await world.run(barrier.readTail());
   assert.equal(journal.state.nextSlot, other.state.nextSlot);
+});
+
+test("who asks while the tail is read is not answered by that reading", async () => {
+  const { world, journal, barrier } = await aBarrier({ latencyMs: 100 });
+  const other = await world.journal("new");
+  for (let round = 0; round < 5; round++) {
+    const earlier = barrier.readTail();
+    await world.run(other.takeProducerIds());
+    const decided = other.state.nextSlot;
+    await world.run(barrier.readTail());
+    assert.ok(journal.state.nextSlot >= decided);
+    await world.run(earlier);
+  }
+});
+
+test("the tail is read at once for who asks first, and then four times a second for all who go on asking", async () => {
+  const { world, barrier } = await aBarrier();
+  const begunMs = world.scheduler.nowMs;
+  await world.run(barrier.readTail());
+  assert.ok(world.scheduler.nowMs - begunMs < 100);
+  const asked: Promise<void>[] = [];
+  for (let count = 0; count < 100; count++) {
+    asked.push(barrier.readTail());
+    await world.pass(20);
+  }
+  await world.run(Promise.all(asked));
+  assert.ok(world.reads >= 14 && world.reads <= 20, `${world.reads} reads`);
 });
 
 test("when the broker stops, nobody is left waiting", async () => {

@@ -7,7 +7,7 @@
  * two small reads for all who ask. No clock is part of a proof: they only choose which of the two is tried.
  */
 import { HoldfastError } from "../../base/errors.ts";
-import type { Clock, Timer } from "../../base/ports.ts";
+import { type Clock, sleep, type Timer } from "../../base/ports.ts";
 import type { ObjectWal } from "../../log/object-wal.ts";
 import type { Journal } from "../../metadata/journal.ts";
 import type { JournalEvent } from "../../metadata/outcomes.ts";
@@ -37,6 +37,9 @@ export interface StoreBarrierOptions {
 /** While the WAL is busy its next slot is waited for so long before the journal is asked: it costs nothing. */
 const busyPatienceMs = 50;
 
+/** From one reading of the tail to the next: a client that asks on and on for a topic that is nowhere costs money. */
+const tailPauseMs = 250;
+
 /** Callers between whom no slot left: what answers one answers all. */
 interface Round {
   readonly mark: number;
@@ -54,6 +57,9 @@ export class StoreBarrier implements Barrier {
   #reading: Round[] | null = null;
   #timer: Timer | null = null;
   #readMs = -Infinity;
+  /** The reading of `readTail` that has not begun, and when the one before it did. */
+  #nextTail: Promise<void> | null = null;
+  #tailMs = -Infinity;
   #replaced: ReplacedError | null = null;
   /** How often a partition of ours went to somebody else by a MOVE, as far as the journal is known here. */
   #moves = 0;
@@ -87,8 +93,20 @@ export class StoreBarrier implements Barrier {
     return this.#round(mark).passed;
   }
 
-  /** Waits for no turn of its own: a reading that began after the call serves all (`Journal.catchUp`). */
   readTail(): Promise<void> {
+    if (this.#nextTail !== null) return this.#nextTail;
+    const { clock } = this.#options;
+    const pauseMs = this.#tailMs + tailPauseMs - clock.monotonicMs();
+    if (pauseMs <= 0) return this.#readTailNow();
+    this.#nextTail = sleep(clock, pauseMs).then(() => {
+      this.#nextTail = null;
+      return this.#readTailNow();
+    });
+    return this.#nextTail;
+  }
+
+  #readTailNow(): Promise<void> {
+    this.#tailMs = this.#options.clock.monotonicMs();
     return this.#options.journal.catchUp();
   }
 
