@@ -165,6 +165,14 @@ export function decodeSlot(name: SlotName, bytes: Uint8Array): SlotContent {
   return decodeEntries(name, bytes, header.entries);
 }
 
+/** What the object says that it is; null: neither copy of its header can be read. */
+export function nameOfSlot(bytes: Uint8Array): SlotName | null {
+  const header = headerAt(bytes, 0) ?? headerAt(bytes, bytes.byteLength - headerBytes);
+  if (header === null) return null;
+  const { clusterId, epoch, slot } = header;
+  return { clusterId, epoch: brokerEpoch(epoch), slot };
+}
+
 interface Header {
   readonly format: number;
   readonly kind: number;

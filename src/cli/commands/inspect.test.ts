@@ -1,11 +1,20 @@
 import assert from "node:assert/strict";
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import fc from "fast-check";
 import { RefusedError } from "../../base/errors.ts";
 import { startBroker } from "../../testing/test-broker.ts";
+import { startCluster } from "../../testing/test-cluster.ts";
 import { connect, produce } from "../../testing/raw-client-fixture.ts";
 import type { Terminal } from "../terminal.ts";
 import { inspect, type InspectOptions } from "./inspect.ts";
@@ -215,5 +224,44 @@ describe("inspect", () => {
     await assert.rejects(run(join(data, "absent")), /absent does not exist\.$/);
     await assert.rejects(run(tmpdir()), /is not a data directory of Holdfast/);
     rmSync(stray);
+  });
+});
+
+describe("inspect, over a store that brokers share", () => {
+  it("shows slots of a log with their records, the seal at which it ends, and what is damaged", async () => {
+    const store = mkdtempSync(join(tmpdir(), "holdfast-inspect-"));
+    /** Of the only broker that wrote. */
+    const slots = (): string[] => {
+      const logs = join(store, "store/wal");
+      const [epoch = ""] = readdirSync(logs);
+      return readdirSync(join(logs, epoch))
+        .sort()
+        .map((name) => join(logs, epoch, name));
+    };
+    try {
+      await using cluster = await startCluster({ store, brokers: 2, topics: ["orders"] });
+      const owner = cluster.ownerOf("orders") as number;
+      const client = await connect(cluster.broker(owner));
+      await produce(client, "orders", { key: null, value: Buffer.from("one") });
+      await cluster.kill(owner);
+      await cluster.whenServing();
+      const [first = "", second = ""] = slots();
+      const { out } = await run(first, { records: true });
+      assert.match(out, /^slot 0 of epoch \d+ wal\/\d+\/0+: 1 entries, \d+ B, cluster /m);
+      assert.match(out, /^ {2}entry orders-0 offsets 0 to 0, /m);
+      assert.match(out, /^ {6}0 {2}2023-11-14T22:13:20\.000Z {2}"one"$/m);
+      assert.match(
+        (await run(second)).out,
+        /^seal wal\/\d+\/0+1: the log of epoch \d+ has no slot from 1 on/m,
+      );
+      const altered = readFileSync(first);
+      altered.writeUInt8(altered.readUInt8(200) ^ 1, 200);
+      writeFileSync(first, altered);
+      const damaged = await run(first);
+      assert.equal(damaged.code, 1);
+      assert.match(damaged.out, /^DAMAGE {2}wal\/\d+\/0+: lost are offsets 0 to 0 of orders-0$/m);
+    } finally {
+      rmSync(store, { recursive: true, force: true });
+    }
   });
 });

@@ -9,6 +9,7 @@ import { basename, relative, resolve } from "node:path";
 import { buffer } from "node:stream/consumers";
 import { RefusedError } from "../../base/errors.ts";
 import { loadNativeCrc32c } from "../../io/crc32c-native.ts";
+import { parseSlotKey } from "../../log/object-wal-format.ts";
 import { parseObjectKey } from "../../log/segment-format.ts";
 import type { Invocation } from "../declare.ts";
 import { type ExitCode, exitCodes } from "../exit-codes.ts";
@@ -16,6 +17,7 @@ import { DataDirectory, dataDirectoryOf } from "../inspect/data-directory.ts";
 import { type Depth, type Finding, isDamage, toJson } from "../inspect/finding.ts";
 import { journalFindings } from "../inspect/journal.ts";
 import { objectFindings } from "../inspect/segments.ts";
+import { slotFindings } from "../inspect/slots.ts";
 import { walFindings, walNameOf } from "../inspect/wal.ts";
 import { paintFor } from "../terminal.ts";
 
@@ -101,7 +103,10 @@ async function* fileFindings(
   if (size > wholeBytesMax) throw new RefusedError(`${given} is too large to be a file of Holdfast.`);
   const key = keyOf(shownAs);
   if (magic === "HFMO" || /^(?:meta|snap|cut)\//.test(key)) yield* journalFindings(key, await readFile(path));
-  else if (magic === "HFOB" || parseObjectKey(key) !== null) {
+  else if (magic === "HFWO" || parseSlotKey(key) !== null) {
+    const named = parseSlotKey(key) === null ? null : key;
+    yield* slotFindings({ key: named, bytes: await readFile(path) }, depth, topicName);
+  } else if (magic === "HFOB" || parseObjectKey(key) !== null) {
     const named = parseObjectKey(key) === null ? null : key;
     const list = directory?.listOf(key) ?? null;
     yield* objectFindings({ key: named, bytes: await readFile(path), list }, depth, topicName);
@@ -112,9 +117,9 @@ async function* fileFindings(
   }
 }
 
-/** `store/seg/…/….object` is the key `seg/…/…`. */
+/** `store/seg/…/….object` is the key `seg/…/…`, and so with the others. */
 function keyOf(path: string): string {
-  const found = /(?:^|\/)((?:seg\/\d+|meta|snap|cut)\/\d+)\.object$/.exec(path);
+  const found = /(?:^|\/)((?:seg\/\d+|wal\/\d+|meta|snap|cut)\/\d+)\.object$/.exec(path);
   return found?.[1] ?? basename(path);
 }
 

@@ -8,7 +8,7 @@ import type { FileHandle } from "node:fs/promises";
 import { crc32c } from "../../base/crc32c.ts";
 import { HoldfastError } from "../../base/errors.ts";
 import { type BrokerEpoch, brokerEpoch } from "../../base/ids.ts";
-import { EntryKind, type WalEntry } from "../../log/wal.ts";
+import type { WalEntry } from "../../log/wal.ts";
 import {
   BLOCK_BYTES,
   carriesSalt,
@@ -25,10 +25,9 @@ import {
   saltOfFrame,
   saltSeed,
 } from "../../log/wal-format.ts";
-import { BatchView } from "../../record/batch.ts";
 import { formatBytes, formatCount } from "../table.ts";
-import { batchFindings } from "./batches.ts";
-import { damage, type Depth, type Finding, timeText, type TopicNames } from "./finding.ts";
+import { entryFindings } from "./entries.ts";
+import { damage, type Depth, type Finding, type TopicNames } from "./finding.ts";
 
 /** Read at once where no frame is known. */
 const windowBytes = 1024 * 1024;
@@ -185,38 +184,6 @@ function entryName(index: Uint8Array, row: number, topicName: TopicNames): strin
   if (claimed === null) return "";
   const { topicId, partition, baseOffset, count } = claimed;
   return `, which claims to be ${topicName(topicId)}-${partition} offsets ${baseOffset} to ${baseOffset + count - 1}`;
-}
-
-function* entryFindings(
-  entry: WalEntry,
-  depth: Depth,
-  topicName: TopicNames,
-  where: string,
-): Generator<Finding, void, void> {
-  const { payload, ...row } = entry;
-  const topic = topicName(entry.topicId);
-  const isBatch = entry.kind === EntryKind.batch;
-  const facts = {
-    ...row,
-    kind: "entry",
-    type: isBatch ? "batch" : "log-start",
-    topic,
-    bytes: payload.byteLength,
-  };
-  yield {
-    facts,
-    text: isBatch
-      ? `  entry ${topic}-${entry.partition} offsets ${entry.baseOffset} to ${entry.baseOffset + entry.count - 1}, appended ${timeText(entry.appendedMs)}`
-      : `  entry ${topic}-${entry.partition}: the log starts at ${entry.baseOffset}`,
-  };
-  if (!isBatch) return;
-  try {
-    const place = { where, indent: "    " };
-    yield* batchFindings(BatchView.at(payload), { topic, partition: entry.partition }, depth, place);
-  } catch (cause) {
-    if (!(cause instanceof HoldfastError)) throw cause;
-    yield damage(where, `${topic}-${entry.partition} at ${entry.baseOffset}: ${cause.message}`);
-  }
 }
 
 async function endFinding(file: WalFile, at: number, summary: WalSummary): Promise<Finding> {
