@@ -38,14 +38,22 @@ export function register(image: ClusterImage, command: Register): BrokerEpoch {
   return epoch;
 }
 
+/**
+ * So many ids of brokers that are gone are kept for their names. Where each start has a new name, as pods with
+ * a new address do, older ones are given again, so that clients do not meet ever new brokers.
+ */
+export const idsKeptMax = 16;
+
 /** The id that a broker gets which registers in the next slot. */
 export function nodeIdFor(state: ClusterState, wanted: Pick<Register, "nodeId" | "name">): NodeId {
   if (wanted.nodeId !== NO_NODE) return wanted.nodeId;
   const used = new Set<NodeId>();
   let before: NodeId | null = null;
-  for (const broker of state.brokers.values()) {
-    used.add(broker.nodeId);
-    if (wanted.name !== null && broker.name === wanted.name) before = broker.nodeId;
+  let gone = 0;
+  // By epoch, the newest first.
+  for (const broker of [...state.brokers.values()].reverse()) {
+    if (broker.status !== "sealed" || ++gone <= idsKeptMax) used.add(broker.nodeId);
+    if (wanted.name !== null && broker.name === wanted.name) before ??= broker.nodeId;
   }
   if (before !== null && !isTaken(state, before, wanted.name)) return before;
   let free = nodeId(1);

@@ -11,6 +11,7 @@ import {
   walPosition,
 } from "../base/ids.ts";
 import { applySlot } from "./apply.ts";
+import { idsKeptMax } from "./brokers.ts";
 import type { Command, Register } from "./commands.ts";
 import { ClusterImage } from "./image.ts";
 import { dependenciesMax } from "./partition.ts";
@@ -212,6 +213,17 @@ describe("a node id", () => {
     cluster.end(last);
     assert.equal(cluster.idOf("b"), 40);
     assert.equal(cluster.idOf("a"), 4);
+  });
+
+  it("is given again when its name has not been seen for long, so that ids stay small where names change", () => {
+    const cluster = new Cluster();
+    const ids = Array.from({ length: 100 }, (_, start) => {
+      const id = cluster.idOf(`pod-${start}`);
+      cluster.end(Math.max(...cluster.image.brokers.keys()));
+      return id;
+    });
+    assert.equal(Math.max(...ids), 3 + idsKeptMax + 1);
+    assert.equal(cluster.idOf("pod-99"), ids[99]);
   });
 
   it("that a live broker of another name was told to have meanwhile is not given", () => {
