@@ -17,7 +17,10 @@ const MAGIC_AT = 16;
 export function askCoordinator(request: ProduceRequest, context: RequestContext): Promise<void> | undefined {
   const { transactionalId } = request;
   const { services, apiVersion } = context;
-  if (transactionalId === null || !services.transactions.isElsewhere(transactionalId)) return undefined;
+  if (transactionalId === null) return undefined;
+  if (!services.transactions.isElsewhere(transactionalId)) {
+    return services.transactions.whenEnded(transactionalId, "Produce", apiVersion);
+  }
   const places: TransactionPartition[] = [];
   let claim: TransactionalClaim | null = null;
   for (const { name, topicId, partitionData } of request.topicData) {

@@ -26,7 +26,7 @@ const bounds = {
 const places = [place("orders", 0), place("orders", 1), place("audit")];
 const group = "g";
 /** Every one at another place of a transaction's way from its first request to behind its last answer. */
-const cuts = Number(process.env["TRANSACTION_CUTS"] ?? 45);
+const cuts = Number(process.env["TRANSACTION_CUTS"] ?? 60);
 
 /** What the client heard. */
 interface Heard {

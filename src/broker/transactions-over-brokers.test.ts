@@ -7,6 +7,7 @@ import {
   coordinatorOf,
   groupAt,
   ownerOf,
+  placeOfKey,
   stableOffsetAt,
 } from "../../test/cluster-producer.ts";
 import { aCluster, type SimulatedCluster } from "../../test/simulated-cluster.ts";
@@ -179,6 +180,47 @@ describe("a coordinator", () => {
     assert.equal(await cluster.run(stateOf()), "CompleteCommit");
     assert.deepEqual(await valuesOf(cluster, all), [["a"], ["a"], ["a"]]);
     assert.ok(transactions.isComplete);
+  });
+
+  test("that gave its transactions away and has them again drives what it had begun", async (t) => {
+    const { cluster, all } = await started(t);
+    const id = named(1, (name) => coordinatorOf(cluster, name));
+    const producer = new ClusterProducer(cluster, "new", id);
+    await cluster.run(producer.init());
+    await cluster.run(producer.write(all, "a"));
+    let release = (): void => undefined;
+    const held = new Promise<void>((resolve) => {
+      release = resolve;
+    });
+    onCall(t, cluster, 1, (api) => (api === "WriteTxnMarkers" ? held : undefined));
+    await cluster.run(producer.end(true));
+    await cluster.pass(500);
+    const { partitions, topics } = cluster.at(1).services;
+    const { partition } = placeOfKey(cluster, transactionsTopic, id);
+    const state = partitions.get(topics.idOf(transactionsTopic) as never, partition);
+    assert.ok(state !== undefined);
+    partitions.pause(state);
+    await cluster.pass(100);
+    partitions.resume(state);
+    await cluster.pass(100);
+    release();
+    assert.deepEqual(await valuesOf(cluster, all), [["a"], ["a"], ["a"]]);
+    await cluster.pass(1_000);
+    const { transactionStates } = await cluster.ask(1, DescribeTransactions, { transactionalIds: [id] });
+    assert.equal(transactionStates[0]?.transactionState, "CompleteCommit");
+  });
+
+  test("lets a producer write on at once, though markers of others are on their way", async (t) => {
+    const { cluster, all } = await started(t);
+    for (const at of [0, 1]) {
+      const id = named(at, (name) => coordinatorOf(cluster, name));
+      const producer = new ClusterProducer(cluster, "new", id);
+      await cluster.run(producer.init());
+      for (let round = 0; round < 5; round++) {
+        assert.deepEqual(await cluster.run(producer.write(all, `${round}`)), [NONE, NONE, NONE]);
+        assert.equal((await cluster.run(producer.end(true))).errorCode, NONE);
+      }
+    }
   });
 
   test("forgets partitions of a topic that is deleted while their markers are on the way", async (t) => {

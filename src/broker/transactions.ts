@@ -5,7 +5,7 @@
  * nothing is decided here: its coordinator is asked what may be written to partitions of this broker.
  */
 import { NO_PRODUCER, NO_PRODUCER_EPOCH, type ProducerId } from "../base/ids.ts";
-import type { Env, Timer } from "../base/ports.ts";
+import { type Env, sleep, type Timer } from "../base/ports.ts";
 import { addsImplicitly, participantCode } from "../coordinator/transaction/codes.ts";
 import {
   type TransactionRecord,
@@ -25,7 +25,7 @@ import type { Groups } from "./groups.ts";
 import { memoryShares } from "./memory.ts";
 import { type Away, Shards } from "./shards.ts";
 import type { Topics } from "./topics.ts";
-import { Admission, type Answer, type WantedPlace } from "./transactions/admission.ts";
+import { Admission, againMax, againMs, type Answer, type WantedPlace } from "./transactions/admission.ts";
 import { Driver } from "./transactions/driver.ts";
 import { Hanging } from "./transactions/hanging.ts";
 import { type Marked, Markers } from "./transactions/markers.ts";
@@ -257,6 +257,21 @@ export class Transactions {
   // ── What takes part ──
 
   /**
+   * Before stage one of a request that adds what it writes to: the transaction before may still be ended, which
+   * takes a moment where other brokers have a part in it. Then its producer need not come again. Undefined: it is
+   * not so. Resolves soon, ended or not.
+   */
+  whenEnded(id: string, api: WritingApi, version: number): Promise<void> | undefined {
+    const isEnding = (): boolean => (this.#shardOf(id)?.preparedOf(id) ?? null) !== null;
+    return isEnding() && addsImplicitly(api, version) ? this.#whileEnding(isEnding) : undefined;
+  }
+
+  async #whileEnding(isEnding: () => boolean): Promise<void> {
+    for (let tries = 0; tries < againMax && isEnding(); tries++)
+      await sleep(this.#options.env.clock, againMs);
+  }
+
+  /**
    * Before stage one of `request`, where another broker looks after the transaction and what is to be written
    * begins it in a partition of this one: asks that broker. `admit` finds the answer. Undefined: nobody is asked.
    */
@@ -267,7 +282,9 @@ export class Transactions {
     claim: TransactionalClaim,
     places: readonly TransactionPartition[],
   ): Promise<void> | undefined {
-    if (!this.isElsewhere(claim.transactionalId)) return undefined;
+    if (!this.isElsewhere(claim.transactionalId)) {
+      return this.whenEnded(claim.transactionalId, api, version);
+    }
     if (!this.#isVerified(api, version)) return undefined;
     const coordinator = this.#states[this.#shards.partitionOf(claim.transactionalId)];
     if (coordinator === undefined || coordinator.owner === this.#options.wal.epoch) return undefined;

@@ -79,7 +79,7 @@ function askCoordinator(
   { services: { groups, transactions }, apiVersion }: RequestContext,
 ): Promise<void> | undefined {
   const { groupId, transactionalId, producerId, producerEpoch } = request;
-  if (!transactions.isElsewhere(transactionalId) || groups.away(groupId) !== null) return undefined;
+  if (groups.away(groupId) !== null) return undefined;
   const place = { topic: offsetsTopic, partition: groups.partitionOf(groupId) };
   const claim = { transactionalId, producerId, producerEpoch };
   return transactions.ask(request, "TxnOffsetCommit", apiVersion, claim, [place]);

@@ -14,7 +14,7 @@ import {
   producerEpoch as toProducerEpoch,
   producerId as toProducerId,
 } from "../../base/ids.ts";
-import type { Clock } from "../../base/ports.ts";
+import { type Clock, sleep } from "../../base/ports.ts";
 import type { TransactionalClaim, TransactionPartition } from "../../coordinator/transaction/transaction.ts";
 import type { Partition } from "../../log/partition.ts";
 import { ErrorCode } from "../../protocol/errors.ts";
@@ -26,8 +26,8 @@ import { toTopics } from "./remote-markers.ts";
 /** Producers wait so long behind the question, with all that follows on their connection; then they try again. */
 const askMsMax = 5_000;
 /** The transaction before is still being ended: asked again after so long, so that its producer need not come again. */
-const againMs = 20;
-const triesMax = 5;
+export const againMs = 20;
+export const againMax = 5;
 
 /** A partition of this broker that is to be written to. */
 export interface WantedPlace extends TransactionPartition {
@@ -95,12 +95,12 @@ export class Admission {
   }
 
   async #fill(answer: Answer, question: Question): Promise<void> {
-    for (let tries = 1; ; tries++) {
+    for (let tries = 0; ; tries++) {
       const codes = await this.#askOnce(question);
       answer.hear(codes);
       const isEnding = [...codes.values()].includes(ErrorCode.CONCURRENT_TRANSACTIONS);
-      if (!isEnding || tries === triesMax) return;
-      await new Promise<void>((resolve) => void this.#clock.schedule(againMs, resolve));
+      if (!isEnding || tries === againMax) return;
+      await sleep(this.#clock, againMs);
     }
   }
 
