@@ -57,8 +57,8 @@ export function assignDead(
   others.delete(dead);
   const layout = new Layout(state, targetsOf(state, others));
   const owners: Placed[] = [];
-  for (const { id, partitions } of sortedTopics(state)) {
-    const topic = layout.topic(id);
+  for (const topic of layout.topics) {
+    const { id, partitions } = topic;
     // Those with a preference first, so that the others even out what comes of it.
     const left: PartitionState[] = [];
     for (const partition of partitions) {
@@ -86,7 +86,8 @@ export function planMoves(
   const targets = targetsOf(state, answering).filter(({ draining }) => !draining);
   if (targets.length === 0) return [];
   const plan = new Plan(new Layout(state, targets), own, max);
-  plan.orderly(state, answering);
+  // Who does not answer makes no moves; if it is dead, its partitions are recovered.
+  plan.orderly(new Set([...answering].filter((epoch) => isLive(state, epoch))));
   // One kind after the other: a plan of which somebody has done a part must not look uneven in another way.
   if (plan.isEmpty) plan.evenTopics();
   if (plan.isEmpty) plan.evenTotals();
@@ -127,8 +128,9 @@ interface Spread {
   readonly id: TopicId;
   /** By target. */
   readonly counts: number[];
-  /** By target: its partitions that may be moved, in ascending order. */
-  readonly free: PartitionIndex[][];
+  readonly partitions: readonly PartitionState[];
+  /** By target: its partitions that may be moved, in ascending order. Null: nobody asked yet; most topics are never asked. */
+  free: PartitionIndex[][] | null;
 }
 
 /** What each of the brokers that may be given something owns, while moves are thought through. */
@@ -137,6 +139,8 @@ class Layout {
   readonly #byEpoch: ReadonlyMap<BrokerEpoch, number>;
   readonly #totals: number[];
   readonly #topics = new Map<TopicId, Spread>();
+  /** By id. */
+  readonly topics: readonly Spread[];
 
   constructor(state: ClusterState, targets: readonly BrokerState[]) {
     assert(targets.length > 0, "at least the author may be given partitions");
@@ -144,30 +148,33 @@ class Layout {
     this.#byEpoch = new Map(targets.map(({ epoch }, at) => [epoch, at]));
     this.#totals = targets.map(() => 0);
     for (const { id, partitions } of sortedTopics(state)) {
-      const spread = this.topic(id);
-      for (const partition of partitions) this.#count(spread, partition);
+      const spread = { id, counts: targets.map(() => 0), partitions, free: null };
+      this.#topics.set(id, spread);
+      for (const { owner } of partitions) {
+        const at = this.#byEpoch.get(owner);
+        if (at !== undefined) this.#add(spread, at, 1);
+      }
     }
-  }
-
-  #count(spread: Spread, partition: PartitionState): void {
-    const at = this.#byEpoch.get(partition.owner);
-    if (at === undefined) return;
-    this.#add(spread, at, 1);
-    if (this.preferredOwner(partition) === null) spread.free[at]?.push(partition.index);
-  }
-
-  /** By id; what the state does not have follows. */
-  get topics(): readonly Spread[] {
-    return [...this.#topics.values()];
+    this.topics = [...this.#topics.values()];
   }
 
   topic(id: TopicId): Spread {
-    let spread = this.#topics.get(id);
-    if (spread === undefined) {
-      spread = { id, counts: this.#targets.map(() => 0), free: this.#targets.map(() => []) };
-      this.#topics.set(id, spread);
+    return this.#topics.get(id) ?? { id, counts: this.#targets.map(() => 0), partitions: [], free: null };
+  }
+
+  /** What `at` may give away. */
+  free(spread: Spread, at: number): PartitionIndex[] {
+    spread.free ??= this.#freeOf(spread);
+    return spread.free[at] as PartitionIndex[];
+  }
+
+  #freeOf({ partitions }: Spread): PartitionIndex[][] {
+    const free: PartitionIndex[][] = this.#targets.map(() => []);
+    for (const partition of partitions) {
+      const at = this.#byEpoch.get(partition.owner);
+      if (at !== undefined && this.preferredOwner(partition) === null) free[at]?.push(partition.index);
     }
-    return spread;
+    return free;
   }
 
   epochAt(at: number): BrokerEpoch {
@@ -213,10 +220,11 @@ class Layout {
 
   /** The two targets between which a topic is most uneven, when it is so by two or more and the first can give. */
   widest(spread: Spread): readonly [from: number, to: number] | null {
-    const { counts, free } = spread;
+    const { counts } = spread;
+    if (Math.max(...counts) - Math.min(...counts) < 2) return null;
     let from = -1;
     for (let at = 0; at < counts.length; at++) {
-      if ((free[at] as PartitionIndex[]).length === 0) continue;
+      if (this.free(spread, at).length === 0) continue;
       const more = from < 0 ? 1 : (counts[at] as number) - (counts[from] as number);
       if (more > 0 || (more === 0 && this.total(at) > this.total(from))) from = at;
     }
@@ -226,7 +234,7 @@ class Layout {
   }
 
   move(spread: Spread, from: number, to: number): PartitionIndex {
-    const index = spread.free[from]?.pop();
+    const index = this.free(spread, from).pop();
     assert(index !== undefined, "only what may be moved is moved");
     this.#add(spread, from, -1);
     this.#add(spread, to, 1);
@@ -274,20 +282,19 @@ class Plan {
   }
 
   /** Preferred owners, and what draining brokers have. */
-  orderly(state: ClusterState, answering: ReadonlySet<BrokerEpoch>): void {
+  orderly(movers: ReadonlySet<BrokerEpoch>): void {
     const layout = this.#layout;
     const leaving: { readonly topic: Spread; readonly partition: PartitionState }[] = [];
-    for (const { id, partitions } of sortedTopics(state)) {
-      const topic = layout.topic(id);
-      for (const partition of partitions) {
+    for (const topic of layout.topics) {
+      for (const partition of topic.partitions) {
         const { owner, index } = partition;
-        // Who does not answer makes no moves; if it is dead, its partitions are recovered.
-        if (!answering.has(owner) || !isLive(state, owner)) continue;
+        if (partition.preferred === null && layout.has(owner)) continue;
+        if (!movers.has(owner)) continue;
         const preferred = layout.preferredOwner(partition);
         if (preferred === owner) continue;
         if (preferred !== null) {
           layout.remove(topic, owner);
-          this.#note(owner, { topicId: id, partition: index, to: layout.place(topic, preferred) });
+          this.#note(owner, { topicId: topic.id, partition: index, to: layout.place(topic, preferred) });
         } else if (!layout.has(owner)) leaving.push({ topic, partition });
       }
     }
@@ -328,9 +335,9 @@ class Plan {
         if (layout.total(from) - layout.total(to) < 2) break;
         for (let step = 0; step < topics.length; step++) {
           const topic = (turn + step) % topics.length;
-          const { counts, free } = topics[topic] as Spread;
-          const gives = (free[from] as PartitionIndex[]).length > 0;
-          if (gives && (counts[from] as number) > (counts[to] as number)) return { topic, from, to };
+          const spread = topics[topic] as Spread;
+          if ((spread.counts[from] as number) <= (spread.counts[to] as number)) continue;
+          if (layout.free(spread, from).length > 0) return { topic, from, to };
         }
       }
     }
