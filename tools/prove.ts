@@ -19,6 +19,7 @@ import { run as journalOwners } from "../test/proof/journal-owners.ts";
 import { run as segmentFlips } from "../test/proof/segment-flips.ts";
 import { run as segmentLife } from "../test/proof/segment-life.ts";
 import { run as storeCrash } from "../test/proof/store-crash.ts";
+import { run as takeOvers } from "../test/proof/takeover.ts";
 import { run as transactionLife } from "../test/proof/transaction-life.ts";
 import { run as walCrash } from "../test/proof/wal-crash.ts";
 import { run as walDamage } from "../test/proof/wal-damage.ts";
@@ -68,6 +69,14 @@ const proofs: readonly Proof[] = [
     name: "simulation: a thousand hours at the pace of real clients",
     run: () =>
       command("node", "src/sim/sparse.ts", "--hours", "1100", "--workers", "2", "--least-cell", "100"),
+  },
+  {
+    name: "simulation: cluster hours, two thousand of them",
+    run: () => command("node", "src/sim/cluster.ts", "--hours", "2000", "--workers", "2"),
+  },
+  {
+    name: "cluster: take-overs, moves and zombies in random schedules",
+    run: async () => ({ ...(await takeOvers({ schedules: 50_000 })) }),
   },
   {
     name: "simulation: determinism",

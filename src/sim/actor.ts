@@ -2,7 +2,7 @@
 import type { Operation } from "../audit/operation.ts";
 import type { OperationKind } from "../audit/words.ts";
 import { type Clock, sleep } from "../base/ports.ts";
-import { Disconnected, SimClient } from "./client.ts";
+import { type Caller, Disconnected, SimClient } from "./client.ts";
 import type { History } from "./history.ts";
 import type { SimNetwork } from "./network.ts";
 import type { Pace } from "./pace.ts";
@@ -15,9 +15,13 @@ export interface ActorOptions {
   readonly random: SimRandom;
   readonly network: SimNetwork;
   readonly port: number;
+  /** Default: a connection to `port`. */
+  readonly connect?: (clientId: string, onDeath: () => void) => Caller;
   readonly history: History;
   readonly trace: Trace;
   readonly pace: Pace;
+  /** Who was replaced, and does not know it yet, may still answer a fetch: what it says of ends is old. */
+  readonly endsMayLag?: boolean;
   /** Key of the API of which a request would be welcome now, as a fault waits for one; null: of none. */
   readonly wanted?: () => number | null;
 }
@@ -39,10 +43,13 @@ export class Actor {
   }
 
   /** Rejects with `Disconnected` when nobody listens. */
-  connect(clientId: string): Promise<SimClient> {
-    const client = SimClient.connect(this.#options.network, this.#options.port, clientId, () => {
+  connect(clientId: string): Promise<Caller> {
+    const { network, port, connect } = this.#options;
+    const onDeath = (): void => {
       this.#isDead = true;
-    });
+    };
+    if (connect !== undefined) return Promise.resolve(connect(clientId, onDeath));
+    const client = SimClient.connect(network, port, clientId, onDeath);
     return client === null ? Promise.reject(new Disconnected("nobody listens")) : Promise.resolve(client);
   }
 
@@ -69,6 +76,10 @@ export class Actor {
     const isDead = this.#isDead;
     this.#isDead = false;
     return isDead;
+  }
+
+  get endsMayLag(): boolean {
+    return this.#options.endsMayLag === true;
   }
 
   isWanted(api: { readonly key: number }): boolean {

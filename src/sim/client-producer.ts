@@ -18,6 +18,8 @@ export class ClientProducer {
     readonly topic: string;
     readonly partition: number;
     readonly port: number;
+    /** Default: the broker at `port` alone. */
+    readonly bootstrap?: string;
   };
 
   constructor(
@@ -28,6 +30,8 @@ export class ClientProducer {
       readonly topic: string;
       readonly partition: number;
       readonly port: number;
+      /** Default: the broker at `port` alone. */
+      readonly bootstrap?: string;
     },
   ) {
     this.#actor = actor;
@@ -37,11 +41,11 @@ export class ClientProducer {
 
   /** Writes until `isOver`, then until every promise has settled. */
   async run(isOver: () => boolean): Promise<void> {
-    const { number, topic, partition, port } = this.#options;
+    const { number, topic, partition, port, bootstrap } = this.#options;
     const { random, pace } = this.#actor;
     const client = createClient(
       {
-        bootstrap: `127.0.0.1:${port}`,
+        bootstrap: bootstrap ?? `127.0.0.1:${port}`,
         clientId: `producer-${number}`,
         bootstrapTimeoutMs: Math.max(...pace.deliveryTimeoutsMs),
       },

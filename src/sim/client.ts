@@ -13,13 +13,21 @@ export class Disconnected extends Error {
   override readonly name = "Disconnected";
 }
 
+/** What a simulated client asks: one connection, or a cluster. */
+export interface Caller {
+  readonly closed: boolean;
+  /** Rejects with `Disconnected`. */
+  call<Req, Res>(api: Api<Req, Res>, version: number, request: Req): Promise<Res>;
+  close(): void;
+}
+
 interface Waiting {
   readonly correlationId: number;
   readonly resolve: (frame: Uint8Array) => void;
   readonly reject: (cause: Error) => void;
 }
 
-export class SimClient {
+export class SimClient implements Caller {
   readonly #socket: Socket;
   readonly #clientId: string;
   readonly #waiting: Waiting[] = [];

@@ -9,7 +9,7 @@ import { type BatchView, wholeBatchesIn } from "../record/batch.ts";
 import { readControl } from "../record/control.ts";
 import { recordsIn } from "../record/record.ts";
 import type { Actor } from "./actor.ts";
-import { Disconnected, type SimClient } from "./client.ts";
+import { Disconnected, type Caller } from "./client.ts";
 import { recordFacts, recordName } from "./history.ts";
 
 const fetchVersion = 11;
@@ -145,7 +145,7 @@ export class SimConsumer {
   }
 
   /** Asks where records of some times begin, for the checker to judge. */
-  async #lookUp(client: SimClient, timesMs: readonly number[]): Promise<void> {
+  async #lookUp(client: Caller, timesMs: readonly number[]): Promise<void> {
     // A lookup finds records of aborted transactions as well, of which the checker knows no place.
     if (this.#actor.history.hasTransactions(this.topic)) return;
     for (let left = timesMs.length === 0 ? 0 : lookups; left > 0; left--) {
@@ -184,7 +184,7 @@ export class SimConsumer {
   // ── Requests ──
 
   /** One of `ListedOffset`, or the first record at or after a time. Rejects with `Disconnected`, also when it is not told. */
-  async end(client: SimClient, timestamp: number): Promise<number> {
+  async end(client: Caller, timestamp: number): Promise<number> {
     const look = this.#begin("look");
     const answer = await client.call(ListOffsets, listVersion, {
       replicaId: nodeId(-1),
@@ -217,7 +217,7 @@ export class SimConsumer {
 
   /** Where to read on; null: start over. */
   async fetch(
-    client: SimClient,
+    client: Caller,
     position: Offset,
     take: (value: string, at: Offset, timestampMs: number, name: string) => void,
   ): Promise<Offset | null> {
@@ -267,11 +267,8 @@ export class SimConsumer {
       return null;
     }
     const place = this.#place;
-    poll.watermarks(place, {
-      logStart: result.logStartOffset,
-      lastStable: result.lastStableOffset,
-      highWatermark: result.highWatermark,
-    });
+    const ends = { lastStable: result.lastStableOffset, highWatermark: result.highWatermark };
+    poll.watermarks(place, { logStart: result.logStartOffset, ...(!this.#actor.endsMayLag && ends) });
     let next = position;
     const aborted = new Aborted(result.abortedTransactions ?? []);
     const tell = this.#isGlimpsing ? "glimpsed" : "polled";

@@ -12,7 +12,7 @@ import { OffsetDelete } from "../protocol/messages/offset-delete.ts";
 import { OffsetFetch } from "../protocol/messages/offset-fetch.ts";
 import type { Actor } from "./actor.ts";
 import { Belief, type Change } from "./belief.ts";
-import type { SimClient } from "./client.ts";
+import type { Caller } from "./client.ts";
 import type { NewTopic } from "./create-topic.ts";
 import { Visitor } from "./visitor.ts";
 
@@ -26,7 +26,8 @@ export class GroupKeeper extends Visitor {
   readonly #topic: string;
   readonly #offsets: Belief<Offsets>;
 
-  constructor(actor: Actor, group: string, topic: NewTopic) {
+  /** `isAlone`: one broker knows all groups. */
+  constructor(actor: Actor, group: string, topic: NewTopic, isAlone = true) {
     super(actor);
     this.#group = group;
     this.#topic = topic.name;
@@ -37,14 +38,14 @@ export class GroupKeeper extends Visitor {
     this.comesFor(OffsetDelete, (client) => this.#deleteOne(client));
     this.comesFor(DeleteGroups, (client) => this.#deleteAll(client));
     this.comesFor(DescribeGroups, (client) => this.#describe(client));
-    this.comesFor(ListGroups, (client) => this.#list(client));
+    if (isAlone) this.comesFor(ListGroups, (client) => this.#list(client));
   }
 
   get #partition(): number {
     return this.actor.random.below(this.#offsets.states[0]?.length ?? 1);
   }
 
-  #commit(client: SimClient): Promise<void> {
+  #commit(client: Caller): Promise<void> {
     const partition = this.#partition;
     const committed = this.actor.random.below(1_000_000);
     return this.change(client, {
@@ -77,7 +78,7 @@ export class GroupKeeper extends Visitor {
     });
   }
 
-  #deleteOne(client: SimClient): Promise<void> {
+  #deleteOne(client: Caller): Promise<void> {
     const partition = this.#partition;
     return this.change(client, {
       api: OffsetDelete,
@@ -93,7 +94,7 @@ export class GroupKeeper extends Visitor {
     });
   }
 
-  #deleteAll(client: SimClient): Promise<void> {
+  #deleteAll(client: Caller): Promise<void> {
     return this.change(client, {
       api: DeleteGroups,
       version: 2,
@@ -104,7 +105,7 @@ export class GroupKeeper extends Visitor {
     });
   }
 
-  async #fetch(client: SimClient): Promise<void> {
+  async #fetch(client: Caller): Promise<void> {
     const { groups } = await this.ask(client, OffsetFetch, 9, {
       groupId: "",
       topics: [],
@@ -125,7 +126,7 @@ export class GroupKeeper extends Visitor {
     );
   }
 
-  async #describe(client: SimClient): Promise<void> {
+  async #describe(client: Caller): Promise<void> {
     const { groups } = await this.ask(client, DescribeGroups, 5, {
       groups: [this.#group],
       includeAuthorizedOperations: false,
@@ -135,7 +136,7 @@ export class GroupKeeper extends Visitor {
     this.#seeState(group?.groupState ?? "");
   }
 
-  async #list(client: SimClient): Promise<void> {
+  async #list(client: Caller): Promise<void> {
     const answer = await this.ask(client, ListGroups, 4, { statesFilter: [], typesFilter: [] });
     if (!this.isFine(answer.errorCode, "ListGroups")) return;
     const listed = answer.groups.find(({ groupId }) => groupId === this.#group);

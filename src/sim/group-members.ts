@@ -12,7 +12,7 @@ import { JoinGroup } from "../protocol/messages/join-group.ts";
 import { LeaveGroup } from "../protocol/messages/leave-group.ts";
 import { SyncGroup } from "../protocol/messages/sync-group.ts";
 import type { Actor } from "./actor.ts";
-import { Disconnected, type SimClient } from "./client.ts";
+import { Disconnected, type Caller } from "./client.ts";
 import { GroupReader, type MemberOptions } from "./group-reader.ts";
 import { TransformingReader } from "./transforming-reader.ts";
 
@@ -23,12 +23,7 @@ const leaveVersion = 5;
 const consumerVersion = 1;
 
 /** Rounds of reading between two heartbeats, as long as the session allows. */
-async function rounds(
-  actor: Actor,
-  reader: GroupReader,
-  client: SimClient,
-  sessionMs: number,
-): Promise<void> {
+async function rounds(actor: Actor, reader: GroupReader, client: Caller, sessionMs: number): Promise<void> {
   const until = actor.clock.monotonicMs() + sessionMs / 5;
   do await reader.read(client);
   while (actor.clock.monotonicMs() < until && actor.random.below(4) > 0);
@@ -98,7 +93,7 @@ abstract class Member {
   }
 
   /** One connection. */
-  protected abstract session(client: SimClient, isOver: () => boolean): Promise<void>;
+  protected abstract session(client: Caller, isOver: () => boolean): Promise<void>;
 }
 
 export class ClassicMember extends Member {
@@ -109,7 +104,7 @@ export class ClassicMember extends Member {
     this.#memberId = "";
   }
 
-  protected override async session(client: SimClient, isOver: () => boolean): Promise<void> {
+  protected override async session(client: Caller, isOver: () => boolean): Promise<void> {
     const { group, topic, sessionMs, history } = this.options;
     const subscription = {
       topics: [topic],
@@ -198,7 +193,7 @@ export class ClassicMember extends Member {
     });
   }
 
-  async #leave(client: SimClient, memberId: string): Promise<void> {
+  async #leave(client: Caller, memberId: string): Promise<void> {
     this.die();
     const members = [{ memberId, groupInstanceId: null, reason: null }];
     await client.call(LeaveGroup, leaveVersion, { groupId: this.options.group, memberId: "", members });
@@ -223,7 +218,7 @@ export class ConsumerMember extends Member {
     this.#memberId = "";
   }
 
-  protected override async session(client: SimClient, isOver: () => boolean): Promise<void> {
+  protected override async session(client: Caller, isOver: () => boolean): Promise<void> {
     const { group, topic, sessionMs, history } = this.options;
     if (this.#memberId === "") {
       this.#memberId = `m${this.actor.random.u32()}`;

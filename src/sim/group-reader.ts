@@ -6,7 +6,7 @@ import { ListedOffset } from "../protocol/messages/list-offsets.ts";
 import { OffsetCommit } from "../protocol/messages/offset-commit.ts";
 import { OffsetFetch, type OffsetFetchResponse } from "../protocol/messages/offset-fetch.ts";
 import type { Actor } from "./actor.ts";
-import type { SimClient } from "./client.ts";
+import type { Caller } from "./client.ts";
 import { SimConsumer } from "./consumer.ts";
 import { GroupAccount } from "./group-account.ts";
 import type { GroupHistory, Owner } from "./group-history.ts";
@@ -92,7 +92,7 @@ export class GroupReader {
   }
 
   /** Goes on where the group is. False: an answer says to begin anew. */
-  async take(client: SimClient, partitions: readonly number[], as: Membership): Promise<boolean> {
+  async take(client: Caller, partitions: readonly number[], as: Membership): Promise<boolean> {
     const { group, topic, history } = this.options;
     const added = partitions.filter((partition) => !this.#positions.has(partition));
     for (const partition of added) history.owns(group, partition, this.#owner);
@@ -145,7 +145,7 @@ export class GroupReader {
   }
 
   /** Reads a little of one partition. */
-  async read(client: SimClient): Promise<void> {
+  async read(client: Caller): Promise<void> {
     const { group, topic, history } = this.options;
     const partitions = this.partitions;
     if (partitions.length === 0) return this.actor.pause(20);
@@ -170,7 +170,7 @@ export class GroupReader {
   }
 
   /** What was processed so far. An answer that refuses is returned. */
-  async commit(client: SimClient, as: Membership): Promise<ErrorCode> {
+  async commit(client: Caller, as: Membership): Promise<ErrorCode> {
     const { group, history } = this.options;
     const progress = Array.from(this.#positions).filter(
       ([at, next]) => next > (this.#committed.get(at) ?? -1),
@@ -203,7 +203,7 @@ export class GroupReader {
 
   /** What each partition is answered. */
   protected async send(
-    client: SimClient,
+    client: Caller,
     progress: Progress,
     as: Membership,
   ): Promise<readonly (readonly [partition: number, errorCode: ErrorCode])[]> {

@@ -12,7 +12,7 @@ import { ListGroups } from "../protocol/messages/list-groups.ts";
 import { Metadata } from "../protocol/messages/metadata.ts";
 import { OffsetForLeaderEpoch } from "../protocol/messages/offset-for-leader-epoch.ts";
 import type { Actor } from "./actor.ts";
-import type { SimClient } from "./client.ts";
+import type { Caller } from "./client.ts";
 import { Visitor } from "./visitor.ts";
 
 export class Onlooker extends Visitor {
@@ -44,7 +44,7 @@ export class Onlooker extends Visitor {
     this.comesFor(ConsumerGroupDescribe, (client) => this.#describeConsumer(client));
   }
 
-  async #versions(client: SimClient): Promise<void> {
+  async #versions(client: Caller): Promise<void> {
     const answer = await this.ask(client, ApiVersions, 4, {
       clientSoftwareName: "simulation",
       clientSoftwareVersion: "1",
@@ -54,7 +54,7 @@ export class Onlooker extends Visitor {
     this.isFine(answer.errorCode, "ApiVersions");
   }
 
-  async #cluster(client: SimClient): Promise<void> {
+  async #cluster(client: Caller): Promise<void> {
     const answer = await this.ask(client, DescribeCluster, 0, {
       includeClusterAuthorizedOperations: false,
       endpointType: 1,
@@ -66,7 +66,7 @@ export class Onlooker extends Visitor {
       this.violate(`the cluster was ${this.#clusterId} and is ${answer.clusterId}`);
   }
 
-  async #directories(client: SimClient): Promise<void> {
+  async #directories(client: Caller): Promise<void> {
     const { results } = await this.ask(client, DescribeLogDirs, 2, { topics: null });
     if (!this.isFine(results[0]?.errorCode, "DescribeLogDirs")) return;
     for (const { name, partitions } of this.#topics) {
@@ -75,7 +75,7 @@ export class Onlooker extends Visitor {
     }
   }
 
-  async #coordinator(client: SimClient): Promise<void> {
+  async #coordinator(client: Caller): Promise<void> {
     const { coordinators } = await this.ask(client, FindCoordinator, 4, {
       key: "",
       keyType: CoordinatorType.group,
@@ -85,7 +85,7 @@ export class Onlooker extends Visitor {
   }
 
   /** No id is ever given twice, or two producers would be taken for one. */
-  async #producer(client: SimClient): Promise<void> {
+  async #producer(client: Caller): Promise<void> {
     const answer = await this.ask(client, InitProducerId, 4, {
       transactionalId: null,
       transactionTimeoutMs: 60_000,
@@ -98,7 +98,7 @@ export class Onlooker extends Visitor {
     this.#producerIds.add(answer.producerId);
   }
 
-  async #metadata(client: SimClient): Promise<void> {
+  async #metadata(client: Caller): Promise<void> {
     const { topics } = await this.ask(client, Metadata, 9, {
       topics: null,
       allowAutoTopicCreation: false,
@@ -115,7 +115,7 @@ export class Onlooker extends Visitor {
     this.#epoch = Math.max(this.#epoch, epoch);
   }
 
-  async #epochs(client: SimClient): Promise<void> {
+  async #epochs(client: Caller): Promise<void> {
     const { name } = this.actor.random.pick(this.#topics);
     const { topics } = await this.ask(client, OffsetForLeaderEpoch, 4, {
       replicaId: nodeId(-1),
@@ -135,12 +135,12 @@ export class Onlooker extends Visitor {
     this.isFine(topics[0]?.partitions[0]?.errorCode, "OffsetForLeaderEpoch");
   }
 
-  async #list(client: SimClient): Promise<void> {
+  async #list(client: Caller): Promise<void> {
     const answer = await this.ask(client, ListGroups, 5, { statesFilter: [], typesFilter: [] });
     this.isFine(answer.errorCode, "ListGroups");
   }
 
-  async #describeClassic(client: SimClient): Promise<void> {
+  async #describeClassic(client: Caller): Promise<void> {
     const { groups } = await this.ask(client, DescribeGroups, 5, {
       groups: this.#groups,
       includeAuthorizedOperations: true,
@@ -149,7 +149,7 @@ export class Onlooker extends Visitor {
   }
 
   /** In no group has a partition two members. */
-  async #describeConsumer(client: SimClient): Promise<void> {
+  async #describeConsumer(client: Caller): Promise<void> {
     const { groups } = await this.ask(client, ConsumerGroupDescribe, 1, {
       groupIds: this.#groups,
       includeAuthorizedOperations: false,

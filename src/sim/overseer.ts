@@ -20,7 +20,7 @@ import { PushTelemetry } from "../protocol/messages/push-telemetry.ts";
 import { UpdateFeatures, UpgradeType } from "../protocol/messages/update-features.ts";
 import { WriteTxnMarkers } from "../protocol/messages/write-txn-markers.ts";
 import type { Actor } from "./actor.ts";
-import type { SimClient } from "./client.ts";
+import type { Caller } from "./client.ts";
 import type { TransactionalId } from "./transactional-id.ts";
 import { Visitor } from "./visitor.ts";
 
@@ -86,7 +86,7 @@ export class Overseer extends Visitor {
 
   // ── Transactions ──
 
-  async #describe(client: SimClient): Promise<void> {
+  async #describe(client: Caller): Promise<void> {
     const known = this.#known();
     const { transactionStates } = await this.ask(client, DescribeTransactions, 0, {
       transactionalIds: this.#ids.map(({ name }) => name),
@@ -106,7 +106,7 @@ export class Overseer extends Visitor {
     }
   }
 
-  async #list(client: SimClient): Promise<void> {
+  async #list(client: Caller): Promise<void> {
     const known = this.#known();
     const { errorCode, transactionStates } = await this.ask(client, ListTransactions, 2, {
       stateFilters: [],
@@ -127,7 +127,7 @@ export class Overseer extends Visitor {
     return new Set(this.#ids.filter(({ isKnown }) => isKnown).map(({ name }) => name));
   }
 
-  async #producers(client: SimClient): Promise<void> {
+  async #producers(client: Caller): Promise<void> {
     const { topics } = await this.ask(client, DescribeProducers, 0, {
       topics: this.#topics.map((name) => ({ name, partitionIndexes: [partitionIndex(0)] })),
     });
@@ -141,7 +141,7 @@ export class Overseer extends Visitor {
   }
 
   /** Ends what nobody began. */
-  async #mark(client: SimClient): Promise<void> {
+  async #mark(client: Caller): Promise<void> {
     const topic = this.actor.random.pick(this.#topics);
     const { markers } = await this.ask(client, WriteTxnMarkers, 1, {
       markers: [
@@ -161,7 +161,7 @@ export class Overseer extends Visitor {
 
   // ── Of the cluster ──
 
-  async #elect(client: SimClient): Promise<void> {
+  async #elect(client: Caller): Promise<void> {
     const topic = this.actor.random.pick(this.#topics);
     const answer = await this.ask(client, ElectLeaders, 2, {
       electionType: ElectionType.preferred,
@@ -174,7 +174,7 @@ export class Overseer extends Visitor {
   }
 
   /** Cancels what is not under way. */
-  async #reassign(client: SimClient): Promise<void> {
+  async #reassign(client: Caller): Promise<void> {
     const answer = await this.ask(client, AlterPartitionReassignments, 1, {
       timeoutMs,
       allowReplicationFactorChange: true,
@@ -191,13 +191,13 @@ export class Overseer extends Visitor {
       this.violate(`a move that is not under way was cancelled: ${errorFacts(code).name}`);
   }
 
-  async #reassignments(client: SimClient): Promise<void> {
+  async #reassignments(client: Caller): Promise<void> {
     const answer = await this.ask(client, ListPartitionReassignments, 0, { timeoutMs, topics: null });
     if (!this.isFine(answer.errorCode, "ListPartitionReassignments")) return;
     if (answer.topics.length > 0) this.violate("partitions are being moved, and there is one broker");
   }
 
-  async #resources(client: SimClient): Promise<void> {
+  async #resources(client: Caller): Promise<void> {
     const answer = await this.ask(client, ListConfigResources, 1, { resourceTypes: [] });
     if (!this.isFine(answer.errorCode, "ListConfigResources")) return;
     const names = new Set(answer.configResources.map(({ resourceName }) => resourceName));
@@ -206,7 +206,7 @@ export class Overseer extends Visitor {
   }
 
   /** To the level at which it is. */
-  async #features(client: SimClient): Promise<void> {
+  async #features(client: Caller): Promise<void> {
     const answer = await this.ask(client, UpdateFeatures, 1, {
       timeoutMs,
       featureUpdates: [
@@ -222,13 +222,13 @@ export class Overseer extends Visitor {
     this.isFine(answer.errorCode, "UpdateFeatures");
   }
 
-  async #subscriptions(client: SimClient): Promise<void> {
+  async #subscriptions(client: Caller): Promise<void> {
     const answer = await this.ask(client, GetTelemetrySubscriptions, 0, { clientInstanceId: NO_TOPIC_ID });
     this.isFine(answer.errorCode, "GetTelemetrySubscriptions");
   }
 
   /** Nobody asked for it; it is refused, and what for is no matter. */
-  async #push(client: SimClient): Promise<void> {
+  async #push(client: Caller): Promise<void> {
     await this.ask(client, PushTelemetry, 0, {
       clientInstanceId: NO_TOPIC_ID,
       subscriptionId: 0,
@@ -240,12 +240,12 @@ export class Overseer extends Visitor {
 
   // ── Access rights, which there are not ──
 
-  async #describeRights(client: SimClient): Promise<void> {
+  async #describeRights(client: Caller): Promise<void> {
     const { errorCode } = await this.ask(client, DescribeAcls, 3, anyRight);
     this.#expectNoRights(errorCode);
   }
 
-  async #grant(client: SimClient): Promise<void> {
+  async #grant(client: Caller): Promise<void> {
     const { results } = await this.ask(client, CreateAcls, 3, {
       creations: [
         {
@@ -262,7 +262,7 @@ export class Overseer extends Visitor {
     this.#expectNoRights(results[0]?.errorCode);
   }
 
-  async #withdraw(client: SimClient): Promise<void> {
+  async #withdraw(client: Caller): Promise<void> {
     const { filterResults } = await this.ask(client, DeleteAcls, 3, { filters: [anyRight] });
     this.#expectNoRights(filterResults[0]?.errorCode);
   }

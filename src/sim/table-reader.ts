@@ -2,7 +2,7 @@
 import { type Offset, offset } from "../base/ids.ts";
 import { ListedOffset } from "../protocol/messages/list-offsets.ts";
 import type { Actor } from "./actor.ts";
-import { Disconnected, type SimClient } from "./client.ts";
+import { Disconnected, type Caller } from "./client.ts";
 import { SimConsumer } from "./consumer.ts";
 import { type TableHistory, TableView } from "./table-history.ts";
 
@@ -73,7 +73,7 @@ export class TableReader {
   }
 
   /** One answer. How many records were in it. */
-  async #read(client: SimClient): Promise<number> {
+  async #read(client: Caller): Promise<number> {
     if (this.#actor.nowMs - this.#atEndMs > this.#awayMaxMs) this.#position = null;
     if (this.#position === null) {
       this.#view = new TableView();

@@ -5,7 +5,7 @@ import { InitProducerId } from "../protocol/messages/init-producer-id.ts";
 import { Produce } from "../protocol/messages/produce.ts";
 import { buildBatch } from "../record/builder.ts";
 import type { Actor } from "./actor.ts";
-import { Disconnected, type SimClient } from "./client.ts";
+import { Disconnected, type Caller } from "./client.ts";
 import { recordFacts } from "./history.ts";
 import type { TableHistory } from "./table-history.ts";
 
@@ -114,7 +114,7 @@ export class TableWriter {
     };
   }
 
-  async #send(client: SimClient, batch: Batch): Promise<void> {
+  async #send(client: Caller, batch: Batch): Promise<void> {
     const answer = await client.call(Produce, 9, {
       transactionalId: null,
       acks: -1,

@@ -27,7 +27,7 @@ import { buildBatch } from "../record/builder.ts";
 import { recordsIn } from "../record/record.ts";
 import type { Actor } from "./actor.ts";
 import { Belief, type Change } from "./belief.ts";
-import type { SimClient } from "./client.ts";
+import type { Caller } from "./client.ts";
 import { Visitor } from "./visitor.ts";
 
 interface Topic {
@@ -76,7 +76,7 @@ export class TopicKeeper extends Visitor {
 
   // ── Changes ──
 
-  #create(client: SimClient): Promise<void> {
+  #create(client: Caller): Promise<void> {
     const { random } = this.actor;
     const partitions = random.between(1, 2);
     const value = random.pick([null, "3600000000"]);
@@ -100,7 +100,7 @@ export class TopicKeeper extends Visitor {
     });
   }
 
-  #delete(client: SimClient): Promise<void> {
+  #delete(client: Caller): Promise<void> {
     return this.change(client, {
       api: DeleteTopics,
       version: 6,
@@ -111,7 +111,7 @@ export class TopicKeeper extends Visitor {
     });
   }
 
-  #extend(client: SimClient): Promise<void> {
+  #extend(client: Caller): Promise<void> {
     const most = Math.max(...this.#topic.states.map((topic) => topic?.partitions ?? 0));
     const count = Math.min(partitionsMax, most + 1);
     return this.change(client, {
@@ -129,7 +129,7 @@ export class TopicKeeper extends Visitor {
   }
 
   /** All settings at once: what is not named has no value of its own any more. */
-  #alter(client: SimClient): Promise<void> {
+  #alter(client: Caller): Promise<void> {
     const value = this.#drawValue();
     const configs = value === null ? [] : [{ name: setting, value }];
     return this.change(client, {
@@ -142,7 +142,7 @@ export class TopicKeeper extends Visitor {
     });
   }
 
-  #alterOne(client: SimClient): Promise<void> {
+  #alterOne(client: Caller): Promise<void> {
     const value = this.#drawValue();
     const configOperation = value === null ? ConfigOperation.delete : ConfigOperation.set;
     const configs = [{ name: setting, configOperation, value }];
@@ -167,7 +167,7 @@ export class TopicKeeper extends Visitor {
 
   // ── Looks ──
 
-  async #readConfigs(client: SimClient): Promise<void> {
+  async #readConfigs(client: Caller): Promise<void> {
     const { results } = await this.ask(client, DescribeConfigs, 4, {
       resources: [{ ...this.#resource, configurationKeys: [setting] }],
       includeSynonyms: false,
@@ -182,7 +182,7 @@ export class TopicKeeper extends Visitor {
     this.see(this.#topic, (topic) => topic !== null && topic.value === value, `${setting} is ${value}`);
   }
 
-  async #describe(client: SimClient): Promise<void> {
+  async #describe(client: Caller): Promise<void> {
     const { topics } = await this.ask(client, DescribeTopicPartitions, 0, {
       topics: [{ name: this.#name }],
       responsePartitionLimit: 100,
@@ -192,7 +192,7 @@ export class TopicKeeper extends Visitor {
   }
 
   /** The id of the topic; null: there is none. */
-  async #look(client: SimClient): Promise<string | null> {
+  async #look(client: Caller): Promise<string | null> {
     const { topics } = await this.ask(client, Metadata, 12, {
       topics: [{ topicId: NO_TOPIC_ID, name: this.#name }],
       allowAutoTopicCreation: false,
@@ -222,7 +222,7 @@ export class TopicKeeper extends Visitor {
 
   // ── Records ──
 
-  async #write(client: SimClient): Promise<void> {
+  async #write(client: Caller): Promise<void> {
     const id = await this.#look(client);
     if (id === null) return;
     const value = `${id} ${this.#values++}`;
@@ -249,7 +249,7 @@ export class TopicKeeper extends Visitor {
     written.set(result.baseOffset, value);
   }
 
-  async #read(client: SimClient): Promise<void> {
+  async #read(client: Caller): Promise<void> {
     const id = await this.#look(client);
     if (id === null) return;
     const { responses } = await this.ask(client, Fetch, 11, {

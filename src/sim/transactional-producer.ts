@@ -25,7 +25,7 @@ import { Produce } from "../protocol/messages/produce.ts";
 import { TxnOffsetCommit } from "../protocol/messages/txn-offset-commit.ts";
 import { buildBatch, type NewRecord } from "../record/builder.ts";
 import type { Actor } from "./actor.ts";
-import { Disconnected, type SimClient } from "./client.ts";
+import { Disconnected, type Caller } from "./client.ts";
 import type { InitAttempt, TransactionalId } from "./transactional-id.ts";
 
 /** In the old way, and in that of KIP-890. */
@@ -99,7 +99,7 @@ export class TransactionalProducer {
   readonly #added = new Set<string>();
   /** When the first request of the open transaction was sent; null: none is open. */
   #openedMs: number | null = null;
-  #client: SimClient | null = null;
+  #client: Caller | null = null;
   readonly #echoes = new Set<Promise<void>>();
 
   constructor(
@@ -187,7 +187,7 @@ export class TransactionalProducer {
   }
 
   /** Rejects as `perform` does. `ask` is told a connection as often as that takes. */
-  ask<Res>(ask: (client: SimClient) => Promise<Res>): Promise<Res> {
+  ask<Res>(ask: (client: Caller) => Promise<Res>): Promise<Res> {
     return this.#insist(ask, () => ErrorCode.NONE);
   }
 
@@ -374,7 +374,7 @@ export class TransactionalProducer {
   }
 
   async #insist<Res>(
-    ask: (client: SimClient) => Promise<Res>,
+    ask: (client: Caller) => Promise<Res>,
     codeOf: (answer: Res) => ErrorCode | undefined,
   ): Promise<Res> {
     const { random } = this.#actor;

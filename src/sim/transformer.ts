@@ -10,7 +10,7 @@ import { ListedOffset } from "../protocol/messages/list-offsets.ts";
 import { OffsetFetch } from "../protocol/messages/offset-fetch.ts";
 import { TxnOffsetCommit } from "../protocol/messages/txn-offset-commit.ts";
 import type { Actor } from "./actor.ts";
-import { Disconnected, type SimClient } from "./client.ts";
+import { Disconnected, type Caller } from "./client.ts";
 import { SimConsumer } from "./consumer.ts";
 import { recordName } from "./history.ts";
 import type { TransactionalId } from "./transactional-id.ts";
@@ -85,7 +85,7 @@ export class Transformer extends TransactionalActor {
   }
 
   /** Where the group is, once no transaction of its own is open. */
-  async #committed(client: SimClient, name: string): Promise<number> {
+  async #committed(client: Caller, name: string): Promise<number> {
     const { topic, partition } = this.#source;
     const { history } = this.actor;
     const fetch = this.actor.begin("fetch-offsets", name).inGroup(this.#groupNumber);

@@ -5,7 +5,7 @@
  */
 import { ErrorCode } from "../protocol/errors.ts";
 import type { Actor } from "./actor.ts";
-import { Disconnected, type SimClient } from "./client.ts";
+import { Disconnected, type Caller } from "./client.ts";
 import {
   GroupReader,
   type MemberOptions,
@@ -56,7 +56,7 @@ export class TransformingReader extends GroupReader {
   }
 
   protected override async send(
-    _client: SimClient,
+    _client: Caller,
     progress: Progress,
     as: Membership,
   ): Promise<readonly (readonly [partition: number, errorCode: ErrorCode])[]> {

@@ -4,7 +4,7 @@ import { ErrorCode } from "../protocol/errors.ts";
 import { DeleteRecords } from "../protocol/messages/delete-records.ts";
 import { ListedOffset, ListOffsets } from "../protocol/messages/list-offsets.ts";
 import type { Actor } from "./actor.ts";
-import { Disconnected, type SimClient } from "./client.ts";
+import { Disconnected, type Caller } from "./client.ts";
 import { SimConsumer } from "./consumer.ts";
 import { Visitor } from "./visitor.ts";
 
@@ -25,7 +25,7 @@ export class Trimmer extends Visitor {
   }
 
   /** Where the log begins. */
-  async #start(client: SimClient): Promise<number> {
+  async #start(client: Caller): Promise<number> {
     const start = await this.#reader.end(client, ListedOffset.earliest);
     this.answers++;
     if (start < this.#least || start > this.#most) {
@@ -38,7 +38,7 @@ export class Trimmer extends Visitor {
     return start;
   }
 
-  async #trim(client: SimClient): Promise<void> {
+  async #trim(client: Caller): Promise<void> {
     const start = await this.#start(client);
     const end = await this.#reader.end(client, ListedOffset.latest);
     // Now and then everything.

@@ -6,7 +6,7 @@ import type { Api } from "../protocol/api.ts";
 import { ErrorCode, errorFacts } from "../protocol/errors.ts";
 import type { Actor } from "./actor.ts";
 import type { Belief, Change } from "./belief.ts";
-import { Disconnected, type SimClient } from "./client.ts";
+import { Disconnected, type Caller } from "./client.ts";
 
 /** Longer than any request that reached the broker can be under way in it. */
 const settleMs = 15_000;
@@ -15,7 +15,7 @@ const thinkMs = 30_000;
 
 interface VisitKind {
   readonly api: { readonly key: number };
-  readonly visit: (client: SimClient) => Promise<void>;
+  readonly visit: (client: Caller) => Promise<void>;
 }
 
 export abstract class Visitor {
@@ -30,7 +30,7 @@ export abstract class Visitor {
   }
 
   /** One more kind of visit; one that was added twice is drawn twice as often. */
-  protected comesFor(api: { readonly key: number }, visit: (client: SimClient) => Promise<void>): void {
+  protected comesFor(api: { readonly key: number }, visit: (client: Caller) => Promise<void>): void {
     this.#kinds.push({ api, visit });
   }
 
@@ -61,7 +61,7 @@ export abstract class Visitor {
 
   /** Rejects with `Disconnected`. */
   protected async ask<Req, Res>(
-    client: SimClient,
+    client: Caller,
     api: Api<Req, Res>,
     version: number,
     request: Req,
@@ -73,7 +73,7 @@ export abstract class Visitor {
 
   /** Asks for a change, and takes the answer into account. */
   protected async change<Req, Res, State>(
-    client: SimClient,
+    client: Caller,
     what: {
       readonly api: Api<Req, Res>;
       readonly version: number;
