@@ -11,8 +11,8 @@ import { after, before, test } from "node:test";
 import { createClient } from "../../src/entry/client.ts";
 import { type BrokerCluster, startCluster } from "../../tools/clusters.ts";
 import { franzGo, holdfast, javaClient } from "../interop/clients.ts";
-import { dataSet } from "../interop/data-set.ts";
-import type { Exchange } from "../interop/exchange.ts";
+import { type DataSetOptions, dataSet } from "../interop/data-set.ts";
+import type { Exchange, Writer } from "../interop/exchange.ts";
 import { bucket, type Minio, startMinio } from "./minio.ts";
 
 const scale = Number(process.env["HOLDFAST_CLUSTER"] ?? 1);
@@ -36,13 +36,8 @@ const clients = [franzGo(), javaClient("4.4.0"), holdfast()];
 
 for (const writer of clients) {
   test(`${writer.client} writes through the death of a broker, and everybody reads the same`, async (t) => {
-    const set = await dataSet({
-      dress: writer.dress,
-      partitionCount: writer.partitionCount,
-      smallCount: 4_000 * scale,
-      largeCount: 10 * scale,
-    });
-    const topic = `of-${writer.client.replace(/\W+/g, "-")}`;
+    const set = await dataSet(setOf(writer));
+    const topic = topicOf(writer);
     await using client = createClient({ bootstrap: cluster.address });
     await client.admin().createTopic({ topic, partitions: set.partitionCount });
     const kills: Promise<number>[] = [];
@@ -68,10 +63,33 @@ for (const writer of clients) {
   });
 }
 
+const topicOf = ({ client }: Writer): string => `of-${client.replace(/\W+/g, "-")}`;
+const setOf = ({ dress, partitionCount }: Writer): DataSetOptions => ({
+  dress,
+  partitionCount,
+  smallCount: 4_000 * scale,
+  largeCount: 10 * scale,
+});
+
 async function killed(): Promise<number> {
   await cluster.kill();
   return cluster.start();
 }
+
+test("all brokers killed at once come back with everything", async () => {
+  await cluster.killAll();
+  await cluster.start();
+  for (const writer of clients) {
+    const { partitions } = await franzGo().read({
+      address: cluster.address,
+      topic: topicOf(writer),
+      set: await dataSet(setOf(writer)),
+      timeoutMs,
+      onProgress: () => undefined,
+    });
+    assert.deepEqual(partitions, (await dataSet(setOf(writer))).partitions, writer.client);
+  }
+});
 
 test("while the bucket is away nothing is acknowledged, health says so, and all goes on by itself", async (t) => {
   await using client = createClient({ bootstrap: cluster.address });
@@ -111,4 +129,27 @@ test("while the bucket is away nothing is acknowledged, health says so, and all 
   }
   assert.equal(read.size, 200);
   assert.ok([...read.values()].every((count) => count === 1));
+});
+
+test("when the bucket's credentials change each broker ends with a sentence, and comes back with all when they are right", async () => {
+  const port = Number(new URL(minio.endpoint).port);
+  await minio.stop();
+  minio = await startMinio(join(directory, "minio"), port, "another-secret");
+  await using client = createClient({ bootstrap: cluster.address });
+  await using producer = client.producer({ deliveryTimeoutMs: 60_000 });
+  const waiting = producer.send({ topic: "away", value: "after all" });
+  waiting.catch(() => undefined);
+  const ends = await Promise.all(cluster.brokers.map((broker) => broker.whenEnded(40_000)));
+  for (const { code, stdout, stderr } of ends) {
+    assert.equal(code, 1, stderr);
+    assert.match(
+      stdout + stderr,
+      /The credentials are not accepted for s3:.*nothing further is acknowledged/,
+    );
+  }
+  await minio.stop();
+  minio = await startMinio(join(directory, "minio"), port);
+  await cluster.killAll();
+  await cluster.start();
+  await waiting;
 });

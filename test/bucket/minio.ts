@@ -23,14 +23,14 @@ export const bucket = "log";
 const startMsMax = 60_000;
 
 /** A bucket of MinIO is a directory; one that was there before the start is a bucket from the start. */
-export async function startMinio(directory: string, port?: number): Promise<Minio> {
+export async function startMinio(directory: string, port?: number, secret = password): Promise<Minio> {
   const program = await goCommand(join(import.meta.dirname, "go"), "github.com/minio/minio");
   mkdirSync(join(directory, bucket), { recursive: true });
   const address = `${loopback}:${port ?? (await freePort())}`;
   const running = start(program, ["server", directory, "--quiet", "--address", address], {
     env: {
       MINIO_ROOT_USER: user,
-      MINIO_ROOT_PASSWORD: password,
+      MINIO_ROOT_PASSWORD: secret,
       MINIO_BROWSER: "off",
       MINIO_UPDATE: "off",
       HOME: directory,
@@ -49,7 +49,7 @@ export async function startMinio(directory: string, port?: number): Promise<Mini
     env: {
       AWS_ENDPOINT_URL_S3: endpoint,
       AWS_ACCESS_KEY_ID: user,
-      AWS_SECRET_ACCESS_KEY: password,
+      AWS_SECRET_ACCESS_KEY: secret,
       AWS_REGION: "us-east-1",
     },
     running,
