@@ -7,6 +7,7 @@ import { FakeBucket } from "../../io/s3/fake-bucket.ts";
 import { keys } from "../../io/s3/store-fixture.ts";
 import { startBroker } from "../../testing/test-broker.ts";
 import { connect, produce } from "../../testing/raw-client-fixture.ts";
+import { openNamedStore } from "../named-store.ts";
 import { runProgram } from "../program.ts";
 import { TestTerminal } from "../terminal-fixture.ts";
 
@@ -82,6 +83,16 @@ describe("bucket fsck", () => {
     assert.equal(last["kind"], "summary");
     assert.equal(last["damages"], 0);
     assert.equal(last["segments"], 1);
+  });
+
+  it("gives up on a bucket that does not answer, and says which", async () => {
+    const options = { endpoint: "http://127.0.0.1:1" };
+    const opened = await openNamedStore("s3://bucket/log", options, { HOME: data, ...keys }, 200);
+    await assert.rejects(
+      opened.ports.store.get("meta/1"),
+      /s3:\/\/bucket\/log did not answer for 0\.2 s \(.*\): check/,
+    );
+    opened.close();
   });
 
   it("refuses what is no store, and what nobody began, with a sentence", async () => {

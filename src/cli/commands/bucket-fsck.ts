@@ -3,7 +3,6 @@
  * for nobody. Brokers may be at work. Changes nothing, unless orphans are to be deleted. Ends with 1 when something
  * is missing or damaged.
  */
-import { HoldfastError, RefusedError } from "../../base/errors.ts";
 import type { CheckFinding, CheckSummary } from "../../metadata/check/finding.ts";
 import { checkStore } from "../../metadata/check/store.ts";
 import type { Invocation } from "../declare.ts";
@@ -31,13 +30,6 @@ export async function bucketFsck({
   try {
     const { damages } = await walk(opened, name, terminal, options);
     return damages > 0 ? exitCodes.failed.code : exitCodes.done.code;
-  } catch (error) {
-    // What can be asked again was asked a few times by now.
-    if (!(error instanceof HoldfastError) || !error.retriable) throw error;
-    throw new RefusedError(
-      `${name} does not answer: ${error.message}. Nothing is known of what was not read yet; try again.`,
-      { cause: error },
-    );
   } finally {
     opened.close();
   }
