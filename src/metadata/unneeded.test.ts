@@ -47,13 +47,13 @@ test("the broker that lives longest sweeps, and nobody who is fenced", () => {
 
 test("an author's objects can be garbage once it said so, or is no longer live; of one that nobody knows, never", () => {
   const state = aClusterState({ brokers: { 2: { status: "fenced" }, 5: { status: "live", below: 10 } } });
-  const { isSettled } = garbageView(state);
+  const view = garbageView(state);
   const settled = [
     [2, 1_000],
     [5, 9],
     [5, 10],
     [9, 0],
-  ].filter(([author, counter]) => isSettled(author as number, counter as number));
+  ].filter(([author, counter]) => view.isSettled(author as number, counter as number));
   assert.deepEqual(settled, [
     [2, 1_000],
     [5, 9],
