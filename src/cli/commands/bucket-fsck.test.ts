@@ -90,7 +90,7 @@ describe("bucket fsck", () => {
     const opened = await openNamedStore("s3://bucket/log", options, { HOME: data, ...keys }, 200);
     await assert.rejects(
       opened.ports.store.get("meta/1"),
-      /s3:\/\/bucket\/log did not answer for 0\.2 s \(.*\): check/,
+      /s3:\/\/bucket\/log\/ at .* did not answer for 0\.2 s \(.*\): check/,
     );
     opened.close();
   });
