@@ -1,22 +1,19 @@
-/** What brokers of a cluster answer about partitions that others own, about each other, and to admins. */
+/** What brokers of a cluster answer about partitions that others own, and about each other. */
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
+import { aStrangeTopic, create, move, nodeAt, placesOf } from "../../../test/owned-topics.ts";
 import { aCluster, type SimulatedCluster } from "../../../test/simulated-cluster.ts";
 import { leaderEpoch, NO_TOPIC_ID, nodeId, offset, partitionIndex } from "../../base/ids.ts";
 import type { Api } from "../../protocol/api.ts";
 import { ErrorCode } from "../../protocol/errors.ts";
-import { AlterPartitionReassignments } from "../../protocol/messages/alter-partition-reassignments.ts";
 import { CreatePartitions } from "../../protocol/messages/create-partitions.ts";
-import { CreateTopics } from "../../protocol/messages/create-topics.ts";
 import { DeleteRecords } from "../../protocol/messages/delete-records.ts";
 import { DeleteTopics } from "../../protocol/messages/delete-topics.ts";
 import { DescribeCluster } from "../../protocol/messages/describe-cluster.ts";
 import { DescribeLogDirs } from "../../protocol/messages/describe-log-dirs.ts";
 import { DescribeProducers } from "../../protocol/messages/describe-producers.ts";
-import { ElectionType, ElectLeaders } from "../../protocol/messages/elect-leaders.ts";
 import { Fetch, type FetchResponse } from "../../protocol/messages/fetch.ts";
 import { ListedOffset, ListOffsets } from "../../protocol/messages/list-offsets.ts";
-import { ListPartitionReassignments } from "../../protocol/messages/list-partition-reassignments.ts";
 import { Metadata } from "../../protocol/messages/metadata.ts";
 import { OffsetForLeaderEpoch } from "../../protocol/messages/offset-for-leader-epoch.ts";
 import { Produce } from "../../protocol/messages/produce.ts";
@@ -26,31 +23,7 @@ import { SimClient } from "../../sim/client.ts";
 const noEpoch = leaderEpoch(-1);
 const { NOT_LEADER_OR_FOLLOWER, FENCED_LEADER_EPOCH, UNKNOWN_LEADER_EPOCH, NONE } = ErrorCode;
 
-async function create(
-  cluster: SimulatedCluster,
-  place: number,
-  name: string,
-  { partitions = 3, assigned = [] }: { partitions?: number; assigned?: readonly (readonly number[])[] } = {},
-) {
-  const assignments = assigned.map((nodes, index) => ({
-    partitionIndex: partitionIndex(index),
-    brokerIds: nodes.map(nodeId),
-  }));
-  const numPartitions = assigned.length > 0 ? -1 : partitions;
-  const topic = { name, numPartitions, replicationFactor: -1, assignments, configs: [] };
-  const request = { topics: [topic], timeoutMs: 1_000, validateOnly: false };
-  const { topics } = await cluster.ask(place, CreateTopics, request);
-  const [made] = topics;
-  assert.ok(made !== undefined);
-  return made;
-}
-
-const placesOf = (cluster: SimulatedCluster, topic: string, seenBy: number, count = 3): number[] =>
-  Array.from({ length: count }, (_, index) => cluster.ownerOf(topic, index, seenBy) ?? -1);
-
 const ascending = (a: number, b: number): number => a - b;
-
-const nodeAt = (cluster: SimulatedCluster, place: number): number => cluster.at(place).services.nodeId;
 
 function fetchOf(topic: { name: string; id: typeof NO_TOPIC_ID }, over: { [key: string]: unknown } = {}) {
   const { maxWaitMs = 0, ...partition } = over;
@@ -102,20 +75,6 @@ const produceOf = (topic: { name: string; id: typeof NO_TOPIC_ID }) => ({
     },
   ],
 });
-
-/** A topic whose only partition the broker at `owner` has; the others are named by `stranger`. */
-async function aStrangeTopic(cluster: SimulatedCluster) {
-  const owner = 0;
-  const made = await create(cluster, owner, "orders", { assigned: [[nodeAt(cluster, owner)]] });
-  assert.equal(made.errorCode, NONE);
-  assert.equal(cluster.ownerOf("orders", 0, 1), owner);
-  return {
-    owner,
-    stranger: 1,
-    byId: { name: "", id: made.topicId },
-    byName: { name: "orders", id: NO_TOPIC_ID },
-  };
-}
 
 describe("a broker that is asked about a partition of another", () => {
   test("tells a producer who has it, with its address", async (t) => {
@@ -258,33 +217,6 @@ describe("a broker that is asked about a partition of another", () => {
     assert.deepEqual(told.sort(ascending), [0, 1, 2, 3, 4, 5]);
   });
 });
-
-/** Wishes that the broker at `place` has it, and waits until it has. */
-async function move(cluster: SimulatedCluster, name: string, index: number, place: number): Promise<void> {
-  const { errorCode } = await reassign(cluster, 1, name, index, [nodeAt(cluster, place)]);
-  assert.equal(errorCode, NONE);
-  await cluster.until(`${name}/${index} is at ${place}`, () =>
-    [0, 1, 2].every((seenBy) => cluster.ownerOf(name, index, seenBy) === place),
-  );
-}
-
-async function reassign(
-  cluster: SimulatedCluster,
-  place: number,
-  name: string,
-  index: number,
-  nodes: readonly number[] | null,
-) {
-  const replicas = nodes === null ? null : nodes.map(nodeId);
-  const { responses } = await cluster.ask(place, AlterPartitionReassignments, {
-    timeoutMs: 1_000,
-    allowReplicationFactorChange: true,
-    topics: [{ name, partitions: [{ partitionIndex: partitionIndex(index), replicas }] }],
-  });
-  const [told] = responses[0]?.partitions ?? [];
-  assert.ok(told !== undefined);
-  return told;
-}
 
 /**
  * The owner of "orders" stands still with three records, its successor has acknowledged two more, and the owner
@@ -456,99 +388,5 @@ describe("the brokers of a cluster", () => {
     const told = await metadataOf(cluster, 2, ["orders"]);
     assert.equal(told.topics[0]?.errorCode, NONE);
     await cluster.run(making);
-  });
-
-  test("give a partition to the first replica of an assignment, and refuse one that they do not know", async (t) => {
-    const cluster = await aCluster(t);
-    const [a, b, c] = [0, 1, 2].map((place) => nodeAt(cluster, place)) as [number, number, number];
-    const made = await create(cluster, 0, "orders", { assigned: [[c], [c, a], [b]] });
-    assert.equal(made.errorCode, NONE);
-    assert.deepEqual(placesOf(cluster, "orders", 1), [2, 2, 1]);
-    const refused = await create(cluster, 0, "others", { assigned: [[a], [99]] });
-    assert.equal(refused.errorCode, ErrorCode.INVALID_REPLICA_ASSIGNMENT);
-    assert.match(refused.errorMessage ?? "", /no broker 99 in this cluster now; it has 1, 2, 3\./);
-    const more = (node: number) => ({
-      topics: [{ name: "orders", count: 4, assignments: [{ brokerIds: [nodeId(node)] }] }],
-      timeoutMs: 1_000,
-      validateOnly: false,
-    });
-    assert.equal(
-      (await cluster.ask(0, CreatePartitions, more(99))).results[0]?.errorCode,
-      ErrorCode.INVALID_REPLICA_ASSIGNMENT,
-    );
-    assert.equal((await cluster.ask(0, CreatePartitions, more(a))).results[0]?.errorCode, NONE);
-    assert.equal(cluster.ownerOf("orders", 3, 2), 0);
-    // Balance does not take away what was assigned.
-    await cluster.pass(20_000);
-    assert.deepEqual(placesOf(cluster, "orders", 1, 4), [2, 2, 1, 0]);
-  });
-});
-
-describe("a reassignment", () => {
-  const list = async (cluster: SimulatedCluster, place: number) => {
-    const { topics } = await cluster.ask(place, ListPartitionReassignments, {
-      timeoutMs: 1_000,
-      topics: null,
-    });
-    return topics.flatMap(({ name, partitions }) =>
-      partitions.map((each) => [name, each.partitionIndex, ...each.addingReplicas, ...each.removingReplicas]),
-    );
-  };
-  const elect = async (cluster: SimulatedCluster, timeoutMs = 30_000) => {
-    const topicPartitions = [{ topic: "orders", partitions: [partitionIndex(0)] }];
-    const request = { electionType: ElectionType.preferred, topicPartitions, timeoutMs };
-    const { replicaElectionResults } = await cluster.ask(1, ElectLeaders, request);
-    return replicaElectionResults[0]?.partitionResult[0]?.errorCode;
-  };
-
-  test("is under way until the partition lies there, and then stays", async (t) => {
-    const cluster = await aCluster(t);
-    const { owner } = await aStrangeTopic(cluster);
-    const to = nodeAt(cluster, 2);
-    assert.equal((await reassign(cluster, 1, "orders", 0, [to])).errorCode, NONE);
-    assert.deepEqual(await list(cluster, 2), [["orders", 0, to, nodeAt(cluster, owner)]]);
-    assert.equal(await elect(cluster), NONE);
-    assert.equal(cluster.ownerOf("orders", 0, 1), 2);
-    assert.deepEqual(await list(cluster, 2), []);
-    assert.equal(await elect(cluster), ErrorCode.ELECTION_NOT_NEEDED);
-    assert.equal(
-      (await reassign(cluster, 1, "orders", 0, null)).errorCode,
-      ErrorCode.NO_REASSIGNMENT_IN_PROGRESS,
-    );
-  });
-
-  test("can be called off", async (t) => {
-    const cluster = await aCluster(t);
-    const { owner } = await aStrangeTopic(cluster);
-    await reassign(cluster, 1, "orders", 0, [nodeAt(cluster, 2)]);
-    assert.equal((await reassign(cluster, 2, "orders", 0, null)).errorCode, NONE);
-    assert.deepEqual(await list(cluster, 0), []);
-    await cluster.pass(10_000);
-    assert.equal(cluster.ownerOf("orders", 0, 1), owner);
-  });
-
-  test("to nobody, to somebody unknown, or twice to the same is refused", async (t) => {
-    const cluster = await aCluster(t);
-    await aStrangeTopic(cluster);
-    for (const nodes of [[], [99], [1, 1], [-1]]) {
-      const { errorCode } = await reassign(cluster, 0, "orders", 0, nodes);
-      assert.equal(errorCode, ErrorCode.INVALID_REPLICA_ASSIGNMENT);
-    }
-    assert.deepEqual(await list(cluster, 0), []);
-  });
-
-  test("to a broker that went away waits for it, and an election says so", async (t) => {
-    const cluster = await aCluster(t);
-    const { owner } = await aStrangeTopic(cluster);
-    const to = nodeAt(cluster, 2);
-    await move(cluster, "orders", 0, 2);
-    await cluster.stop(2);
-    await cluster.until("another has it", () => cluster.ownerOf("orders", 0, 1) !== 2);
-    assert.deepEqual(await list(cluster, 0), []);
-    assert.equal(await elect(cluster), ErrorCode.PREFERRED_LEADER_NOT_AVAILABLE);
-    await cluster.boot(2);
-    await cluster.until("it is back", () => cluster.ownerOf("orders", 0, 1) === 2);
-    assert.equal(nodeAt(cluster, 2), to);
-    assert.notEqual(owner, 2);
   });
 });
