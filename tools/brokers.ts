@@ -7,11 +7,14 @@ import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { type Ended, finish, freePort, type Running, start, waitForPort } from "./processes.ts";
-import { startCluster } from "./clusters.ts";
+import { startCluster, startClusterOverMinio } from "./clusters.ts";
 import { kafkaClasspath, loopback, repositoryRoot } from "./toolbox.ts";
 
-/** `cluster`: three Holdfast brokers over one directory; see clusters.ts. */
-export type BrokerKind = "kafka" | "kafka-durable" | "holdfast" | "cluster";
+/** `cluster`: three Holdfast brokers over one directory, `cluster-minio`: over MinIO; see clusters.ts. */
+export type BrokerKind = "kafka" | "kafka-durable" | "holdfast" | "cluster" | "cluster-minio";
+
+/** Whether settings are Holdfast's, and a clean end is one with code 0. */
+export const isHoldfast = (kind: BrokerKind): boolean => !kind.startsWith("kafka");
 
 export interface Broker {
   readonly kind: BrokerKind;
@@ -24,6 +27,8 @@ export interface Broker {
   readonly http: string | undefined;
   /** Ends the process with SIGKILL and waits until it is gone. */
   kill(): Promise<void>;
+  /** Ends whatever still runs, for good. */
+  dismiss(): Promise<void>;
   /** How it ended by itself; killed when it has not after `timeoutMs`. */
   whenEnded(timeoutMs: number): Promise<Ended>;
   /** Asks the process to end (SIGTERM) and waits; answers how it ended. */
@@ -67,6 +72,7 @@ const kafkaJvm = [
 export async function startBroker(kind: BrokerKind, options: BrokerOptions): Promise<Broker> {
   mkdirSync(options.directory, { recursive: true });
   if (kind === "cluster") return startCluster(options);
+  if (kind === "cluster-minio") return startClusterOverMinio(options);
   const plan = kind === "holdfast" ? await holdfastPlan(options) : await kafkaPlan(kind, options);
   let running: Running | undefined;
   const ended = async (): Promise<Ended> => {
@@ -83,6 +89,7 @@ export async function startBroker(kind: BrokerKind, options: BrokerOptions): Pro
       running?.signal("SIGKILL");
       await ended();
     },
+    dismiss: () => broker.kill(),
     stop: async () => {
       running?.signal("SIGTERM");
       return broker.whenEnded(stopMs);

@@ -3,6 +3,7 @@
  * target can run against a cluster: `kill` ends one of them after the other, and `start` brings back who is gone.
  */
 import { join } from "node:path";
+import { bucket, startMinio } from "../test/bucket/minio.ts";
 import { type Broker, type BrokerOptions, startBroker } from "./brokers.ts";
 
 const brokerCount = 3;
@@ -24,6 +25,10 @@ export async function startCluster(options: BrokerOptions): Promise<BrokerCluste
   if (first === undefined) throw new Error("a cluster has brokers");
   const gone = new Set<Broker>();
   let next = 0;
+  const killAll = async (): Promise<void> => {
+    for (const broker of brokers) gone.add(broker);
+    await Promise.all(brokers.map((broker) => broker.kill()));
+  };
   return {
     kind: "cluster",
     brokers,
@@ -36,10 +41,8 @@ export async function startCluster(options: BrokerOptions): Promise<BrokerCluste
       gone.add(broker);
       await broker.kill();
     },
-    killAll: async () => {
-      for (const broker of brokers) gone.add(broker);
-      await Promise.all(brokers.map((broker) => broker.kill()));
-    },
+    killAll,
+    dismiss: killAll,
     whenEnded: (timeoutMs) => first.whenEnded(timeoutMs),
     stop: async () => {
       const ends = [];
@@ -57,5 +60,25 @@ export async function startCluster(options: BrokerOptions): Promise<BrokerCluste
       await Promise.all(back.map((broker) => broker.start()));
       return performance.now() - begun;
     },
+  };
+}
+
+/** The same over a MinIO of their own, which ends with them. */
+export async function startClusterOverMinio(options: BrokerOptions): Promise<BrokerCluster> {
+  const minio = await startMinio(join(options.directory, "minio"));
+  const starting = startCluster({
+    ...options,
+    env: { ...options.env, ...minio.env },
+    store: `s3://${bucket}/cluster`,
+  });
+  const cluster = await starting.catch(async (cause: unknown) => {
+    await minio.stop();
+    throw cause;
+  });
+  return {
+    ...cluster,
+    kind: "cluster-minio",
+    dismiss: () => cluster.killAll().finally(() => minio.stop()),
+    stop: () => cluster.stop().finally(() => minio.stop()),
   };
 }

@@ -5,7 +5,7 @@
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { createClient } from "../../src/entry/client.ts";
-import { type Broker, type BrokerKind, startBroker } from "../../tools/brokers.ts";
+import { type Broker, type BrokerKind, isHoldfast, startBroker } from "../../tools/brokers.ts";
 import { Cast } from "./cast.ts";
 import { type GroupCounts, GroupJudge } from "./group-judge.ts";
 import type { GroupEvent, GroupStory } from "./group-story.ts";
@@ -53,7 +53,7 @@ export async function playGroup(play: GroupPlay): Promise<GroupOutcome> {
     await perform(play, broker, cast, judge, faults);
   } finally {
     cast.dismiss();
-    await broker.kill();
+    await broker.dismiss();
   }
   return {
     ...judge.counts,
@@ -110,7 +110,7 @@ async function perform(
   judge.finish(ends);
   await client.close();
   const ended = await broker.stop();
-  if (play.target === "holdfast" && ended.code !== 0) {
+  if (isHoldfast(play.target) && ended.code !== 0) {
     faults.push(`the broker ended with ${ended.code ?? ended.signal}: ${ended.stderr.slice(-2000)}`);
   }
 }
@@ -160,7 +160,7 @@ export function shortSessions(target: BrokerKind, sessionMs: number): string[] {
     "group.initial.rebalance.delay.ms": 200,
     "group.consumer.session.timeout.ms": sessionMs,
     "group.consumer.heartbeat.interval.ms": sessionMs / 10,
-    ...(target === "holdfast"
+    ...(isHoldfast(target)
       ? {}
       : {
           "group.consumer.min.session.timeout.ms": 1_000,
@@ -169,7 +169,7 @@ export function shortSessions(target: BrokerKind, sessionMs: number): string[] {
         }),
   };
   return Object.entries(settings).flatMap(([name, value]) =>
-    target === "holdfast" ? ["--set", `${name}=${value}`] : [`${name}=${value}`],
+    isHoldfast(target) ? ["--set", `${name}=${value}`] : [`${name}=${value}`],
   );
 }
 

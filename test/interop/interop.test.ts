@@ -15,7 +15,7 @@ import { execFileSync } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { type Broker, type BrokerKind, startBroker } from "../../tools/brokers.ts";
+import { type Broker, type BrokerKind, isHoldfast, startBroker } from "../../tools/brokers.ts";
 import { cacheDirectory } from "../../tools/toolbox.ts";
 import type { InteropResult, InteropResults } from "../../tools/compatibility.ts";
 import { adminCases, createTopic, deleteTopic } from "./admin.ts";
@@ -107,7 +107,7 @@ after(async () => {
     if (end?.status !== "fulfilled") throw end?.reason;
     const { code, signal, stdout, stderr } = end.value;
     // Kafka's Java process ends with 128 + SIGTERM when it is asked to.
-    const expected = target === "holdfast" ? [0] : [0, 143];
+    const expected = isHoldfast(target) ? [0] : [0, 143];
     assert.ok(
       expected.includes(code ?? -1),
       `${target} ended with ${code ?? signal}\n${stdout.slice(-4000)}\n${stderr}`,

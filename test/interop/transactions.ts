@@ -5,7 +5,7 @@
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { type Client, createClient } from "../../src/entry/client.ts";
-import { type Broker, type BrokerKind, startBroker } from "../../tools/brokers.ts";
+import { type Broker, type BrokerKind, isHoldfast, startBroker } from "../../tools/brokers.ts";
 import { type Running, start } from "../../tools/processes.ts";
 import { Cast } from "./cast.ts";
 import type { Copier } from "./copiers.ts";
@@ -86,7 +86,7 @@ export async function playCopy(play: CopyPlay): Promise<CopyOutcome> {
     return { ...judge.counts, violations: judge.violations, records, hidden, seconds };
   } finally {
     cast.dismiss();
-    await broker.kill();
+    await broker.dismiss();
   }
 }
 
@@ -121,7 +121,7 @@ async function perform(
     await after.hasRead(ends);
     const written = await countOf(client, output);
     const ended = await broker.stop();
-    if (play.target === "holdfast" && ended.code !== 0) {
+    if (isHoldfast(play.target) && ended.code !== 0) {
       judge.accuse(`the broker ended with ${ended.code ?? ended.signal}: ${ended.stderr.slice(-2000)}`);
     }
     return { records, hidden: written - records };
@@ -186,7 +186,7 @@ class TransactionalIds {
 
 function settingsOf({ target, sessionMs }: CopyPlay): string[] {
   const settings = shortSessions(target, sessionMs);
-  if (target === "holdfast") return settings;
+  if (isHoldfast(target)) return settings;
   return [
     ...settings,
     "transaction.state.log.num.partitions=4",

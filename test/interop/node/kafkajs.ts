@@ -252,7 +252,7 @@ await runWireProgram({
   produce: async (address, topic, path, acknowledged) => {
     const kafka = new kafkajs.Kafka({
       clientId: "interop",
-      brokers: [address],
+      brokers: address.split(","),
       logLevel: 0,
       retry: { retries: 100, maxRetryTime: 1_000 },
     });
@@ -267,7 +267,7 @@ await runWireProgram({
   },
 
   tour: async (address, topic) => {
-    const kafka = new kafkajs.Kafka({ clientId: "tour", brokers: [address], logLevel: 0 });
+    const kafka = new kafkajs.Kafka({ clientId: "tour", brokers: address.split(","), logLevel: 0 });
     const admin = kafka.admin();
     await admin.connect();
     await admin.createTopics({ topics: [{ topic, numPartitions: 3, configEntries: [tourSetting] }] });
@@ -297,7 +297,7 @@ await runWireProgram({
     const debug = 5;
     const kafka = new kafkajs.Kafka({
       clientId: "interop",
-      brokers: [address],
+      brokers: address.split(","),
       logLevel: debug,
       // Only its log has the generation beside the assignment.
       logCreator:
@@ -359,7 +359,7 @@ await runWireProgram({
     const { address, input, group, sessionMs } = told;
     const kafka = new kafkajs.Kafka({
       clientId: "interop",
-      brokers: [address],
+      brokers: address.split(","),
       logLevel: 0,
       retry: { retries: 100, maxRetryTime: 1_000 },
     });

@@ -164,7 +164,7 @@ const { Producer, Consumer, Admin, ConfigResourceTypes } = packageNamed("@platfo
 
 const baseOptions = (address: string): BaseOptions => ({
   clientId: "interop",
-  bootstrapBrokers: [address],
+  bootstrapBrokers: address.split(","),
   retries: 100,
   retryDelay: 300,
   timeout: 30_000,
@@ -238,7 +238,7 @@ await runWireProgram({
   },
 
   tour: async (address, topic) => {
-    const options = { clientId: "tour", bootstrapBrokers: [address] };
+    const options = { clientId: "tour", bootstrapBrokers: address.split(",") };
     const admin = new Admin(options);
     await admin.createTopics({ topics: [topic], partitions: 3, replicas: 1, configs: [tourSetting] });
     assert.ok((await admin.listTopics()).includes(topic));

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -47,7 +48,7 @@ func produce(address, topic, path string, acks *wire.Acks) error {
 		config.Producer.Retry.Max = 3_000
 		config.Producer.Retry.Backoff = 100 * time.Millisecond
 		config.Producer.Flush.Frequency = 5 * time.Millisecond
-		producer, err := sarama.NewAsyncProducer([]string{address}, config)
+		producer, err := sarama.NewAsyncProducer(strings.Split(address, ","), config)
 		if err != nil {
 			return err
 		}
@@ -100,7 +101,7 @@ func consume(address, topic string, gathered *wire.Gathered) error {
 	config := config()
 	config.Consumer.Return.Errors = true
 	config.Consumer.Retry.Backoff = 200 * time.Millisecond
-	client, err := sarama.NewClient([]string{address}, config)
+	client, err := sarama.NewClient(strings.Split(address, ","), config)
 	if err != nil {
 		return err
 	}
@@ -156,7 +157,7 @@ func consumePartition(client sarama.Client, consumer sarama.Consumer, topic stri
 func tour(address, topic string) error {
 	config := sarama.NewConfig()
 	config.Producer.Return.Successes = true // a SyncProducer asks for it
-	client, err := sarama.NewClient([]string{address}, config)
+	client, err := sarama.NewClient(strings.Split(address, ","), config)
 	if err != nil {
 		return err
 	}
@@ -227,7 +228,7 @@ func member(ctx context.Context, told *wire.Membership) error {
 		strategy = sarama.NewBalanceStrategyCooperativeSticky()
 	}
 	config.Consumer.Group.Rebalance.GroupStrategies = []sarama.BalanceStrategy{strategy}
-	group, err := sarama.NewConsumerGroup([]string{told.Address}, told.Group, config)
+	group, err := sarama.NewConsumerGroup(strings.Split(told.Address, ","), told.Group, config)
 	if err != nil {
 		return err
 	}
