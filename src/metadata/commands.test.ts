@@ -135,6 +135,21 @@ describe("commands as bytes", () => {
     });
   });
 
+  it("are written in the version that older brokers of the format level read, or not at all", () => {
+    const versionAt = (command: Command, level: number) => {
+      const from = new Reader(bytesOf(command, level));
+      from.int16();
+      return from.int16();
+    };
+    assert.deepEqual([versionAt(examples.register, 1), versionAt(examples.register, 2)], [0, 1]);
+    const old = readCommand(new Reader(bytesOf(examples.register, 1)));
+    assert.equal(old.kind === "register" && old.name, null);
+    for (const command of [examples.move, examples.prefer, examples.drain]) {
+      assert.throws(() => bytesOf(command, 1), /not written below its format level/);
+      assert.equal(versionAt(command, 2), 0);
+    }
+  });
+
   it("of another number or version are unknown, and not taken for something else", () => {
     const whole = bytesOf(examples.producers);
     for (const [position, value] of [
