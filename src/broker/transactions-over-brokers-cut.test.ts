@@ -17,6 +17,7 @@ import { type CommittedView, place, type Speech } from "../../test/transaction-f
 import { ErrorCode } from "../protocol/errors.ts";
 import { CreateTopics } from "../protocol/messages/create-topics.ts";
 import { Disconnected } from "../sim/client.ts";
+import { silentLogger } from "../sim/silence.ts";
 import { offsetsTopic } from "./groups.ts";
 import { transactionsTopic } from "./transactions.ts";
 
@@ -153,6 +154,7 @@ function victimsOf(cluster: SimulatedCluster, harm: Harm, round: number): readon
 for (const speech of ["new", "old"] as const) {
   describe(`a transaction over three brokers, of a client that is ${speech}`, () => {
     test("is in all of its partitions and offsets or in none, whoever goes at whatever step", async (t) => {
+      const errors = t.mock.method(silentLogger, "error");
       const cluster = await started();
       t.after(() => cluster.close());
       const random = cluster.random.fork("cuts");
@@ -202,6 +204,12 @@ for (const speech of ["new", "old"] as const) {
         assert.equal(stands, Number(expected.at(-1) ?? -1), `and so are its offsets (${where})`);
         fates[heard.isCommitted ? "acknowledged" : isThere ? "unheard" : "none"]++;
       }
+      // Take-overs and moves leave what looks like damage to nobody.
+      const named = errors.mock.calls.map((call) => String((call.arguments as readonly unknown[])[0]));
+      assert.deepEqual(
+        named.filter((event) => /^(transaction|coordinator-state)\./.test(event)),
+        [],
+      );
       // Else the cuts came all too early or all too late.
       for (const fate of ["acknowledged", "none"] as const)
         assert.ok(fates[fate] > 0, `${fate}: ${fates[fate]} of ${JSON.stringify(fates)}`);

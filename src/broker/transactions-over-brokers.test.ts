@@ -135,12 +135,15 @@ function onCall(
   cluster: SimulatedCluster,
   at: number,
   see: (api: string, request: unknown) => void | Promise<void>,
+  hear: (api: string) => void = () => undefined,
 ): void {
   const { peers } = cluster.at(at).services.cluster;
   const call = peers.call.bind(peers) as (...of: unknown[]) => Promise<unknown>;
   t.mock.method(peers, "call", async (to: unknown, api: { readonly name: string }, request: unknown) => {
     await see(api.name, request);
-    return call(to, api, request);
+    const answer = await call(to, api, request);
+    hear(api.name);
+    return answer;
   });
 }
 
@@ -282,8 +285,20 @@ describe("a partition whose transactions another broker looks after", () => {
     const id = named(1, (name) => coordinatorOf(cluster, name));
     const producer = new ClusterProducer(cluster, "new", id);
     await cluster.run(producer.init());
+    const { partitions, topics, wal } = cluster.at(1).services;
+    const { partition } = placeOfKey(cluster, transactionsTopic, id);
+    const state = partitions.get(topics.idOf(transactionsTopic) as never, partition);
     let asked = 0;
-    onCall(t, cluster, 0, (api) => void (api === "AddPartitionsToTxn" && asked++));
+    onCall(
+      t,
+      cluster,
+      0,
+      (api) => void (api === "AddPartitionsToTxn" && asked++),
+      (api) => {
+        if (api !== "AddPartitionsToTxn") return;
+        assert.ok((state?.lastNumber ?? Infinity) <= wal.durable, "what is added is durable");
+      },
+    );
     for (let round = 0; round < 3; round++) {
       for (let sequence = 0; sequence < 4; sequence++)
         assert.deepEqual(await cluster.run(producer.write([mine], `${round}`, sequence)), [NONE]);

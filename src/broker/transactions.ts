@@ -137,6 +137,11 @@ export class Transactions {
     meter.gauge("holdfast_transactions_bytes", "About what transactions take in memory.", () => this.bytes);
     meter.gauge("holdfast_transactions_ids", "Transactional ids that are known.", () => this.count);
     meter.gauge(
+      "holdfast_transactions_ending",
+      "Transactions that wait for markers in partitions of other brokers.",
+      () => this.#driver.count,
+    );
+    meter.gauge(
       "holdfast_transactions_late_partitions",
       "Partitions whose committed readers wait for a producer that was silent for longer than a transaction may take.",
       () => this.#latePartitions(),

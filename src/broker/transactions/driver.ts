@@ -64,6 +64,11 @@ export class Driver {
     this.#options = options;
   }
 
+  /** Transactions whose markers one step did not bring to their end. */
+  get count(): number {
+    return this.#runs.size;
+  }
+
   /** After a decision, in the same step: ends what it wants ended. */
   drive(runtime: TransactionRuntime): void {
     if (this.#options.isOver() || !runtime.isOpen) return;

@@ -33,7 +33,14 @@ test("a write that was not added hears TRANSACTION_ABORTABLE where its version k
 });
 
 test("what a client has to try again is told by a code that its version tries again on", () => {
-  for (const code of [ErrorCode.COORDINATOR_NOT_AVAILABLE, ErrorCode.CONCURRENT_TRANSACTIONS]) {
+  for (const code of [
+    ErrorCode.COORDINATOR_NOT_AVAILABLE,
+    ErrorCode.NOT_COORDINATOR,
+    ErrorCode.CONCURRENT_TRANSACTIONS,
+    // Of a coordinator elsewhere that has not heard of a new topic yet.
+    ErrorCode.UNKNOWN_TOPIC_OR_PARTITION,
+    ErrorCode.OPERATION_NOT_ATTEMPTED,
+  ]) {
     assert.equal(participantCode("Produce", 11, code), ErrorCode.NOT_ENOUGH_REPLICAS);
     assert.equal(participantCode("TxnOffsetCommit", 4, code), ErrorCode.COORDINATOR_LOAD_IN_PROGRESS);
   }
