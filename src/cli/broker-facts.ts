@@ -22,7 +22,7 @@ export interface BrokerFacts {
   readonly state: BrokerStanding;
   /** How many partitions of each topic it owns. */
   readonly topics: ReadonlyMap<string, number>;
-  /** In segments of its partitions; null: it did not answer. */
+  /** Of its partitions, by the journal only what is in segments; null: it did not answer. */
   readonly bytes: number | null;
   /** Null: only the store tells. */
   readonly life: BrokerLife | null;

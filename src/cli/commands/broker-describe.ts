@@ -116,7 +116,7 @@ function rowsOf(life: BrokerLife, slots: Slots): [string, string][] {
       ? wal === "object"
         ? "no slot in the store"
         : "in files of its data directory"
-      : `${formatCount(slots.count)} slots in the store, ${slots.first} to ${slots.last}`,
+      : `${formatCount(slots.count)} slot${slots.count === 1 ? "" : "s"} in the store, ${slots.first} to ${slots.last}`,
     `released below ${unit} ${released}`,
     ...needOf(life, unit),
   ];
