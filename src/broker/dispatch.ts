@@ -10,7 +10,7 @@ import { ApiVersions } from "../protocol/messages/api-versions.ts";
 import { peerKeysFrom } from "../protocol/registry.ts";
 import { apiVersionsResponse } from "./api/api-versions.ts";
 import { alone } from "./cluster/cluster.ts";
-import { type Denials, denialsOf, isAboutUnknown } from "./cluster/denials.ts";
+import { type Denials, denialsOf, namesUnknown } from "./cluster/denials.ts";
 import type { ConnectionFacts, RequestContext, Services } from "./context.ts";
 import type { AnyHandler } from "./handle.ts";
 
@@ -182,8 +182,9 @@ export class Dispatch {
     apiVersion: number,
   ): Promise<void> | undefined {
     const { cluster, topics, env } = this.#services;
-    if (!isAboutUnknown(denials, request, apiVersion, topics)) return undefined;
-    const tail = cluster.barrier.readTail();
+    let tail: Promise<void> | undefined;
+    if (denials.needsTail?.(request, apiVersion) === true) tail = cluster.barrier.readTail();
+    else if (namesUnknown(denials, request, topics)) tail = cluster.barrier.readTailSparingly();
     return tail === undefined ? undefined : answeredWithin(tailWaitMs, env.clock, tail);
   }
 

@@ -37,8 +37,9 @@ export interface StoreBarrierOptions {
 /** While the WAL is busy its next slot is waited for so long before the journal is asked: it costs nothing. */
 const busyPatienceMs = 50;
 
-/** From one reading of the tail to the next: a client that asks on and on for a topic that is nowhere costs money. */
+/** From one sparing reading of the tail to the next, and how many may come at once: each costs two reads of the store. */
 const tailPauseMs = 250;
+const tailBurst = 20;
 
 /** Callers between whom no slot left: what answers one answers all. */
 interface Round {
@@ -57,9 +58,9 @@ export class StoreBarrier implements Barrier {
   #reading: Round[] | null = null;
   #timer: Timer | null = null;
   #readMs = -Infinity;
-  /** The reading of `readTail` that has not begun, and when the one before it did. */
+  /** The reading of `readTailSparingly` that has not begun, and when its turn is or was. */
   #nextTail: Promise<void> | null = null;
-  #tailMs = -Infinity;
+  #tailDueMs = -Infinity;
   #replaced: ReplacedError | null = null;
   /** How often a partition of ours went to somebody else by a MOVE, as far as the journal is known here. */
   #moves = 0;
@@ -94,20 +95,22 @@ export class StoreBarrier implements Barrier {
   }
 
   readTail(): Promise<void> {
-    if (this.#nextTail !== null) return this.#nextTail;
-    const { clock } = this.#options;
-    const pauseMs = this.#tailMs + tailPauseMs - clock.monotonicMs();
-    if (pauseMs <= 0) return this.#readTailNow();
-    this.#nextTail = sleep(clock, pauseMs).then(() => {
-      this.#nextTail = null;
-      return this.#readTailNow();
-    });
-    return this.#nextTail;
+    return this.#options.journal.catchUp();
   }
 
-  #readTailNow(): Promise<void> {
-    this.#tailMs = this.#options.clock.monotonicMs();
-    return this.#options.journal.catchUp();
+  readTailSparingly(): Promise<void> {
+    if (this.#nextTail !== null) return this.#nextTail;
+    const { clock } = this.#options;
+    const nowMs = clock.monotonicMs();
+    // Behind by no more than the burst, which is what nobody has asked for in the time before.
+    this.#tailDueMs = Math.max(this.#tailDueMs, nowMs - tailBurst * tailPauseMs) + tailPauseMs;
+    const pauseMs = this.#tailDueMs - nowMs;
+    if (pauseMs <= 0) return this.readTail();
+    this.#nextTail = sleep(clock, pauseMs).then(() => {
+      this.#nextTail = null;
+      return this.readTail();
+    });
+    return this.#nextTail;
   }
 
   /** To be called after each group of the WAL that became durable. */

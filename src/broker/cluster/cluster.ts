@@ -58,6 +58,8 @@ export interface Barrier {
    * decided in it before the call: what our view lacks then was not there. Callers share one reading.
    */
   readTail(): Promise<void> | undefined;
+  /** As `readTail`, at most so often: for what clients ask on and on, as for a topic that is nowhere. */
+  readTailSparingly(): Promise<void> | undefined;
 }
 
 /** So long an answer to a change waits for brokers that are slow to hear of it; they read the journal before they deny it. */
@@ -75,5 +77,11 @@ export const alone: Cluster = {
     call: () => Promise.reject(new Error("a broker that is alone has nobody to ask")),
     whenApplied: () => Promise.resolve(),
   },
-  barrier: { mark: () => 0, pass: () => undefined, lastPassedMs: Infinity, readTail: () => undefined },
+  barrier: {
+    mark: () => 0,
+    pass: () => undefined,
+    lastPassedMs: Infinity,
+    readTail: () => undefined,
+    readTailSparingly: () => undefined,
+  },
 };

@@ -72,6 +72,9 @@ class ToldBarrier implements Barrier {
     this.tails++;
     return this.onTail();
   }
+  readTailSparingly(): Promise<void> {
+    return this.readTail();
+  }
   open(): void {
     for (const { resolve } of this.#waiting.splice(0)) resolve();
   }

@@ -93,16 +93,14 @@ const toldOrDenied = (coded: Coded): boolean => told(coded) || denied(coded);
 const always = (): boolean => true;
 
 /**
- * Whether the request is about what our view of the journal may lack: then its tail is read before stage one,
- * and what is still not there was not there when the request came.
+ * Whether the request names what our view of the journal lacks: then its tail is read before stage one, and
+ * what is still not there was not there when the request came.
  */
-export function isAboutUnknown<Req>(
-  { names, needsTail }: Denials<Req, never>,
+export function namesUnknown<Req>(
+  { names }: Denials<Req, never>,
   request: Req,
-  apiVersion: number,
   topics: Pick<Topics, "byId" | "byName">,
 ): boolean {
-  if (needsTail?.(request, apiVersion) === true) return true;
   let isLacking = false;
   names?.(request, (name, id, index = -1, leaderEpoch = -1) => {
     if (isLacking) return;
