@@ -43,7 +43,7 @@ export class SharedListings implements Listings {
     });
   }
 
-  isDue(): boolean {
+  isDue(isUrgent: boolean): boolean {
     const { clock, journal, intervalMs } = this.#options;
     if (journal.epoch === null || !isSweeper(journal.state, journal.epoch)) {
       this.#turn = null;
@@ -51,7 +51,7 @@ export class SharedListings implements Listings {
     }
     const nowMs = clock.monotonicMs();
     this.#turn ??= { earliestMs: nowMs + intervalMs, latestMs: nowMs + firstMs };
-    return nowMs >= (this.#isWorthIt ? this.#turn.earliestMs : this.#turn.latestMs);
+    return isUrgent || nowMs >= (this.#isWorthIt ? this.#turn.earliestMs : this.#turn.latestMs);
   }
 
   done(objects: number): void {

@@ -21,7 +21,8 @@ export interface GarbageView {
 
 /** When the store is listed, which costs money in a bucket, and need be done by one broker only. */
 export interface Listings {
-  isDue(): boolean;
+  /** `isUrgent`: space is short, so that money is not looked at. */
+  isDue(isUrgent: boolean): boolean;
   /** One was read, with so many objects. */
   done(objects: number): void;
 }
@@ -165,7 +166,7 @@ export class Garbage {
   /** What may be garbage: all there is, or between two listings, what was found to be garbage. */
   async #candidates(): Promise<readonly string[]> {
     const { store, listings = always, isUrgent } = this.#options;
-    if (!listings.isDue() && !isUrgent()) return [...this.#tombstones.keys()];
+    if (!listings.isDue(isUrgent())) return [...this.#tombstones.keys()];
     const listed = await store.list(objectPrefix);
     listings.done(listed.length);
     return listed.map(({ key }) => key);
