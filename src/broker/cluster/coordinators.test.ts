@@ -153,6 +153,54 @@ describe("groups in a cluster", () => {
   }
 });
 
+/** Group ids that each broker looks after and knows something of. */
+async function known(cluster: SimulatedCluster): Promise<readonly string[]> {
+  const ids: string[] = [];
+  for (const place of places) {
+    const { groups } = await cluster.ask(place, ListGroups, { statesFilter: [], typesFilter: [] });
+    ids.push(...groups.map(({ groupId }) => groupId));
+  }
+  return ids.sort();
+}
+
+describe("committed offsets in a cluster", () => {
+  test("of a topic that is deleted are forgotten by every coordinator", async (t) => {
+    const cluster = await aClusterWithTopic(t);
+    const owners = await found(cluster, 0);
+    for (const [index, groupId] of groupIds.entries())
+      await commit(cluster, Number(owners[index]), groupId, 7);
+    assert.deepEqual(await known(cluster), groupIds.toSorted());
+    const admin = cluster.client().admin();
+    await cluster.run(admin.deleteTopics(["t"]));
+    await cluster.pass(2_000);
+    assert.deepEqual(await known(cluster), []);
+  });
+
+  test("that are to be held stay while their partition has records, whoever owns that", async (t) => {
+    const cluster = await aCluster(t, {
+      ...settings,
+      "offsets.retention.minutes": "1",
+      "offsets.retention.check.interval.ms": "1000",
+      "offsets.retention.hold": "true",
+    });
+    const admin = cluster.client().admin();
+    await cluster.run(admin.createTopics([{ topic: "t", partitions: 1 }]));
+    const owners = await found(cluster, 0);
+    const commitAll = async (): Promise<void> => {
+      for (const [index, groupId] of groupIds.entries()) {
+        assert.equal(await commit(cluster, Number(owners[index]), groupId, 0), ErrorCode.NONE);
+      }
+    };
+    await commitAll();
+    await cluster.pass(90_000);
+    assert.deepEqual(await known(cluster), [], "nothing is there to be read");
+    await commitAll();
+    await cluster.run(cluster.client().producer().send({ topic: "t", value: "v" }));
+    await cluster.pass(90_000);
+    assert.deepEqual(await known(cluster), groupIds.toSorted());
+  });
+});
+
 describe("a coordinator that was paused and replaced", () => {
   test("tells no member that all is well", async (t) => {
     const cluster = await aClusterWithTopic(t);
