@@ -4,6 +4,7 @@
  * position in our WAL up to which their records lie. Until its outcome is known nothing is appended to them: a
  * record behind that position would be acknowledged and read by nobody. Other partitions do not notice.
  */
+import { HoldfastError } from "../../base/errors.ts";
 import type { BrokerEpoch } from "../../base/ids.ts";
 import { type Counter, type Env, sleep, type Timer } from "../../base/ports.ts";
 import type { Flusher } from "../../log/flush.ts";
@@ -142,7 +143,7 @@ export class Moves {
     const end = wal.durablePosition;
     const outcomes = await Promise.all(
       moving.map(({ partition: { topicId, partition, leaderEpoch }, to }) =>
-        journal.append({ kind: "move", topicId, partition, leaderEpoch, to, end }),
+        journal.append({ kind: "move", topicId, partition, leaderEpoch, to, end }).catch(notTaken),
       ),
     );
     this.#open--;
@@ -161,4 +162,10 @@ export class Moves {
     const state = journal.state.topics.get(partition.topicId)?.partitions[partition.partition];
     return state?.owner === journal.epoch && state?.leaderEpoch === partition.leaderEpoch;
   }
+}
+
+/** A store that is full took no command: the partition stays, and the next plan has it again. */
+function notTaken(cause: unknown): { readonly kind: "refused" } {
+  if (cause instanceof HoldfastError && cause.retriable) return { kind: "refused" };
+  throw cause;
 }

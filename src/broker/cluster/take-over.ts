@@ -5,6 +5,7 @@
  * and made anew. Any number of brokers may do this at once, and stop at any step; a suspicion that was wrong
  * costs a restart of the suspect, never a record.
  */
+import { HoldfastError } from "../../base/errors.ts";
 import type { BrokerEpoch } from "../../base/ids.ts";
 import { type Env, type Histogram, type ObjectStore, sleep } from "../../base/ports.ts";
 import { type DeadWal, readSealed, sealWal, SlotMissingError } from "../../log/object-wal-seal.ts";
@@ -25,6 +26,7 @@ export interface TakeOverOptions {
 
 /** How much later the next live broker begins to end an epoch that everybody sees fenced. */
 const staggerMs = 300;
+const storeRetryMs = 500;
 /** Until a take-over whose slots are missing looks again. */
 const missingRetryMs = 5_000;
 
@@ -97,17 +99,33 @@ export class TakeOver {
     const { env, journal } = this.#options;
     if (delayMs > 0) await sleep(env.clock, delayMs);
     const begunMs = env.clock.monotonicMs();
-    if (this.#statusOf(epoch) === "live") await journal.append({ kind: "fence", epoch });
-    while (!this.#closed && this.#statusOf(epoch) === "fenced" && isLive(journal.state, this.#own)) {
-      if (await this.#sealAndRecord(epoch)) {
-        const tookMs = env.clock.monotonicMs() - begunMs;
-        this.#tookMs.observe(tookMs);
-        env.log.info("takeover.done", { epoch, tookMs: Math.round(tookMs) });
-      }
+    while (!this.#closed && this.#isOpen(epoch) && isLive(journal.state, this.#own)) {
+      if (!(await this.#tryToEnd(epoch))) continue;
+      const tookMs = env.clock.monotonicMs() - begunMs;
+      this.#tookMs.observe(tookMs);
+      env.log.info("takeover.done", { epoch, tookMs: Math.round(tookMs) });
     }
   }
 
-  /** Whether our RECOVER was the one that counts. */
+  #isOpen(epoch: BrokerEpoch): boolean {
+    const status = this.#statusOf(epoch);
+    return status === "live" || status === "fenced";
+  }
+
+  /** Whether our RECOVER was the one that counts. A store that is full takes no command, and is asked again. */
+  async #tryToEnd(epoch: BrokerEpoch): Promise<boolean> {
+    const { env, journal } = this.#options;
+    try {
+      if (this.#statusOf(epoch) === "live") await journal.append({ kind: "fence", epoch });
+      return this.#statusOf(epoch) === "fenced" && (await this.#sealAndRecord(epoch));
+    } catch (cause) {
+      if (!(cause instanceof HoldfastError) || !cause.retriable) throw cause;
+      env.log.warn("takeover.retried", { epoch, cause: cause.message });
+      await sleep(env.clock, storeRetryMs);
+      return false;
+    }
+  }
+
   async #sealAndRecord(epoch: BrokerEpoch): Promise<boolean> {
     const { env, store, journal, ownership, answering } = this.#options;
     const broker = journal.state.brokers.get(epoch);
