@@ -23,7 +23,7 @@ export interface Broker {
   readonly directory: string;
   /** Of the running process; another one after `start`. */
   pid(): number;
-  /** Where `/metrics` and `/health` answer, if the broker has them. */
+  /** Where `/metrics` and `/health` answer, if the broker has them; of a cluster several with commas. */
   readonly http: string | undefined;
   /** Ends the process with SIGKILL and waits until it is gone. */
   kill(): Promise<void>;

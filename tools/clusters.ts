@@ -34,7 +34,7 @@ export async function startCluster(options: BrokerOptions): Promise<BrokerCluste
     brokers,
     address: brokers.map(({ address }) => address).join(),
     directory: options.directory,
-    http: first.http,
+    http: brokers.map(({ http }) => http).join(),
     pid: () => first.pid(),
     kill: async () => {
       const broker = brokers[next++ % brokers.length] as Broker;
@@ -78,7 +78,16 @@ export async function startClusterOverMinio(options: BrokerOptions): Promise<Bro
   return {
     ...cluster,
     kind: "cluster-minio",
-    dismiss: () => cluster.killAll().finally(() => minio.stop()),
-    stop: () => cluster.stop().finally(() => minio.stop()),
+    dismiss: async () => {
+      await cluster.killAll();
+      await minio.stop();
+    },
+    stop: async () => {
+      try {
+        return await cluster.stop();
+      } finally {
+        await minio.stop();
+      }
+    },
   };
 }

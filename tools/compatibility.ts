@@ -7,12 +7,19 @@
 import { readFileSync } from "node:fs";
 import { isTold } from "../src/broker/api/api-versions.ts";
 import { clientHandlers } from "../src/broker/handlers.ts";
-import { type InteropResult, type InteropResults, resultsPath } from "./interop-results.ts";
+import { clusterSection } from "./compatibility-clusters.ts";
+import {
+  clusterResultsPath,
+  type InteropResult,
+  type InteropResults,
+  resultsPath,
+} from "./interop-results.ts";
 
 export type { InteropResult, InteropResults } from "./interop-results.ts";
 
 export function compatibilityPage(): string {
   const results = JSON.parse(readFileSync(resultsPath, "utf8")) as InteropResults;
+  const ofClusters = JSON.parse(readFileSync(clusterResultsPath, "utf8")) as InteropResults;
   return `# Compatibility
 
 Made by \`npm run pages\` from [the handlers](../src/broker/handlers.ts) and from [the results](compatibility-results.json) of [test/interop](../test/interop/interop.test.ts); do not edit.
@@ -25,7 +32,7 @@ ${apiTable()}
 
 ## Clients
 
-${clientTables(results)}
+${[clientTables(results), ...clusterSection(ofClusters)].join("\n\n")}
 `;
 }
 

@@ -56,6 +56,8 @@ export interface InteropResult {
 }
 
 export const resultsPath = "docs/compatibility-results.json";
+/** Of three brokers. */
+export const clusterResultsPath = "docs/compatibility-results-cluster.json";
 
 const kept = join(".cache", "interop", "results");
 
@@ -84,21 +86,43 @@ export function testedCommit(): string {
   }
 }
 
-/** Puts the newest results in the place of published ones of the same kind; only those of the published scale. */
+/**
+ * Puts the newest results in the place of published ones, of the published scale: of one broker all of a kind, of
+ * three brokers each case.
+ */
 export function takeResults(): void {
   const published = read(resultsPath);
-  const files = [join(".cache", "interop", "results.json")];
-  if (existsSync(kept)) {
-    for (const file of readdirSync(kept).toSorted()) files.push(join(kept, file));
-  }
-  const taken = files
+  const taken = newestOf(published.scale).filter(({ target }) => !isCluster(target));
+  const kinds = new Set(taken.map(({ kind }) => kind));
+  write(resultsPath, {
+    scale: published.scale,
+    results: [...published.results.filter(({ kind }) => !kinds.has(kind)), ...taken],
+  });
+  const { scale, results } = read(clusterResultsPath);
+  const ofClusters = [...results, ...newestOf(scale).filter(({ target }) => isCluster(target))];
+  write(clusterResultsPath, {
+    scale,
+    results: [...new Map(ofClusters.map((each) => [caseOf(each), each] as const)).values()],
+  });
+}
+
+const isCluster = (target: string): boolean => target.startsWith("cluster");
+
+function newestOf(scale: string): readonly InteropResult[] {
+  const interop = join(".cache", "interop");
+  const files = ["results.json", "results-cluster.json", "results-cluster-minio.json"].map((file) =>
+    join(interop, file),
+  );
+  if (existsSync(kept)) for (const file of readdirSync(kept).toSorted()) files.push(join(kept, file));
+  return files
     .filter((file) => existsSync(file))
     .map(read)
-    .filter(({ scale }) => scale === published.scale)
+    .filter((of) => of.scale === scale)
     .flatMap(({ results }) => results);
-  const kinds = new Set(taken.map(({ kind }) => kind));
-  const results = [...published.results.filter(({ kind }) => !kinds.has(kind)), ...taken];
-  writeFileSync(resultsPath, `${JSON.stringify({ scale: published.scale, results }, undefined, 2)}\n`);
+}
+
+function write(path: string, results: InteropResults): void {
+  writeFileSync(path, `${JSON.stringify(results, undefined, 2)}\n`);
 }
 
 function read(path: string): InteropResults {

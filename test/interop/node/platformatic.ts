@@ -91,7 +91,7 @@ interface Consumer {
     readonly highWaterMark: number;
   }): Promise<GroupStream>;
   readonly topics: { track(topic: string): void };
-  metadata(options: { readonly topics: readonly string[] }): Promise<{
+  metadata(options: { readonly topics: readonly string[]; readonly forceUpdate: true }): Promise<{
     readonly topics: ReadonlyMap<
       string,
       { readonly id: string; readonly partitions: readonly { readonly leader: number }[] }
@@ -188,17 +188,39 @@ await runWireProgram({
   },
 
   consume: async (address, topic, gathered) => {
-    const consumer = new Consumer({ ...baseOptions(address), groupId: "never-joined" });
+    // A fetch goes to one broker; whoever is refused there asks who has the partition now.
+    const consumer = new Consumer({ ...baseOptions(address), retries: 1, groupId: "never-joined" });
     consumer.topics.track(topic);
-    const { topics } = await consumer.metadata({ topics: [topic] });
-    const { id: topicId = "", partitions: known = [] } = topics.get(topic) ?? {};
     const ends = (await consumer.listOffsets({ topics: [topic] })).get(topic) ?? [];
     const partitions = Array.from({ length: gathered.partitionCount }, (_, partition) => partition);
-    for (;;) {
-      const open = partitions.filter((partition) => gathered.nextOffset(partition) < Number(ends[partition]));
-      if (open.length === 0) break;
+    const isOpen = (partition: number): boolean => gathered.nextOffset(partition) < Number(ends[partition]);
+    while (partitions.some(isOpen)) {
+      try {
+        await readOn();
+      } catch (refusal) {
+        if (!String((refusal as { readonly code?: string }).code).startsWith("PLT_KFK_")) throw refusal;
+        await sleep(200);
+      }
+    }
+    await consumer.close();
+
+    /** Until a leader refuses. */
+    async function readOn(): Promise<void> {
+      const { topics } = await consumer.metadata({ topics: [topic], forceUpdate: true });
+      const { id: topicId = "", partitions: known = [] } = topics.get(topic) ?? {};
+      while (partitions.some(isOpen)) {
+        const leaders = new Map<number, number[]>();
+        for (const partition of partitions.filter(isOpen)) {
+          const leader = known[partition]?.leader ?? -1;
+          leaders.set(leader, [...(leaders.get(leader) ?? []), partition]);
+        }
+        for (const [leader, open] of leaders) await readFrom(leader, topicId, open);
+      }
+    }
+
+    async function readFrom(node: number, topicId: string, open: readonly number[]): Promise<void> {
       const { responses } = await consumer.fetch({
-        node: known[0]?.leader ?? -1,
+        node,
         maxWaitTime: 500,
         minBytes: 1,
         maxBytes: 16 << 20,
@@ -221,7 +243,6 @@ await runWireProgram({
         }
       }
     }
-    await consumer.close();
 
     function add(partition: number, { firstOffset, records }: FetchedBatch): void {
       for (const { offsetDelta, key, value, headers } of records) {
