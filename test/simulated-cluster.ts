@@ -72,6 +72,11 @@ export class SimulatedCluster {
     return member;
   }
 
+  /** Whether a broker was started there, and not stopped or killed by the test. */
+  has(place: number): boolean {
+    return this.#members.has(place);
+  }
+
   /** Resolves when it is a member; it may own nothing yet. */
   boot(place: number): Promise<Broker> {
     return this.run(this.bootLater(place));
