@@ -11,7 +11,8 @@ export const heartbeat = handle(Heartbeat, {
     const errorCode = await services.groups.run<ErrorCode>(
       groupId,
       (shard, turn) => shard.heartbeat(turn, groupId, claim),
-      (elsewhere) => elsewhere,
+      // Clients know no such answer to it, and a session begins anew where the group is read (as in Kafka).
+      (away) => (away === ErrorCode.COORDINATOR_LOAD_IN_PROGRESS ? ErrorCode.NONE : away),
     );
     if (errorCode === ErrorCode.NONE) {
       const proof = whenProved(services, services.config.get("group.min.session.timeout.ms"));

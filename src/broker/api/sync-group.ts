@@ -1,5 +1,6 @@
 /** SyncGroup: the leader hands in who reads what, and every member hears its own part. */
 import { refusedSync } from "../../coordinator/group/classic-request.ts";
+import { ErrorCode } from "../../protocol/errors.ts";
 import {
   SyncGroup,
   type SyncGroupRequest,
@@ -23,7 +24,9 @@ export const syncGroup = handle(SyncGroup, {
     return services.groups.ask<SyncGroupResponse>(
       groupId,
       (shard, turn, ticket) => shard.sync(turn, groupId, sync, ticket),
-      refusedSync,
+      // While it is loaded the generation is lost that somebody divides: clients know no other answer to that.
+      (away) =>
+        refusedSync(away === ErrorCode.COORDINATOR_LOAD_IN_PROGRESS ? ErrorCode.REBALANCE_IN_PROGRESS : away),
       weigh(request),
     );
   },
