@@ -248,6 +248,36 @@ describe("a broker that was fenced", () => {
     );
   });
 
+  it("hears of it also when that was before its REGISTER was answered", async () => {
+    const bench = new Bench();
+    const other = await bench.broker();
+    const { env } = bench.world;
+    let isSlow = false;
+    const slow: ObjectStore = {
+      ...bench.store,
+      putIfAbsent: async (key, chunks, length) => {
+        const outcome = await bench.store.putIfAbsent(key, chunks, length);
+        if (isSlow) await sleep(env.clock, 60_000);
+        return outcome;
+      },
+    };
+    const journal = await bench.done(
+      Journal.open({ store: slow, env, sha256, walKind: "object", chapterSlots: 4 }),
+    );
+    isSlow = true;
+    const registering = journal.register(aBroker);
+    await bench.pass(1_000);
+    await bench.done(other.catchUp());
+    const epoch = Math.max(...other.state.brokers.keys()) as ReturnType<typeof epochOf>;
+    await bench.done(other.append({ kind: "fence", epoch }));
+    await bench.commands(other, 30);
+    await bench.done(other.close());
+    assert.equal(await bench.done(registering), epoch);
+    const causes: FencedError[] = [];
+    journal.onFenced((cause) => causes.push(cause));
+    assert.equal(causes.length, 1);
+  });
+
   it("may have ended itself", async () => {
     const bench = new Bench();
     const journal = await bench.broker();

@@ -144,9 +144,12 @@ export class Journal {
       this.#place({ author: NO_BROKER, list: 0, commands: [command] }),
     );
     assert(outcome?.kind === "applied" && outcome.effect.kind === "registered", "REGISTER always holds");
-    this.#epoch = outcome.effect.epoch;
+    const { epoch } = outcome.effect;
+    this.#epoch = epoch;
+    // While we waited for the answer we may have been ended again.
+    this.#noteFence(null);
     this.#truncateWhenDue();
-    return this.#epoch;
+    return epoch;
   }
 
   /** A block of producer ids, [first, first + count); null: this broker is fenced. Errors as those of `append`. */
@@ -337,13 +340,14 @@ export class Journal {
   #onEvent(event: JournalEvent): void {
     if (event.kind === "slot") this.#noteChapterEnd(event.author);
     for (const listener of this.#listeners) listener(event);
-    this.#noteFence(event);
+    this.#noteFence(event.kind === "slot" ? event.author : null);
   }
 
-  #noteFence(event: JournalEvent): void {
+  /** `by`: the author of the command that may have ended us; null: nobody knows. */
+  #noteFence(by: BrokerEpoch | null): void {
     const epoch = this.#epoch;
     if (epoch === null || this.#fenced !== null || isLive(this.state, epoch)) return;
-    this.#fenced = new FencedError(epoch, event.kind === "slot" ? event.author : null);
+    this.#fenced = new FencedError(epoch, by);
     for (const listener of this.#fenceListeners) listener(this.#fenced);
     this.#fenceListeners.clear();
   }
