@@ -13,7 +13,7 @@ import {
 import { refuseNodes } from "../cluster-view.ts";
 import type { Services } from "../context.ts";
 import { handle } from "../handle.ts";
-import { pendingMove, prefer } from "../reassignment.ts";
+import { prefer } from "../reassignment.ts";
 import { accepted, type Refusal, refusal, repeated } from "../refusal.ts";
 
 type Wanted = AlterPartitionReassignmentsRequest["topics"][number]["partitions"][number];
@@ -58,10 +58,9 @@ async function reassign(name: string, { partitionIndex, replicas }: Wanted, serv
   return prefer(topic, partition.index, node, services);
 }
 
+/** Also of a wish that was fulfilled: from then on the partition may go wherever the balance wants it. */
 async function cancel(topic: TopicState, partition: PartitionState, services: Services): Promise<Refusal> {
-  if (pendingMove(partition, services.journal.state) === null) {
-    return refusal(ErrorCode.NO_REASSIGNMENT_IN_PROGRESS);
-  }
+  if (partition.preferred === null) return refusal(ErrorCode.NO_REASSIGNMENT_IN_PROGRESS);
   return prefer(topic, partition.index, null, services);
 }
 
