@@ -11,11 +11,12 @@ import { applySlot } from "../metadata/apply.ts";
 import { ClusterImage } from "../metadata/image.ts";
 import { decodeSlot, slotKey } from "../metadata/slot.ts";
 import { Actor } from "./actor.ts";
-import { drawWeather, fairWeather, SimBucket } from "./bucket.ts";
+import { SimBucket } from "./bucket.ts";
 import { ClientProducer } from "./client-producer.ts";
 import { Disconnected } from "./client.ts";
 import { ClusterClient, Ways } from "./cluster-client.ts";
 import { ClusterLives } from "./cluster-lives.ts";
+import { ClusterTroubles, pauseMsMax } from "./cluster-troubles.ts";
 import { Mover } from "./cluster-mover.ts";
 import { SimClock } from "./clock.ts";
 import { SimConsumer } from "./consumer.ts";
@@ -32,10 +33,14 @@ import { Scheduler } from "./scheduler.ts";
 import { loggerInto } from "./silence.ts";
 import { startGroup } from "./start-group.ts";
 import { finishTransformers, startTransactions, type Transactions } from "./start-transactions.ts";
+import { TableHistory } from "./table-history.ts";
+import { TableReader } from "./table-reader.ts";
+import { TableWriter } from "./table-writer.ts";
 import { TopicKeeper } from "./topic-keeper.ts";
 import { Trace } from "./trace.ts";
 import { TransactionalId } from "./transactional-id.ts";
 import type { Place } from "./transactional-producer.ts";
+import { Trimmer } from "./trimmer.ts";
 import type { Visitor } from "./visitor.ts";
 
 export interface ClusterReport {
@@ -66,20 +71,34 @@ export interface ClusterReport {
   };
 }
 
-/** Longer than a stopped broker may hold a request: until then whoever was in doubt does not know. */
-const pauseMsMax = 60_000;
+/** A stopped broker may hold a request for long: until then whoever was in doubt does not know. */
 const pace: Pace = { ...sparse, settleMs: sparse.settleMs + pauseMsMax };
 /** For how long nobody may be able to end a transaction. */
 const outageMsMax = 600_000;
 /** After so long without an answer a client asks somebody else; longer than any poll. */
 const timeoutsMs = [35_000, 45_000];
-/** Mean time from one trouble to the next. */
-const gapMs = 20_000;
 /** How long a broker is away after it died. */
 const downtimesMs = [10, 500, 3_000, 10_000, 60_000];
 const firstNumber = 100;
 const retryMs = 1_000;
+const tombstonesMs = 600_000;
+/** Of the topics beside those of the story. */
 const output: NewTopic = { name: "output", partitions: 2 };
+const trimmed: NewTopic = { name: "trimmed", partitions: 1 };
+const table: NewTopic = {
+  name: "table",
+  partitions: 1,
+  configs: [
+    { name: "cleanup.policy", value: "compact" },
+    { name: "min.cleanable.dirty.ratio", value: "0.1" },
+    { name: "delete.retention.ms", value: String(tombstonesMs) },
+  ],
+};
+/** What coordinators write is led by somebody, too. */
+const internal: readonly NewTopic[] = [
+  { name: "__consumer_offsets", partitions: 3 },
+  { name: "__transaction_state", partitions: 3 },
+];
 const transforming = "group1";
 const outputs: readonly Place[] = [0, 1].map((partition) => ({ topic: output.name, partition }));
 
@@ -92,6 +111,7 @@ export class ClusterWorld {
   readonly #network: SimNetwork;
   readonly #trace = new Trace();
   readonly #history: History;
+  readonly #table: TableHistory;
   readonly #groups: GroupHistory[] = [];
   readonly #clock: SimClock;
   readonly #lives: ClusterLives;
@@ -108,7 +128,11 @@ export class ClusterWorld {
     this.#clock = new SimClock(this.#scheduler);
     this.#bucket = new SimBucket(this.#scheduler, this.#random);
     this.#network = new SimNetwork(this.#scheduler, this.#random);
-    this.#history = new History(() => "none", pace.transactionMs + outageMsMax);
+    this.#history = new History((topic) => {
+      if (topic === table.name) return "compact";
+      return topic === trimmed.name ? "delete" : "none";
+    }, pace.transactionMs + outageMsMax);
+    this.#table = new TableHistory((sentence) => void this.#history.violations.push(sentence));
     const draw = this.#random.fork("settings");
     const down = this.#random.fork("downtimes");
     this.#lives = new ClusterLives({
@@ -161,7 +185,7 @@ export class ClusterWorld {
         pauses: this.#lives.pauses,
         zombies: this.#lives.replaced,
         ...this.#decided(),
-        acked: this.#history.acked,
+        acked: this.#history.acked + this.#table.acked,
         read: this.#history.read,
         processed: sum(this.#groups, ({ processedCount }) => processedCount),
         commits: sum(this.#groups, ({ commits }) => commits),
@@ -194,9 +218,9 @@ export class ClusterWorld {
       name: `topic${at}`,
       partitions: draw.between(1, 3),
     }));
-    const topics = [...plain, output];
+    const topics = [...plain, output, trimmed, table];
     for (const topic of topics) await createTopic(this.#actor(`create-${topic.name}`), topic);
-    const places = plain.flatMap(({ name, partitions }) =>
+    const places = [...plain, trimmed].flatMap(({ name, partitions }) =>
       Array.from({ length: partitions }, (_, partition) => ({ topic: name, partition })),
     );
     await Promise.all(
@@ -229,19 +253,32 @@ export class ClusterWorld {
     this.#visitors = [
       new TopicKeeper(this.#actor("topic-keeper"), "passing"),
       new GroupKeeper(this.#actor("group-keeper"), "kept", plain[0] as NewTopic, false),
-      new Mover(this.#actor("mover"), topics),
+      new Trimmer(this.#actor("trimmer"), trimmed.name),
+      new Mover(this.#actor("mover"), [...topics, ...internal]),
     ];
     const visitors = this.#visitors.map((visitor) => visitor.run(isOver));
-    await this.#trouble(draw.fork("trouble"));
+    const tables = [
+      new TableWriter(this.#actor("table-writer"), table.name, this.#table).run(isOver),
+      this.#tableReader("table-reader", tombstonesMs * 0.4).run(isOver),
+    ];
+    await new ClusterTroubles({
+      clock: this.#clock,
+      random: this.#random,
+      bucket: this.#bucket,
+      network: this.#network,
+      lives: this.#lives,
+    }).run(this.#troubleMs);
     const grouped = groups.map(({ done }) => done);
     const others = [transactions.done, transformed];
-    const clients = [...producers, ...consumers, ...visitors, ...grouped, ...others];
+    const clients = [...producers, ...consumers, ...visitors, ...tables, ...grouped, ...others];
     await this.#peace(Promise.race([Promise.all(clients), living]));
     for (const { topic, partition } of [...places, ...outputs]) {
       const judge = new SimConsumer(this.#actor(`judge-${topic}-${partition}`), topic, partition);
       this.#history.judge(topic, partition, await this.#insist(() => judge.readAll()));
       this.#judgeGroups(groups, { topic, partition });
     }
+    const last = this.#tableReader("table-judge", 0);
+    await this.#insist(() => last.readAll());
     this.#history.judgeAll();
     this.#lives.end();
   }
@@ -332,6 +369,11 @@ export class ClusterWorld {
     return Promise.all([ended, members]);
   }
 
+  #tableReader(name: string, napMs: number): TableReader {
+    const options = { topic: table.name, history: this.#table, awayMaxMs: tombstonesMs / 2, napMs };
+    return new TableReader(this.#actor(name), options);
+  }
+
   #idFor(name: string): TransactionalId {
     const id = new TransactionalId(name);
     this.#otherIds.push(id);
@@ -343,6 +385,7 @@ export class ClusterWorld {
       history: this.#history,
       places,
       targets: outputs,
+      mayExpire: (topic) => topic === trimmed.name,
       writers: 2,
       transformers: 2,
       actor: (name) => this.#actor(name),
@@ -353,73 +396,8 @@ export class ClusterWorld {
 
   // ── The two phases ──
 
-  async #trouble(draw: SimRandom): Promise<void> {
-    const endMs = this.#scheduler.nowMs + this.#troubleMs;
-    const weather = this.#random.fork("weather");
-    const rate = draw.pick([0.02, 0.1, 0.3]);
-    while (this.#scheduler.nowMs < endMs) {
-      if (draw.chance(0.2)) this.#bucket.weather = drawWeather(weather, rate);
-      await sleep(this.#clock, draw.fraction() * 2 * gapMs);
-      this.#strike(draw);
-    }
-  }
-
-  #strike(draw: SimRandom): void {
-    const { processes } = this.#lives;
-    if (processes.length === 0) return;
-    const one = draw.pick(processes);
-    const other = draw.pick(processes);
-    const shortMs = draw.pick([200, 2_000, 10_000]) * draw.fraction();
-    switch (draw.pick(troubles)) {
-      case "kill":
-        return this.#lives.kill(one);
-      case "pause":
-        return this.#pause(draw, one, draw.pick([500, 5_000, pauseMsMax]) * draw.fraction());
-      case "stop":
-        return void this.#lives.stop(one);
-      case "kill all":
-        return this.#lives.killAll();
-      case "cut between brokers":
-        if (one === other) return;
-        this.#network.cut(one, other);
-        return this.#later(draw.pick([1_000, 10_000, 60_000]) * draw.fraction(), () =>
-          this.#network.heal(one, other),
-        );
-      case "cut from the bucket":
-        this.#bucket.cutOff(one);
-        return this.#later(draw.pick([1_000, 10_000, 60_000]) * draw.fraction(), () =>
-          this.#bucket.reconnect(one),
-        );
-      case "storm":
-        return this.#bucket.storm(shortMs * 3, draw.pick([0.3, 0.8, 1]));
-      case "cut a connection":
-        return void this.#network.cutOne();
-      default:
-    }
-  }
-
-  /** It goes on at once, or some steps at a time. */
-  #pause(draw: SimRandom, process: ClusterLives["processes"][number], ms: number): void {
-    this.#lives.pause(process);
-    const inSteps = draw.chance(0.3) ? draw.between(1, 5) : 0;
-    const goOn = (stepsLeft: number): void => {
-      process.resume();
-      if (stepsLeft === 0) return;
-      this.#later(draw.fraction() * 5, () => {
-        process.pause();
-        this.#later(draw.fraction() * 1_000, () => goOn(stepsLeft - 1));
-      });
-    };
-    this.#later(ms, () => goOn(inSteps));
-  }
-
-  #later(ms: number, run: () => void): void {
-    this.#clock.schedule(ms, run);
-  }
-
   async #peace(clients: Promise<unknown>): Promise<void> {
     this.#isOver = true;
-    this.#bucket.weather = fairWeather;
     for (const each of this.#transactions?.actors ?? []) each.wake();
     const late = sleep(this.#clock, pace.peaceMs).then(() => "late");
     if ((await Promise.race([clients, late])) === "late")
@@ -438,22 +416,6 @@ export class ClusterWorld {
     }
   }
 }
-
-/** How often each comes. */
-const troubleWeights = {
-  kill: 3,
-  pause: 3,
-  stop: 1,
-  "kill all": 1,
-  storm: 2,
-  "cut between brokers": 2,
-  "cut from the bucket": 1,
-  "cut a connection": 2,
-} as const;
-type Trouble = keyof typeof troubleWeights;
-const troubles = (Object.keys(troubleWeights) as Trouble[]).flatMap((trouble) =>
-  Array.from({ length: troubleWeights[trouble] }, () => trouble),
-);
 
 function sum<T>(parts: readonly T[], of: (part: T) => number): number {
   return parts.reduce((total, part) => total + of(part), 0);
