@@ -138,9 +138,11 @@ class Schedule {
       this.#producers.push({ partition: at % this.#partitions, id: 100 + at, sequence: 0, pending: null });
     }
     this.#bucket.weather = drawWeather(this.#random.fork("weather"), draw.pick([0, 0.15, 0.5]));
+    // Planned moves need a while in which nobody comes and goes.
+    const isCalm = draw.chance(0.4);
     const steps = draw.between(30, 250);
-    const gapMs = draw.pick([2, 20, 150]);
-    const weights = this.#drawWeights(draw);
+    const gapMs = isCalm ? 150 : draw.pick([2, 20, 150]);
+    const weights = this.#drawWeights(draw, isCalm);
     for (let step = 0; step < steps; step++) {
       await this.#sleep(draw.fraction() * draw.pick([0, gapMs, gapMs * 4]));
       this.#rethrow();
@@ -152,7 +154,8 @@ class Schedule {
   // ── Steps ──
 
   /** Some schedules are about this, others about that. */
-  #drawWeights(draw: SimRandom): readonly (readonly [() => void, number])[] {
+  #drawWeights(draw: SimRandom, isCalm: boolean): readonly (readonly [() => void, number])[] {
+    const turmoil = isCalm ? 0.1 : 1;
     const often = (most: number): number => draw.pick([0.2, 1, 3]) * most;
     return [
       [() => this.#produce(draw), 50],
@@ -160,12 +163,12 @@ class Schedule {
       [() => this.#askEnd(draw), often(6)],
       [() => this.#flush(draw), often(4)],
       [() => this.#collect(draw), often(3)],
-      [() => this.#suspect(draw), often(2)],
-      [() => this.#prefer(draw), often(4)],
+      [() => this.#suspect(draw), often(2) * turmoil],
+      [() => this.#prefer(draw), often(4) / turmoil ** 0.5],
       [() => this.#tell(draw), often(10)],
-      [() => this.#pause(draw), often(3)],
+      [() => this.#pause(draw), often(3) * turmoil],
       [() => this.#resume(draw), often(3)],
-      [() => this.#kill(draw), often(0.7)],
+      [() => this.#kill(draw), often(0.7) * turmoil],
       [() => void this.#start(draw), 3],
       [() => this.#bucket.storm(draw.fraction() * 3_000, draw.pick([0.3, 1])), often(0.3)],
     ];
@@ -242,8 +245,9 @@ class Schedule {
     this.trace.record(`${this.#now} broker ${number} ends: ${cause.name} ${cause.message}`);
     const broker = this.#brokers.find(({ process }) => process.name === `broker ${number}`);
     this.#brokers = this.#brokers.filter((each) => each !== broker);
-    if (broker !== undefined && this.#suspected.has(broker.epoch) && expectedEnds.test(namesOf(cause)))
-      return;
+    // One that was suspected while it started has not told its epoch yet.
+    const isSuspected = broker === undefined || this.#suspected.has(broker.epoch);
+    if (isSuspected && expectedEnds.test(namesOf(cause))) return;
     this.#violation ??= new Violation(`broker ${number} ended: ${cause.message}`, { cause });
   }
 
@@ -287,9 +291,9 @@ class Schedule {
     );
   }
 
-  #askEnd(draw: SimRandom): void {
+  #askEnd(draw: SimRandom, asked?: SmallBroker): void {
     const partition = draw.below(this.#partitions);
-    const broker = this.#serving(draw, partition);
+    const broker = asked ?? this.#serving(draw, partition);
     if (broker === undefined || broker.process.isPaused) return;
     const atLeast = this.#history.endKnown(partition);
     void broker.endOffset(this.#topic, partition, draw.pick([0, 0, 50, 500])).then(
@@ -366,6 +370,12 @@ class Schedule {
     if (paused.length === 0) return;
     const { process } = draw.pick(paused);
     process.resume();
+    // Somebody may have asked before it hears of anything.
+    if (draw.chance(0.4))
+      this.#askEnd(
+        draw,
+        this.#brokers.find((broker) => broker.process === process),
+      );
     if (draw.chance(0.3)) this.#scheduler.schedule(draw.fraction() * 30, () => process.pause());
   }
 
