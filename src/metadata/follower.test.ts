@@ -209,7 +209,7 @@ describe("a broker that was fenced", () => {
     assert.equal(causes[0]?.by, other.epoch);
     assert.match(causes[0]?.message ?? "", /was ended by the broker of epoch/);
     bench.calls.length = 0;
-    const outcome = await follower.append(aTopic(1, epochOf(follower)));
+    const outcome = await bench.done(follower.append(aTopic(1, epochOf(follower))));
     assert.deepEqual(outcome, { kind: "void", reason: "author-not-live" });
     assert.deepEqual(bench.calls, []);
     follower.onFenced((cause) => causes.push(cause));
