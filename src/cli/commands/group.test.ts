@@ -118,7 +118,7 @@ describe("holdfast group", () => {
     const { stdout } = await run("group describe reading");
     assert.match(
       stdout,
-      /^reading {3}Empty {3}consumer(?:, uniform)? {3}0 members {3}lag 1 record, \d+ d \d+ h\n\nTOPIC +PARTITION +COMMITTED +START +END +LAG +LAG IN TIME/,
+      /^reading {3}Empty {3}consumer(?:, uniform)? {3}0 members {3}lag 1 record, \d+ d(?: \d+ h)?\n\nTOPIC +PARTITION +COMMITTED +START +END +LAG +LAG IN TIME/,
     );
     assert.match(stdout, /wide +0 +1 +0 +2 +1 +\d+ d/);
     const [first, second] = json(await run("group describe reading --json"));
