@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
+import { aWorld } from "../../test/proof/journal-world.ts";
 import { SimulatedBroker } from "../../test/simulated-broker.ts";
 import { sleep } from "../base/ports.ts";
 import { NO_TOPIC_ID, partitionIndex } from "../base/ids.ts";
@@ -8,6 +9,8 @@ import { ListedOffset, ListOffsets } from "../protocol/messages/list-offsets.ts"
 import { Produce } from "../protocol/messages/produce.ts";
 import { buildBatch } from "../record/builder.ts";
 import { SimClock } from "../sim/clock.ts";
+import { SimDisk } from "../sim/disk.ts";
+import { DiskFloor } from "./disk-floor.ts";
 
 const floor = 20_000_000;
 const settings = {
@@ -88,5 +91,20 @@ describe("A disk that is nearly full", () => {
     assert.equal(await produce(broker), ErrorCode.NONE);
     assert.ok(broker.disk.paths().includes("reserve"));
     await broker.stop();
+  });
+
+  it("is started on by several brokers of one directory, of which one gives up the reserve", async () => {
+    const { env, scheduler } = aWorld();
+    const disk = new SimDisk();
+    const reserve = await disk.open("reserve", { mode: "create", lane: "bulk" });
+    await reserve.write(0, [new Uint8Array(4_000_000)]);
+    disk.capacityBytes = 4_000_000;
+    const options = { ...env, disk, floorBytes: floor, reserveBytes: 4_000_000 };
+    const floors = await scheduler.runUntil(Promise.all([DiskFloor.open(options), DiskFloor.open(options)]));
+    assert.deepEqual(disk.paths(), []);
+    for (const each of floors) {
+      assert.ok(each.refusing);
+      each.stop();
+    }
   });
 });

@@ -102,7 +102,12 @@ export class DiskFloor {
   }
 
   async #release(disk: Disk): Promise<void> {
-    await disk.remove(reservePath);
+    try {
+      await disk.remove(reservePath);
+    } catch (cause) {
+      // Another broker over the same directory was faster.
+      if (!(cause instanceof DiskError) || cause.errno !== "ENOENT") throw cause;
+    }
     await disk.syncDirectory("");
     this.#hasReserve = false;
     this.#log.warn("disk.reserve-released", { bytes: this.#reserveBytes });
