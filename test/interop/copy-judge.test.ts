@@ -54,8 +54,23 @@ describe("the judge of a copy", () => {
       { partition: 1, offset: 2 },
     ]);
     assert.deepEqual(judge.violations, [
-      "the group has committed 0 of partition 1, but 2 was committed before",
-      "the group has committed 4 of partition 0, but 5 was committed before",
+      "the group has committed 0 of partition 1, but a copier was told of 2 before",
+      "the group has committed 4 of partition 0, but the broker said 5 before",
+    ]);
+  });
+
+  test("does not want what copiers were told of after the mark", () => {
+    const judge = new CopyJudge(1);
+    judge.line(0, "committed 5 0 5");
+    const mark = judge.mark();
+    judge.line(0, "committed 3 0 8");
+    judge.settle(mark);
+    judge.asked([{ partition: 0, offset: 5 }]);
+    assert.deepEqual(judge.violations, []);
+    judge.settle();
+    judge.asked([{ partition: 0, offset: 5 }]);
+    assert.deepEqual(judge.violations, [
+      "the group has committed 5 of partition 0, but a copier was told of 8 before",
     ]);
   });
 

@@ -30,12 +30,16 @@ const violationsMax = 20;
 export class CopyJudge {
   readonly #violations: string[] = [];
   readonly #counts = { commits: 0, copied: 0, aborts: 0, aborted: 0, refused: 0, asked: 0 };
-  /** Of each partition, so far the group has committed, as members were told some time ago or the broker said. */
+  /** Of each partition, so far the group has committed, as members were told some time ago. */
   readonly #due: number[];
-  #claims: Claim[] = [];
+  /** The same as the broker said. */
+  readonly #known: number[];
+  readonly #claims: Claim[] = [];
+  #settled = 0;
 
   constructor(partitionCount: number) {
     this.#due = Array.from({ length: partitionCount }, () => 0);
+    this.#known = this.#due.map(() => 0);
   }
 
   get violations(): readonly string[] {
@@ -62,24 +66,28 @@ export class CopyJudge {
     } else if (verb === "refused") this.#counts.refused += 1;
   }
 
-  /** From now on the broker must know of all commits that copiers have been told of. */
-  settle(): void {
-    for (const { partition, end } of this.#claims)
-      this.#due[partition] = Math.max(this.#due[partition] ?? 0, end);
-    this.#claims = [];
+  /** How many claims were heard so far. */
+  mark(): number {
+    return this.#settled + this.#claims.length;
+  }
+
+  /** From now on the broker must know of all commits that copiers were told of before `mark`. */
+  settle(mark = this.mark()): void {
+    const due = this.#claims.splice(0, Math.max(0, mark - this.#settled));
+    this.#settled += due.length;
+    for (const { partition, end } of due) this.#due[partition] = Math.max(this.#due[partition] ?? 0, end);
   }
 
   /** What the broker tells to be committed; it was asked after `settle`. */
   asked(committed: readonly { readonly partition: number; readonly offset: number }[]): void {
     for (const [partition, due] of this.#due.entries()) {
       const offset = committed.find((each) => each.partition === partition)?.offset ?? 0;
+      const known = this.#known[partition] ?? 0;
+      const told = `the group has committed ${offset} of partition ${partition}, but`;
       this.#counts.asked += 1;
-      if (offset < due) {
-        this.accuse(
-          `the group has committed ${offset} of partition ${partition}, but ${due} was committed before`,
-        );
-      }
-      this.#due[partition] = Math.max(due, offset);
+      if (offset < known) this.accuse(`${told} the broker said ${known} before`);
+      else if (offset < due) this.accuse(`${told} a copier was told of ${due} before`);
+      this.#known[partition] = Math.max(known, offset);
     }
   }
 

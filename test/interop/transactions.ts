@@ -53,6 +53,11 @@ const sendMs = 60_000;
 const readMs = 60_000;
 /** Whoever has read all may read more than that. */
 const extraMs = 1_000;
+/**
+ * With several brokers, as with Apache Kafka, a commit is answered when its intention is durable, and markers may wait
+ * for the next owner of a partition.
+ */
+const markersMs = 20_000;
 
 export async function playCopy(play: CopyPlay): Promise<CopyOutcome> {
   const begun = performance.now();
@@ -101,7 +106,7 @@ async function perform(
   for (const topic of [input, output])
     await client.admin().createTopic({ topic, partitions: partitionCount });
   const during = await following(play.during, broker.address, judge);
-  const watch = watching(client, judge);
+  const watch = watching(client, judge, play.target.startsWith("cluster") ? markersMs : 0);
   const producer = client.producer({ lingerMs: 5, deliveryTimeoutMs: sendMs });
   const load = writing(producer, input, partitionCount, play.recordsPerSecond, play.recordsMax);
   try {
@@ -230,16 +235,22 @@ async function following(
   };
 }
 
-/** Asks what the group has committed, again and again. */
+/** Asks what the group has committed, again and again; a commit may take `lateMs` to be seen. */
 function watching(
   client: Client,
   judge: CopyJudge,
+  lateMs: number,
 ): { missing(ends: readonly number[]): string[]; stop(): void; end(): Promise<void> } {
   const admin = client.admin();
   const newest = new Map<number, number>();
   let isEnding = false;
+  const marks: { readonly atMs: number; readonly mark: number }[] = [];
+  const settle = (): void => {
+    const nowMs = performance.now();
+    marks.push({ atMs: nowMs, mark: judge.mark() });
+    while (marks[0] !== undefined && marks[0].atMs + lateMs <= nowMs) judge.settle(marks.shift()?.mark);
+  };
   const ask = async (): Promise<void> => {
-    judge.settle();
     try {
       const committed = await admin.listGroupOffsets(group);
       judge.asked(committed);
@@ -250,6 +261,7 @@ function watching(
   };
   const work = (async () => {
     while (!isEnding) {
+      settle();
       await ask();
       await sleep(askMs);
     }
@@ -266,6 +278,7 @@ function watching(
     end: async () => {
       isEnding = true;
       await work;
+      judge.settle();
       await ask();
     },
   };
