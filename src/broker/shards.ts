@@ -70,6 +70,8 @@ export class Shards<S extends Shard<R>, R> {
   readonly #reading = new Map<ShardRuntime<S, R>, Promise<void>>();
   readonly #loading = new Budget(loadingMax);
   #making: Promise<void> | null = null;
+  /** 0: not known yet. */
+  #count = 0;
   #timer: { readonly atMs: number; readonly timer: Timer } | null = null;
   #closed = false;
 
@@ -117,7 +119,7 @@ export class Shards<S extends Shard<R>, R> {
 
   /** Resolves when the topic is made, by us or by another broker; undefined: it is there. */
   whenMade(): Promise<void> | undefined {
-    if (this.#topic !== undefined) return undefined;
+    if (this.#partitionCount > 0) return undefined;
     this.#making ??= this.#make().finally(() => {
       this.#making = null;
     });
@@ -142,24 +144,21 @@ export class Shards<S extends Shard<R>, R> {
     if (topic === undefined) return true;
     return this.#options.partitions
       .ofTopic(topic.id)
-      .every(({ partition }) => this.#awayFrom(topic, partition) === null);
+      .every(({ partition }) => this.awayFrom(partition) === null);
   }
 
   /** Why nothing can be decided about the key here and now; null: it can. To be asked in the same step. */
   away(key: string): Away | null {
-    const topic = this.#topic;
-    if (topic === undefined) return ErrorCode.COORDINATOR_NOT_AVAILABLE;
-    return this.#awayFrom(topic, partitionIndex(shardIndex(key, topic.partitions.length)));
+    const count = this.#partitionCount;
+    if (count === 0) return ErrorCode.COORDINATOR_NOT_AVAILABLE;
+    return this.awayFrom(partitionIndex(shardIndex(key, count)));
   }
 
   /** As `away`, of all keys that have their place in the partition. */
-  awayFrom(partition: PartitionIndex): Away | null {
-    const topic = this.#topic;
-    return topic === undefined ? ErrorCode.COORDINATOR_NOT_AVAILABLE : this.#awayFrom(topic, partition);
-  }
-
-  #awayFrom(topic: TopicState, index: PartitionIndex): Away | null {
+  awayFrom(index: PartitionIndex): Away | null {
     if (this.#owned[index]?.runtime.isOpen === true) return null;
+    const topic = this.#topic;
+    if (topic === undefined) return ErrorCode.COORDINATOR_NOT_AVAILABLE;
     // Also while it is loaded, or given to somebody else: where it will be is not decided yet.
     const isHere = this.#options.partitions.get(topic.id, index) !== undefined;
     return isHere ? ErrorCode.COORDINATOR_LOAD_IN_PROGRESS : ErrorCode.NOT_COORDINATOR;
@@ -167,9 +166,9 @@ export class Shards<S extends Shard<R>, R> {
 
   /** The partition in which the key has its place, once the topic is made, whoever owns it. */
   partitionOf(key: string): PartitionIndex {
-    const topic = this.#topic;
-    assert(topic !== undefined, "the topic of a coordinator is made before a key has its place");
-    return partitionIndex(shardIndex(key, topic.partitions.length));
+    const count = this.#partitionCount;
+    assert(count > 0, "the topic of a coordinator is made before a key has its place");
+    return partitionIndex(shardIndex(key, count));
   }
 
   // ── Decisions, where nothing is away ──
@@ -238,6 +237,12 @@ export class Shards<S extends Shard<R>, R> {
     return this.#options.topics.byName(this.#options.topic.name);
   }
 
+  /** 0: it is not made yet. It never changes, since nobody may delete the topic or give it more partitions. */
+  get #partitionCount(): number {
+    if (this.#count === 0) this.#count = this.#topic?.partitions.length ?? 0;
+    return this.#count;
+  }
+
   async #make(): Promise<void> {
     const { topics, topic } = this.#options;
     const { name, configs } = topic;
@@ -298,11 +303,10 @@ export class Shards<S extends Shard<R>, R> {
 
   /** Of the shards of these keys that are here. */
   #whenReadOf(keys: string | readonly string[]): Promise<void> | undefined {
-    const topic = this.#topic;
-    if (topic === undefined || this.#reading.size === 0) return undefined;
+    if (this.#reading.size === 0) return undefined;
     const reading: Promise<void>[] = [];
     for (const key of typeof keys === "string" ? [keys] : keys) {
-      const owned = this.#owned[shardIndex(key, topic.partitions.length)];
+      const owned = this.#owned[shardIndex(key, this.#partitionCount)];
       const one = owned && this.#reading.get(owned.runtime);
       if (one !== undefined) reading.push(one);
     }
