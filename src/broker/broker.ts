@@ -15,6 +15,7 @@ import { ObjectWal } from "../log/object-wal.ts";
 import { Partitions } from "../log/partitions.ts";
 import { SegmentReader } from "../log/segment-reader.ts";
 import { Journal } from "../metadata/journal.ts";
+import { isClusterId } from "../store/body.ts";
 import { alone } from "./cluster/cluster.ts";
 import { Member } from "./cluster/member.ts";
 import type { BrokerConfig } from "./config.ts";
@@ -416,11 +417,18 @@ function configuredBounds(config: BrokerConfig): BrokerBounds {
 
 async function openJournal(options: BrokerOptions, store: ObjectStore): Promise<Journal> {
   const { env, sha256, config, chapterSlots } = options;
+  const clusterId = config.get("holdfast.cluster.id");
+  if (clusterId !== null && !isClusterId(clusterId)) {
+    throw new RefusedError(
+      `holdfast.cluster.id "${clusterId}" cannot be a cluster's id: give 1 to 32 printable ASCII characters without spaces.`,
+    );
+  }
   const journal = await Journal.open({
     store,
     env,
     sha256,
     walKind: options.storage.kind === "files" ? "file" : "object",
+    clusterId,
     ...(chapterSlots === undefined ? {} : { chapterSlots }),
   });
   adoptBrokerConfig(config, journal);

@@ -33,6 +33,10 @@ export const brokerSettings = {
     min: -1,
     text: "Number of this broker in the cluster; it stays the same for the life of a data directory. Over a shared store (--store) it need not be given: −1, which is what stands there then, is the number that the journal gives to this broker's address.",
   }),
+  "holdfast.cluster.id": text({
+    default: null,
+    text: "The cluster that must stand in the store or data directory, or that begins in an empty one: 1 to 32 printable ASCII characters without spaces. One with another id is refused. Unset: whatever stands there; a new one draws its id by chance.",
+  }),
   "broker.rack": text({
     default: null,
     text: "Where this broker stands, as clients compare it with their client.rack.",
