@@ -76,7 +76,7 @@ export function drawWeather(random: SimRandom, most: number): BucketWeather {
       wishes.map(([fault, wish]) => [fault, wish * share]),
     ) as unknown as BucketFaults,
     lateMs: random.pick([200, 3_000, 30_000, 120_000]),
-    slowMs: random.pick([100, 1_000, 8_000]),
+    slowMs: random.pick([100, 1_000, 8_000, 30_000]),
     latencyMs: random.pick([2, 15, 60]),
   };
 }

@@ -12,7 +12,7 @@ import {
   producerId,
   type TopicId,
 } from "../../src/base/ids.ts";
-import type { Env, ObjectStore } from "../../src/base/ports.ts";
+import type { Clock, Env, ObjectStore } from "../../src/base/ports.ts";
 import { StoreBarrier } from "../../src/broker/cluster/barrier.ts";
 import { Moves } from "../../src/broker/cluster/moves.ts";
 import { Ownership } from "../../src/broker/cluster/ownership.ts";
@@ -52,6 +52,8 @@ export interface SmallBrokerOptions {
   readonly unreleasedSlotsMax: number;
   readonly chapterSlots: number;
   readonly flushAgeMs: number;
+  /** So many times as often as in earnest it is looked whether something is to be moved. */
+  readonly moveHaste: number;
   /** Epochs of the brokers that answer, as the story has it. */
   readonly answering: () => ReadonlySet<BrokerEpoch>;
   /** It ended by itself. */
@@ -181,7 +183,8 @@ export class SmallBroker {
       answering,
       onFailure: end,
     });
-    const moves = new Moves({ env, journal, partitions, wal, flusher, answering, onFailure: end });
+    const hastyEnv = { ...env, clock: hasty(env.clock, options.moveHaste) };
+    const moves = new Moves({ env: hastyEnv, journal, partitions, wal, flusher, answering, onFailure: end });
     this.#barrier = new StoreBarrier({ wal, journal, clock: env.clock, isMoving: () => moves.isOpen });
     this.#garbage = new Garbage({
       env,
@@ -326,6 +329,15 @@ export class SmallBroker {
     }
     await this.#garbage.round().catch(retriable);
   }
+}
+
+/** A clock that goes `factor` times as fast. */
+function hasty(clock: Clock, factor: number): Clock {
+  return {
+    wallMs: () => clock.wallMs(),
+    monotonicMs: () => clock.monotonicMs() * factor,
+    schedule: (delayMs, run) => clock.schedule(delayMs / factor, run),
+  };
 }
 
 function retriable(cause: unknown): void {

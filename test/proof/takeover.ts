@@ -211,6 +211,7 @@ class Schedule {
       lanes,
       unreleasedSlotsMax: draw.pick([lanes, 12, 4_096]),
       chapterSlots: 4,
+      moveHaste: draw.pick([1, 20, 60]),
       flushAgeMs: draw.pick([300, 3_000, 1e9]),
       answering: () => this.#answering(),
       onEnd: (cause) => this.#ended(number, cause),
