@@ -18,9 +18,9 @@ export function askCoordinator(request: ProduceRequest, context: RequestContext)
   const { transactionalId } = request;
   const { services, apiVersion } = context;
   if (transactionalId === null) return undefined;
-  if (!services.transactions.isElsewhere(transactionalId)) {
-    return services.transactions.whenEnded(transactionalId, "Produce", apiVersion);
-  }
+  const { participation } = services.transactions;
+  const kind = { api: "Produce", version: apiVersion } as const;
+  if (!participation.isElsewhere(transactionalId)) return participation.whenEnded(transactionalId, kind);
   const places: TransactionPartition[] = [];
   let claim: TransactionalClaim | null = null;
   for (const { name, topicId, partitionData } of request.topicData) {
@@ -35,9 +35,7 @@ export function askCoordinator(request: ProduceRequest, context: RequestContext)
       places.push({ topic, partition: index });
     }
   }
-  return claim === null
-    ? undefined
-    : services.transactions.ask(request, "Produce", apiVersion, claim, places);
+  return claim === null ? undefined : participation.ask(request, { ...kind, claim, places });
 }
 
 /** Nothing of it is judged yet. Null: it is refused in any case. */
@@ -77,15 +75,12 @@ export class ProduceAdmission {
   decide(): Promise<unknown> | null {
     if (this.#claim === null || this.#wanted === null) return null;
     const { services, apiVersion } = this.#context;
-    const places = [...this.#wanted.values()];
-    const { transactions } = services;
-    const { errorCodes, durable } = transactions.admit(
-      this.#request,
-      "Produce",
-      apiVersion,
-      this.#claim,
-      places,
-    );
+    const { errorCodes, durable } = services.transactions.participation.admit(this.#request, {
+      api: "Produce",
+      version: apiVersion,
+      claim: this.#claim,
+      places: [...this.#wanted.values()],
+    });
     for (const [at, partition] of [...this.#wanted.keys()].entries()) {
       const errorCode = errorCodes[at] ?? ErrorCode.UNKNOWN_SERVER_ERROR;
       if (errorCode === ErrorCode.NONE) continue;

@@ -34,6 +34,9 @@ const seed = Number(process.env["TRANSACTION_SEED"] ?? 7);
 /** The share of requests to the store that fail or are late in a round, at most. */
 const weather = Number(process.env["TRANSACTION_WEATHER"] ?? 0.15);
 
+/** So often something is tried while the store is in a bad way; then it must go well. */
+const badTriesMax = 100;
+
 const harms = ["coordinator", "partition", "group", "all", "pause", "leave"] as const;
 type Harm = (typeof harms)[number];
 
@@ -88,15 +91,18 @@ async function whole(cluster: SimulatedCluster): Promise<void> {
 
 interface Heard {
   isCommitted: boolean;
+  /** From here on it asks for nothing more: somebody else takes its transactional id. */
+  isCut: boolean;
   isOver: boolean;
 }
 
 /** One transaction that reads, writes and says how far it has read; given up where anything fails. */
 async function transact(cluster: SimulatedCluster, speech: Speech, round: number, heard: Heard) {
   const producer = new ClusterProducer(cluster, speech, "tx");
-  const isFine = (codes: readonly ErrorCode[]): boolean => codes.every((code) => code === ErrorCode.NONE);
+  const isFine = (codes: readonly ErrorCode[]): boolean =>
+    !heard.isCut && codes.every((code) => code === ErrorCode.NONE);
   try {
-    if ((await producer.init()).errorCode !== ErrorCode.NONE) return;
+    if (!isFine([(await producer.init()).errorCode])) return;
     if (speech === "old") {
       if (!isFine(await producer.add(places))) return;
       if (!isFine([await producer.at(producer.coordinator).addOffsets(group)])) return;
@@ -138,6 +144,7 @@ async function attempt<T>(cluster: SimulatedCluster, work: () => Promise<T>): Pr
 
 async function viewsOf(cluster: SimulatedCluster): Promise<readonly CommittedView[]> {
   for (let tries = 0; tries < 600; tries++) {
+    if (tries === badTriesMax) cluster.bucket.weather = fairWeather;
     const seenBy = await seer(cluster);
     const views: CommittedView[] = [];
     for (const each of places) {
@@ -153,6 +160,7 @@ async function viewsOf(cluster: SimulatedCluster): Promise<readonly CommittedVie
 /** Whatever is open ends, because a producer comes after it. */
 async function endWhatIsOpen(cluster: SimulatedCluster, speech: Speech): Promise<void> {
   for (let tries = 0; tries < 600; tries++) {
+    if (tries === badTriesMax) cluster.bucket.weather = fairWeather;
     const next = new ClusterProducer(cluster, speech, "tx");
     next.seenBy = await seer(cluster);
     const told = await attempt(cluster, () => next.init());
@@ -197,7 +205,7 @@ for (const speech of ["new", "old"] as const) {
       const fates = { acknowledged: 0, unheard: 0, none: 0 };
       let length = 0;
       for (let round = 0; round <= cuts; round++) {
-        const heard: Heard = { isCommitted: false, isOver: false };
+        const heard: Heard = { isCommitted: false, isCut: false, isOver: false };
         const harm = harms[round % harms.length] as Harm;
         const victims = round === 0 ? [] : victimsOf(cluster, harm, round);
         if (round > 0) cluster.bucket.weather = drawWeather(random, weather);
@@ -206,6 +214,7 @@ for (const speech of ["new", "old"] as const) {
         const at = 1 + (random.u32() % Math.ceil(length * 1.3));
         const events = await runUntil(cluster, (count) => (round === 0 ? heard.isOver : count === at));
         if (round === 0) length = events;
+        heard.isCut = true;
         for (const each of victims) {
           if (harm === "pause") cluster.memberAt(each).process.pause();
           else if (harm === "leave" && stateOf(cluster, each) === "running") leave(cluster, each);

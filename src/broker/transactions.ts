@@ -5,8 +5,7 @@
  * nothing is decided here: its coordinator is asked what may be written to partitions of this broker.
  */
 import { NO_PRODUCER, NO_PRODUCER_EPOCH, type ProducerId } from "../base/ids.ts";
-import { type Env, sleep, type Timer } from "../base/ports.ts";
-import { addsImplicitly, participantCode } from "../coordinator/transaction/codes.ts";
+import type { Env, Timer } from "../base/ports.ts";
 import {
   type TransactionRecord,
   transactionRecords,
@@ -25,11 +24,12 @@ import type { Groups } from "./groups.ts";
 import { memoryShares } from "./memory.ts";
 import { type Away, Shards } from "./shards.ts";
 import type { Topics } from "./topics.ts";
-import { Admission, againMax, againMs, type Answer, type WantedPlace } from "./transactions/admission.ts";
+import { Admission } from "./transactions/admission.ts";
 import { Driver } from "./transactions/driver.ts";
 import { Hanging } from "./transactions/hanging.ts";
 import { type Marked, Markers } from "./transactions/markers.ts";
 import { type Knowledge, Orphans } from "./transactions/orphans.ts";
+import { Participation } from "./transactions/participation.ts";
 import { RemoteMarkers } from "./transactions/remote-markers.ts";
 
 export const transactionsTopic = "__transaction_state";
@@ -62,16 +62,6 @@ export interface TransactionsOptions {
 /** A transaction is late when it is over its time by this, as in Kafka. */
 const lateBufferMs = 5 * 60_000;
 
-type WritingApi = "Produce" | "TxnOffsetCommit";
-
-/** What became of what a producer wants to write. */
-export interface Admitted {
-  /** One for each place. */
-  readonly errorCodes: readonly ErrorCode[];
-  /** Resolves when what was decided is durable; null: it is, once the appends are. */
-  readonly durable: Promise<unknown> | null;
-}
-
 export class Transactions {
   readonly #options: TransactionsOptions;
   readonly #cluster: Cluster;
@@ -79,10 +69,9 @@ export class Transactions {
   readonly #markers: Markers;
   readonly #driver: Driver;
   readonly #orphans: Orphans;
-  readonly #admission: Admission;
   readonly #hanging: Hanging;
-  /** What other coordinators said, by the request that waits for it. */
-  readonly #answers = new WeakMap<object, Answer>();
+  /** What may be written in transactions. */
+  readonly participation: Participation;
   #expiryTimer: Timer | null = null;
   #expiresMore = false;
 
@@ -114,6 +103,7 @@ export class Transactions {
       onDecided: (shard) => this.#driver.drive(shard),
       onFailure,
     });
+    const isOver = (): boolean => this.#shards.isOver;
     this.#markers = new Markers({ clock, topics, partitions, epoch, groups });
     this.#driver = new Driver({
       env,
@@ -122,11 +112,27 @@ export class Transactions {
       markers: this.#markers,
       remote: new RemoteMarkers(cluster.peers, log),
       markersAtOnce: options.markersAtOnce,
-      isOver: () => this.#shards.isOver,
+      isOver,
       onFailure,
     });
-    this.#orphans = new Orphans({ log, topics, markers: this.#markers });
-    this.#admission = new Admission(cluster.peers, clock);
+    this.#orphans = new Orphans({
+      clock,
+      log,
+      topics,
+      markers: this.#markers,
+      knowledge: () => this.#known,
+      isOver,
+    });
+    this.participation = new Participation({
+      clock,
+      config,
+      topics,
+      partitions,
+      epoch,
+      shards: this.#shards,
+      admission: new Admission(cluster.peers, clock),
+      coordinatorOf: (id) => this.#states[this.#shards.partitionOf(id)],
+    });
     this.#hanging = new Hanging({
       peers: cluster.peers,
       epoch,
@@ -159,7 +165,7 @@ export class Transactions {
   /** Begins to read what is there, after the groups have, and follows what this broker owns. */
   start(): void {
     this.#shards.start();
-    this.#options.partitions.onServe((partition) => this.#orphans.judge([partition], this.#known));
+    this.#options.partitions.onServe((partition) => this.#orphans.notice(partition));
     this.#armExpiry();
   }
 
@@ -195,11 +201,6 @@ export class Transactions {
   /** Whether every transaction that this broker looks after is read. */
   get isComplete(): boolean {
     return this.#shards.isComplete;
-  }
-
-  /** Whether another broker looks after it, once the topic is made. */
-  isElsewhere(id: string): boolean {
-    return this.#shards.away(id) === ErrorCode.NOT_COORDINATOR;
   }
 
   // ── Decisions ──
@@ -259,120 +260,6 @@ export class Transactions {
     return this.#shards.away(id) === null ? this.#shards.shardOf(id).shard : undefined;
   }
 
-  // ── What takes part ──
-
-  /**
-   * Before stage one of a request that adds what it writes to: the transaction before may still be ended, which
-   * takes a moment where other brokers have a part in it. Then its producer need not come again. Undefined: it is
-   * not so. Resolves soon, ended or not.
-   */
-  whenEnded(id: string, api: WritingApi, version: number): Promise<void> | undefined {
-    const isEnding = (): boolean => (this.#shardOf(id)?.preparedOf(id) ?? null) !== null;
-    return isEnding() && addsImplicitly(api, version) ? this.#whileEnding(isEnding) : undefined;
-  }
-
-  async #whileEnding(isEnding: () => boolean): Promise<void> {
-    for (let tries = 0; tries < againMax && isEnding(); tries++)
-      await sleep(this.#options.env.clock, againMs);
-  }
-
-  /**
-   * Before stage one of `request`, where another broker looks after the transaction and what is to be written
-   * begins it in a partition of this one: asks that broker. `admit` finds the answer. Undefined: nobody is asked.
-   */
-  ask(
-    request: object,
-    api: WritingApi,
-    version: number,
-    claim: TransactionalClaim,
-    places: readonly TransactionPartition[],
-  ): Promise<void> | undefined {
-    if (!this.isElsewhere(claim.transactionalId)) {
-      return this.whenEnded(claim.transactionalId, api, version);
-    }
-    if (!this.#isVerified(api, version)) return undefined;
-    const coordinator = this.#states[this.#shards.partitionOf(claim.transactionalId)];
-    if (coordinator === undefined || coordinator.owner === this.#options.wal.epoch) return undefined;
-    const { owner, leaderEpoch } = coordinator;
-    const wanted = places
-      .map((place) => this.#wanted(place))
-      .filter((place) => place !== undefined)
-      .filter(({ log }) => {
-        const known = log.producer(claim.producerId);
-        // Marked by a coordinator that our journal does not know of yet: who it names is none any more.
-        const isReplaced = known !== undefined && known.coordinatorEpoch > leaderEpoch;
-        return !isReplaced && !log.hasOpenTransaction(claim.producerId, claim.producerEpoch);
-      });
-    if (wanted.length === 0) return undefined;
-    const verifyOnly = !addsImplicitly(api, version);
-    return this.#admission
-      .ask({ coordinator: owner, claim, places: wanted, verifyOnly })
-      .then((answer) => void this.#answers.set(request, answer));
-  }
-
-  /**
-   * Whether what a producer wants to write belongs to its open transaction; requests of newer versions add what
-   * does not yet (KIP-890). In one step with the appends that follow: an addition that is decided here lies
-   * before them in the WAL, and one that is decided elsewhere was durable before `ask` resolved.
-   */
-  admit(
-    request: object,
-    api: WritingApi,
-    version: number,
-    claim: TransactionalClaim,
-    places: readonly TransactionPartition[],
-  ): Admitted {
-    const shard = this.#shardOf(claim.transactionalId);
-    if (shard === undefined) {
-      const errorCodes = places.map((each) => this.#admittedElsewhere(request, api, version, claim, each));
-      return { errorCodes, durable: null };
-    }
-    const accepted = places.map(() => ErrorCode.NONE);
-    if (places.every((each) => shard.covers(claim, each)) || !this.#isVerified(api, version)) {
-      return { errorCodes: accepted, durable: null };
-    }
-    let errorCodes: readonly ErrorCode[] = [];
-    const durable = this.#shards.run(claim.transactionalId, (_shard, turn) => {
-      if (!addsImplicitly(api, version)) {
-        errorCodes = shard.verify(claim, places);
-        return;
-      }
-      const added = shard.admit(turn, claim, places);
-      errorCodes = places.map(() => added);
-    });
-    return { errorCodes: errorCodes.map((each) => participantCode(api, version, each)), durable };
-  }
-
-  #admittedElsewhere(
-    request: object,
-    api: WritingApi,
-    version: number,
-    claim: TransactionalClaim,
-    place: TransactionPartition,
-  ): ErrorCode {
-    const wanted = this.#wanted(place);
-    if (wanted === undefined || !this.#isVerified(api, version)) return ErrorCode.NONE;
-    if (wanted.log.hasOpenTransaction(claim.producerId, claim.producerEpoch)) return ErrorCode.NONE;
-    const code = this.#answers.get(request)?.codeOf(wanted) ?? ErrorCode.COORDINATOR_NOT_AVAILABLE;
-    return participantCode(api, version, code);
-  }
-
-  /** What older clients write to is verified unless that is switched off; what newer ones write to is added. */
-  #isVerified(api: WritingApi, version: number): boolean {
-    return (
-      addsImplicitly(api, version) ||
-      this.#options.config.get("transaction.partition.verification.enable") === true
-    );
-  }
-
-  /** Undefined: it is not here. */
-  #wanted({ topic, partition }: TransactionPartition): WantedPlace | undefined {
-    const { topics, partitions } = this.#options;
-    const id = topics.idOf(topic);
-    const log = id === undefined ? undefined : partitions.get(id, partition);
-    return log === undefined ? undefined : { topic, partition, log };
-  }
-
   /** Of their topic, as the journal has them; none before it is made. */
   get #states(): readonly PartitionState[] {
     return this.#options.topics.byName(transactionsTopic)?.partitions ?? [];
@@ -392,7 +279,10 @@ export class Transactions {
 
   /** As `mark`, by somebody who is no coordinator. */
   markByHand(place: TransactionPartition, wish: MarkerWish): Marked {
-    const last = this.#wanted(place)?.log.producer(wish.producerId)?.coordinatorEpoch ?? -1;
+    const { topics, partitions } = this.#options;
+    const topic = topics.idOf(place.topic);
+    const log = topic === undefined ? undefined : partitions.get(topic, place.partition);
+    const last = log?.producer(wish.producerId)?.coordinatorEpoch ?? -1;
     const epochs = this.#states.map(({ leaderEpoch }) => leaderEpoch);
     // An epoch above the coordinator's own would have it refused in that partition ever after, and its next
     // transaction there would never end.
@@ -408,7 +298,7 @@ export class Transactions {
   /** A shard is read: what a crash, a move, or a transaction without end left. */
   #onOpen(): void {
     for (const runtime of this.#shards.all) this.#driver.drive(runtime);
-    if (this.#shards.isComplete) this.#orphans.judge(this.#options.partitions, this.#known);
+    if (this.#shards.isComplete) this.#orphans.judge(this.#options.partitions);
   }
 
   /** Until the groups are read their partitions take no marker. */
@@ -439,6 +329,7 @@ export class Transactions {
   close(): void {
     this.#expiryTimer?.cancel();
     this.#driver.close();
+    this.#orphans.close();
     this.#shards.close();
   }
 }

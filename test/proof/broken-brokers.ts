@@ -60,7 +60,7 @@ export const brokenBrokers = {
   ],
   "what is written to is not added": [
     {
-      file: transactions,
+      file: "broker/transactions/participation.ts",
       from: "const added = shard.admit(turn, claim, places);",
       to: "const added = shard.verify(claim, [])[0] ?? ErrorCode.NONE;",
     },

@@ -50,7 +50,12 @@ export const txnOffsetCommit = handle(TxnOffsetCommit, {
     }
     const place = { topic: offsetsTopic, partition: groups.partitionOf(groupId) };
     const claimed = { transactionalId, producerId, producerEpoch };
-    const admitted = transactions.admit(request, "TxnOffsetCommit", apiVersion, claimed, [place]);
+    const admitted = transactions.participation.admit(request, {
+      api: "TxnOffsetCommit",
+      version: apiVersion,
+      claim: claimed,
+      places: [place],
+    });
     const [code = ErrorCode.UNKNOWN_SERVER_ERROR] = admitted.errorCodes;
     if (code !== ErrorCode.NONE) {
       tail.dismiss(bytes);
@@ -82,7 +87,12 @@ function askCoordinator(
   if (groups.away(groupId) !== null) return undefined;
   const place = { topic: offsetsTopic, partition: groups.partitionOf(groupId) };
   const claim = { transactionalId, producerId, producerEpoch };
-  return transactions.ask(request, "TxnOffsetCommit", apiVersion, claim, [place]);
+  return transactions.participation.ask(request, {
+    api: "TxnOffsetCommit",
+    version: apiVersion,
+    claim,
+    places: [place],
+  });
 }
 
 function codeOf(refused: AppendRefusal | Elsewhere): ErrorCode {

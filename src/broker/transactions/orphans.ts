@@ -7,7 +7,7 @@
  * unknown here another broker may know, and then nothing is said at all.
  */
 import type { ProducerId } from "../../base/ids.ts";
-import type { Logger } from "../../base/ports.ts";
+import type { Clock, Logger, Timer } from "../../base/ports.ts";
 import type { TransactionShard } from "../../coordinator/transaction/shard.ts";
 import type { Transaction } from "../../coordinator/transaction/transaction.ts";
 import type { Partition } from "../../log/partition.ts";
@@ -16,10 +16,16 @@ import type { Topics } from "../topics.ts";
 import type { Markers } from "./markers.ts";
 
 export interface OrphansOptions {
+  readonly clock: Clock;
   readonly log: Logger;
   readonly topics: Topics;
   readonly markers: Markers;
+  readonly knowledge: () => Knowledge;
+  readonly isOver: () => boolean;
 }
+
+/** Partitions come by the thousand when a broker is gone, and are judged together: each time all ids are looked at. */
+const togetherMs = 500;
 
 /** What this broker knows of transactions. */
 export interface Knowledge {
@@ -35,13 +41,30 @@ interface Owner {
 
 export class Orphans {
   readonly #options: OrphansOptions;
+  /** Began to serve here with something open. */
+  #arrived: Partition[] = [];
+  #timer: Timer | null = null;
 
   constructor(options: OrphansOptions) {
     this.#options = options;
   }
 
+  /** A partition begins to take appends here; it is judged soon. */
+  notice(partition: Partition): void {
+    const { done: isEmpty } = partition.openTransactions()[Symbol.iterator]().next();
+    if (isEmpty === true) return;
+    this.#arrived.push(partition);
+    this.#timer ??= this.#options.clock.schedule(togetherMs, () => {
+      const arrived = this.#arrived;
+      this.#arrived = [];
+      this.#timer = null;
+      if (!this.#options.isOver()) this.judge(arrived);
+    });
+  }
+
   /** Synchronous: what it writes lies behind what was written before. */
-  judge(partitions: Iterable<Partition>, { shards, isWhole }: Knowledge): void {
+  judge(partitions: Iterable<Partition>): void {
+    const { shards, isWhole } = this.#options.knowledge();
     let known: ReadonlyMap<ProducerId, Owner> | null = null;
     for (const partition of partitions) {
       if (!partition.takesAppends) continue;
@@ -53,6 +76,10 @@ export class Orphans {
         if (owner !== undefined || isWhole) this.#judge(partition, open, owner);
       }
     }
+  }
+
+  close(): void {
+    this.#timer?.cancel();
   }
 
   #judge(log: Partition, { producerId, firstOffset }: OpenTransaction, owner: Owner | undefined): void {
