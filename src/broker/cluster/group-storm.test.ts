@@ -40,9 +40,9 @@ async function mend(cluster: SimulatedCluster): Promise<void> {
   }
 }
 
-const first = Number(process.env["HOLDFAST_SEED"] ?? 1);
+const first = Number(process.env["HOLDFAST_SEED"] ?? 3);
 const runs = Number(process.env["HOLDFAST_RUNS"] ?? 1);
-const events = Number(process.env["HOLDFAST_EVENTS"] ?? 2);
+const events = Number(process.env["HOLDFAST_EVENTS"] ?? 3);
 
 for (let seed = first; seed < first + runs; seed++) {
   for (const protocol of ["classic", "consumer"] as const) {
