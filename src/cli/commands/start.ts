@@ -90,7 +90,7 @@ async function serve(options: StartOptions, terminal: boolean): Promise<void> {
   });
   const http = await openHttp(options, log, {
     "/metrics": () => metrics(meter),
-    "/health": () => health(broker, opened.trouble()),
+    "/health": () => health(broker, opened.trouble(broker.services.wal.pendingBytes)),
   });
 
   const stop = async (signal: keyof typeof signalExitCodes): Promise<void> => {

@@ -52,7 +52,7 @@ function opened(
     ack: `in the bucket, ${place}`,
     survives: "kill -9 or loss of any machine with a broker, and of all of them",
     doesNotSurvive: "loss of the bucket",
-    trouble: () => store.trouble,
+    trouble: (pendingBytes) => store.troubleWith(pendingBytes),
     watch(onUnsound) {
       probe = new DailyProbe({ ...env, name: place, onUnsound, probe: () => probeBucket(store, env, daily) });
     },

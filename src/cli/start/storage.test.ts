@@ -143,18 +143,19 @@ test("while the bucket is away health says for how long and what waits, and agai
   assert.equal(opened.storage.kind, "objects");
   const { store } = opened.storage as Extract<typeof opened.storage, { kind: "objects" }>;
   const broker = { health: () => ({ canAcknowledge: true, reason: null }) };
-  assert.equal(health(broker, opened.trouble()).status, 200);
+  assert.equal(health(broker, opened.trouble(0)).status, 200);
   away.fault = () => ({ kind: "error", status: 503, code: "ServiceUnavailable" });
   const put = () => store.putIfAbsent("wal/1", [new Uint8Array(1_000_000)], 1_000_000).catch(() => null);
   const untilMs = performance.now() + 20_000;
-  while (opened.trouble() === null && performance.now() < untilMs) await put();
-  const { status, text } = health(broker, opened.trouble());
+  while (opened.trouble(0) === null && performance.now() < untilMs) await put();
+  const { status, text } = health(broker, opened.trouble(0));
   assert.equal(status, 503);
   assert.match(
     text,
     /^\{"canAcknowledge":false,"reason":"bucket unreachable for \d+ s \(HTTP 503 ServiceUnavailable\), 1\.0 MB waiting"\}\n$/,
   );
+  assert.match(opened.trouble(12_000_000) ?? "", /, 12\.0 MB waiting$/, "with what the log has not sent yet");
   away.fault = () => null;
-  while (opened.trouble() !== null && performance.now() < untilMs) await put();
-  assert.equal(health(broker, opened.trouble()).status, 200);
+  while (opened.trouble(0) !== null && performance.now() < untilMs) await put();
+  assert.equal(health(broker, opened.trouble(0)).status, 200);
 });

@@ -29,8 +29,8 @@ export interface OpenedStorage {
   readonly ack: string;
   readonly survives: string;
   readonly doesNotSurvive: string;
-  /** Why nothing can be acknowledged just now; null: as far as the store goes, it can. */
-  trouble(): string | null;
+  /** Why nothing can be acknowledged just now, and how much waits for it; null: as far as the store goes, it can. */
+  trouble(pendingBytes: number): string | null;
   /** From now on the store is tried once a day. */
   watch(onUnsound: (cause: RefusedError) => void): void;
   close(): void;

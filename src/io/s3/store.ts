@@ -61,9 +61,15 @@ export class S3Store implements ObjectStore {
 
   /** "The bucket … has been unreachable for 42 s, 12.0 MB wait"; null: it answers. */
   get trouble(): string | null {
-    const { reachability, waitingBytes } = this.#client;
+    return this.troubleWith(0);
+  }
+
+  /** The same, of a caller that keeps back so many bytes, those among them that are on their way. */
+  troubleWith(keptBytes: number): string | null {
+    const { reachability } = this.#client;
     const ms = reachability.unreachableMs;
     if (ms === 0) return null;
+    const waitingBytes = Math.max(keptBytes, this.#client.waitingBytes);
     return `bucket unreachable for ${Math.round(ms / 1000)} s (${reachability.why}), ${(waitingBytes / 1e6).toFixed(1)} MB waiting`;
   }
 
