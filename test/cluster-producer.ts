@@ -9,7 +9,8 @@ import type { ErrorCode } from "../src/protocol/errors.ts";
 import type { EndTxnResponse } from "../src/protocol/messages/end-txn.ts";
 import type { InitProducerIdResponse } from "../src/protocol/messages/init-producer-id.ts";
 import { SimClient } from "../src/sim/client.ts";
-import type { SimulatedCluster } from "./simulated-cluster.ts";
+import { CreateTopics } from "../src/protocol/messages/create-topics.ts";
+import { aCluster, type SimulatedCluster } from "./simulated-cluster.ts";
 import {
   type CommittedView,
   committedIn,
@@ -21,6 +22,28 @@ import {
 } from "./transaction-fixture.ts";
 
 const firstPort = 9092;
+const settings = { "transaction.state.log.num.partitions": "3", "offsets.topic.num.partitions": "3" };
+
+/** Three brokers, and a topic with three partitions, of which each has one, as of the coordinators' topics. */
+export async function startedOverThree(
+  test: Parameters<typeof aCluster>[0],
+  topic: string,
+): Promise<SimulatedCluster> {
+  const cluster = await aCluster(test, settings);
+  const wanted = { name: topic, numPartitions: 3, replicationFactor: -1, assignments: [], configs: [] };
+  await cluster.ask(0, CreateTopics, { topics: [wanted], timeoutMs: 1_000, validateOnly: false });
+  const { transactions, groups } = cluster.at(0).services;
+  await cluster.run(Promise.resolve(transactions.whenMade()));
+  await cluster.run(Promise.resolve(groups.whenMade()));
+  await cluster.until("all is spread", () =>
+    [topic, transactionsTopic, offsetsTopic].every((name) => {
+      const views = [0, 1, 2].map((seenBy) => [0, 1, 2].map((at) => cluster.ownerOf(name, at, seenBy)));
+      return new Set(views[0]).size === 3 && views.every((view) => view.join() === views[0]?.join());
+    }),
+  );
+  await cluster.pass(500);
+  return cluster;
+}
 
 /** The broker that has a partition, as the one at `seenBy` sees it. */
 export function ownerOf(cluster: SimulatedCluster, { topic, partition }: Place, seenBy = 0): number {

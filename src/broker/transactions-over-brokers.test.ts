@@ -9,14 +9,13 @@ import {
   ownerOf,
   placeOfKey,
   stableOffsetAt,
+  startedOverThree,
 } from "../../test/cluster-producer.ts";
-import { aCluster, type SimulatedCluster } from "../../test/simulated-cluster.ts";
+import type { SimulatedCluster } from "../../test/simulated-cluster.ts";
 import { type Place, place, type Producer } from "../../test/transaction-fixture.ts";
 import { NO_TOPIC_ID, partitionIndex, producerEpoch, producerId } from "../base/ids.ts";
 import { ErrorCode } from "../protocol/errors.ts";
-import { offsetsTopic } from "./groups.ts";
 import { transactionsTopic } from "./transactions.ts";
-import { CreateTopics } from "../protocol/messages/create-topics.ts";
 import { DeleteTopics } from "../protocol/messages/delete-topics.ts";
 import { DescribeTransactions } from "../protocol/messages/describe-transactions.ts";
 import { ListTransactions } from "../protocol/messages/list-transactions.ts";
@@ -25,35 +24,13 @@ import { BatchView } from "../record/batch.ts";
 import { buildBatch } from "../record/builder.ts";
 import { PeerError } from "./cluster/errors.ts";
 
-const settings = { "transaction.state.log.num.partitions": "3", "offsets.topic.num.partitions": "3" };
 const topic = "orders";
 const { NONE } = ErrorCode;
 
 /** Three brokers, and a topic with a partition at each. */
-async function started(t: TestContext, seed = 1) {
-  const cluster = await aCluster(t, settings, seed);
-  const { topics } = await cluster.ask(0, CreateTopics, {
-    topics: [{ name: topic, numPartitions: 3, replicationFactor: -1, assignments: [], configs: [] }],
-    timeoutMs: 1_000,
-    validateOnly: false,
-  });
-  assert.equal(topics[0]?.errorCode, NONE);
-  const services = cluster.at(0).services;
-  await cluster.run(Promise.resolve(services.transactions.whenMade()));
-  await cluster.run(Promise.resolve(services.groups.whenMade()));
-  const all = [0, 1, 2].map((at) => place(topic, at));
-  for (const name of [topic, transactionsTopic, offsetsTopic]) await spread(cluster, name);
-  return { cluster, all };
-}
-
-/** Each of its three partitions is with another broker, and all agree on that. */
-async function spread(cluster: SimulatedCluster, name: string): Promise<void> {
-  await cluster.until(`${name} is spread`, () => {
-    const views = [0, 1, 2].map((seenBy) => [0, 1, 2].map((at) => cluster.ownerOf(name, at, seenBy)));
-    const [first] = views;
-    return new Set(first).size === 3 && views.every((view) => view.join() === first?.join());
-  });
-  await cluster.pass(500);
+async function started(t: TestContext) {
+  const cluster = await startedOverThree(t, topic);
+  return { cluster, all: [0, 1, 2].map((at) => place(topic, at)) };
 }
 
 /** A name whose coordinator is at this place. */
