@@ -40,14 +40,14 @@ async function found(cluster: SimulatedCluster, place: number, keyType = 0) {
   );
 }
 
-async function commit(cluster: SimulatedCluster, place: number, groupId: string, at: number) {
+function commitRequest(groupId: string, at: number) {
   const committed = {
     partitionIndex: partitionIndex(0),
     committedOffset: offset(at),
     committedLeaderEpoch: leaderEpoch(-1),
     committedMetadata: "",
   };
-  const request = {
+  return {
     groupId,
     generationIdOrMemberEpoch: -1,
     memberId: "",
@@ -55,7 +55,10 @@ async function commit(cluster: SimulatedCluster, place: number, groupId: string,
     retentionTimeMs: -1,
     topics: [{ name: "t", topicId: NO_TOPIC_ID, partitions: [committed] }],
   };
-  const { topics } = await cluster.ask(place, OffsetCommit, request, 9);
+}
+
+async function commit(cluster: SimulatedCluster, place: number, groupId: string, at: number) {
+  const { topics } = await cluster.ask(place, OffsetCommit, commitRequest(groupId, at), 9);
   return topics[0]?.partitions[0]?.errorCode;
 }
 
@@ -198,6 +201,42 @@ describe("committed offsets in a cluster", () => {
     await cluster.run(cluster.client().producer().send({ topic: "t", value: "v" }));
     await cluster.pass(90_000);
     assert.deepEqual(await known(cluster), groupIds.toSorted());
+  });
+});
+
+describe("a group that takes long to be read", () => {
+  test("holds no request for more than five seconds, and is neither denied nor told of in part", async (t) => {
+    const cluster = await aClusterWithTopic(t);
+    await found(cluster, 0);
+    const place = await coordinatorOf(cluster, "g0");
+    assert.equal(await commit(cluster, place, "g0", 1), ErrorCode.NONE);
+    const { process, broker } = cluster.memberAt(place);
+    const client = SimClient.connect(cluster.network, 9092 + place, "test");
+    assert.ok(client);
+    const { partitions, topics } = broker.services;
+    const topic = topics.byName("__consumer_offsets");
+    assert.ok(topic);
+    const partition = partitions.get(topic.id, partitionIndex(shardIndex("g0", count)));
+    assert.ok(partition);
+
+    // What lies before the new shard in the log cannot become durable.
+    cluster.bucket.cutOff(process);
+    const pending = client.call(OffsetCommit, 9, commitRequest("g0", 2));
+    await cluster.pass(100);
+    partitions.pause(partition);
+    partitions.resume(partition);
+    const beganMs = cluster.scheduler.nowMs;
+    const loading = { errorCode: ErrorCode.COORDINATOR_LOAD_IN_PROGRESS };
+    assert.deepEqual(await committed(cluster, place, ["g0"]), [loading]);
+    const tookMs = cluster.scheduler.nowMs - beganMs;
+    assert.ok(tookMs > 4_000 && tookMs < 6_000, `it took ${tookMs} ms`);
+    const listed = await cluster.ask(place, ListGroups, { statesFilter: [], typesFilter: [] });
+    assert.deepEqual([listed.errorCode, listed.groups], [ErrorCode.COORDINATOR_LOAD_IN_PROGRESS, []]);
+
+    cluster.bucket.reconnect(process);
+    const answer = await cluster.run(pending);
+    assert.equal(answer.topics[0]?.partitions[0]?.errorCode, ErrorCode.NONE);
+    assert.deepEqual(await committed(cluster, place, ["g0"]), [2]);
   });
 });
 
