@@ -16,8 +16,8 @@ export interface ClusterTroublesOptions {
 
 /** No broker is stopped for longer. */
 export const pauseMsMax = 60_000;
-/** Mean time from one trouble to the next. */
-const gapMs = 20_000;
+/** Mean times from one trouble to the next; one of them is a world's. */
+const gapsMs = [4_000, 20_000, 20_000, 60_000];
 /** How often each comes. */
 const weights = {
   kill: 3,
@@ -39,11 +39,13 @@ export class ClusterTroubles {
   readonly #random: SimRandom;
   /** About the share of requests to the bucket that meet a fault. */
   readonly #rate: number;
+  readonly #gapMs: number;
 
   constructor(options: ClusterTroublesOptions) {
     this.#options = options;
     this.#random = options.random.fork("troubles");
     this.#rate = this.#random.pick([0.03, 0.1, 0.3]);
+    this.#gapMs = this.#random.pick(gapsMs);
   }
 
   async run(durationMs: number): Promise<void> {
@@ -53,7 +55,7 @@ export class ClusterTroubles {
     bucket.weather = drawWeather(weather, this.#rate);
     while (clock.monotonicMs() < endMs) {
       if (this.#random.chance(0.2)) bucket.weather = drawWeather(weather, this.#rate);
-      await sleep(clock, this.#random.fraction() * 2 * gapMs);
+      await sleep(clock, this.#random.fraction() * 2 * this.#gapMs);
       this.#strike();
     }
     bucket.weather = fairWeather;

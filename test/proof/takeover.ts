@@ -102,6 +102,7 @@ class Schedule {
   #started = 0;
   #starting = 0;
   #violation: Error | null = null;
+  #isPeace = false;
 
   constructor(seed: number, counts: TakeOverCounts) {
     this.#counts = counts;
@@ -236,6 +237,8 @@ class Schedule {
   }
 
   #answering(): ReadonlySet<BrokerEpoch> {
+    // Nothing is given away by who judges.
+    if (this.#isPeace) return new Set();
     const asked = this.#areStoppedKnown
       ? this.#brokers.filter(({ process }) => !process.isPaused)
       : this.#brokers;
@@ -391,6 +394,7 @@ class Schedule {
   // ── The end ──
 
   async #peace(draw: SimRandom): Promise<void> {
+    this.#isPeace = true;
     this.#bucket.weather = fairWeather;
     this.#bucket.storm(0, 0);
     if (draw.chance(0.5)) for (const { process } of this.#brokers) process.resume();
