@@ -43,6 +43,8 @@ export interface Broker {
 export interface BrokerOptions {
   /** Start Holdfast as it is published, if it was built; else the sources run as they are. */
   readonly built?: boolean;
+  /** The Holdfast program to start, asked at each start: another build's than this one's. */
+  readonly program?: () => string;
   /** An empty directory for the broker's data; made when missing. */
   readonly directory: string;
   /** Where a Holdfast broker that is one of several keeps everything, as `--store` takes it. Default: a data directory of its own. */
@@ -182,8 +184,7 @@ async function holdfastPlan(options: BrokerOptions): Promise<Plan> {
   const where =
     options.store === undefined ? ["--data", join(options.directory, "data")] : ["--store", options.store];
   const built = join(repositoryRoot, "dist/cli/main.js");
-  const program =
-    options.built === true && existsSync(built) ? built : join(repositoryRoot, "src/cli/main.ts");
+  const own = options.built === true && existsSync(built) ? built : join(repositoryRoot, "src/cli/main.ts");
   const node = join(repositoryRoot, "node_modules/.bin/node");
   return {
     port,
@@ -200,7 +201,7 @@ async function holdfastPlan(options: BrokerOptions): Promise<Plan> {
       ];
       const process = start(
         existsSync(node) ? node : globalThis.process.execPath,
-        [program, ...args, ...(options.settings ?? [])],
+        [options.program?.() ?? own, ...args, ...(options.settings ?? [])],
         {
           ...(options.env === undefined ? {} : { env: options.env }),
           onLine: ready.look,
