@@ -74,6 +74,26 @@ describe("a transaction at its end", () => {
     }
   });
 
+  it("lets its producer wait, who was told its next epoch before the markers were written", () => {
+    for (const first of [0, 32_766]) {
+      const at = new TransactionFixture();
+      const claim = at.startAt(first);
+      at.admit(claim, x, y);
+      const told = at.end(claim, "commit");
+      assert.equal(told.errorCode, ErrorCode.NONE);
+      assert.equal(at.state, "PrepareCommit");
+      const next = at.as(told);
+      for (const outcome of ["commit", "abort"] as const) {
+        assert.equal(at.end(next, outcome).errorCode, ErrorCode.CONCURRENT_TRANSACTIONS);
+      }
+      assert.equal(at.admit(next, x), ErrorCode.CONCURRENT_TRANSACTIONS);
+      assert.equal(at.init(next).errorCode, ErrorCode.CONCURRENT_TRANSACTIONS);
+      at.drive();
+      assert.equal(at.admit(next, x), ErrorCode.NONE);
+      assert.equal(at.end(next, "abort").errorCode, ErrorCode.NONE);
+    }
+  });
+
   it("is not ended by who has another producer id or nobody's transactional id", () => {
     const { at, claim } = opened();
     for (const clientVersion of [0, 2] as const) {

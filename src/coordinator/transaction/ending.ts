@@ -34,7 +34,8 @@ export function judgeEndOfEpoch(
   claim: ProducerIdentity,
   outcome: Outcome,
 ): Verdict {
-  const { value, state, former, isEnding } = transaction;
+  const { value, state, former, isEnding, next } = transaction;
+  if (next !== null && isSame(claim, next)) return refused(ErrorCode.CONCURRENT_TRANSACTIONS);
   const isNow = isSame(claim, value);
   const isFormer = former !== null && isSame(claim, former);
   if (claim.producerId !== value.producerId && !isFormer) {
@@ -42,7 +43,7 @@ export function judgeEndOfEpoch(
   }
   const after = stateAfter[outcome];
   if (isEnding) {
-    // The epoch that its markers carry is not told yet; who asks has the one below.
+    // Its markers carry the next epoch; who asks again has the one below.
     if (claim.producerEpoch !== value.producerEpoch - 1) return refused(ErrorCode.PRODUCER_FENCED);
     return refused(
       state === after.prepared ? ErrorCode.CONCURRENT_TRANSACTIONS : ErrorCode.INVALID_TXN_STATE,

@@ -174,7 +174,9 @@ export class TransactionShard implements Shard<TransactionRecord> {
     const { former } = known;
     const isFormer = expected !== null && former !== null && isSame(expected, former);
     if (known.isEnding) {
-      const isOther = expected !== null && expected.producerId !== known.value.producerId;
+      const { next, value } = known;
+      const isNext = expected !== null && next !== null && isSame(expected, next);
+      const isOther = expected !== null && !isNext && expected.producerId !== value.producerId;
       return refusal(isOther ? ErrorCode.PRODUCER_FENCED : ErrorCode.CONCURRENT_TRANSACTIONS);
     }
     if (!isNow && !isFormer) return refusal(ErrorCode.PRODUCER_FENCED);
@@ -255,6 +257,7 @@ export class TransactionShard implements Shard<TransactionRecord> {
     const known = this.#transactions.get(claim.transactionalId);
     if (known === undefined) return ErrorCode.INVALID_PRODUCER_ID_MAPPING;
     const { producerId, producerEpoch } = known.value;
+    if (known.next !== null && isSame(claim, known.next)) return ErrorCode.CONCURRENT_TRANSACTIONS;
     if (claim.producerId !== producerId) return ErrorCode.INVALID_PRODUCER_ID_MAPPING;
     // The epoch above the last one that is told only ever fences.
     if (claim.producerEpoch !== producerEpoch || producerEpoch > lastToldEpoch) {

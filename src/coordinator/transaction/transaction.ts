@@ -132,6 +132,18 @@ export class Transaction {
     }
     return { producerId, producerEpoch: producerEpoch(epoch - 1) };
   }
+
+  /**
+   * Who the producer is in its next transaction, while markers of this one are on their way: it may have been told
+   * already, since markers of other brokers are written behind the answer. Null: it is as it was, or not known yet.
+   */
+  get next(): ProducerIdentity | null {
+    const { producerId, nextProducerId, producerEpoch: epoch, clientVersion } = this.value;
+    if (!this.isEnding || clientVersion < 2) return null;
+    if (nextProducerId !== NO_PRODUCER)
+      return { producerId: nextProducerId, producerEpoch: producerEpoch(0) };
+    return epoch > lastToldEpoch ? null : { producerId, producerEpoch: epoch };
+  }
 }
 
 export const stateAfter = {
