@@ -143,7 +143,7 @@ async function attempt<T>(cluster: SimulatedCluster, work: () => Promise<T>): Pr
 }
 
 async function viewsOf(cluster: SimulatedCluster): Promise<readonly CommittedView[]> {
-  for (let tries = 0; tries < 600; tries++) {
+  for (let tries = 0; tries < 3_000; tries++) {
     if (tries === badTriesMax) cluster.bucket.weather = fairWeather;
     const seenBy = await seer(cluster);
     const views: CommittedView[] = [];
@@ -159,7 +159,7 @@ async function viewsOf(cluster: SimulatedCluster): Promise<readonly CommittedVie
 
 /** Whatever is open ends, because a producer comes after it. */
 async function endWhatIsOpen(cluster: SimulatedCluster, speech: Speech): Promise<void> {
-  for (let tries = 0; tries < 600; tries++) {
+  for (let tries = 0; tries < 3_000; tries++) {
     if (tries === badTriesMax) cluster.bucket.weather = fairWeather;
     const next = new ClusterProducer(cluster, speech, "tx");
     next.seenBy = await seer(cluster);

@@ -232,8 +232,13 @@ export async function abortInPartition(
     ],
   });
   const code = answer.markers[0]?.topics[0]?.partitions[0]?.errorCode ?? ErrorCode.UNKNOWN_SERVER_ERROR;
-  refuseUnlessNone(what, code);
+  const isRefused = code === ErrorCode.CLUSTER_AUTHORIZATION_FAILED;
+  refuseUnlessNone(what, code, isRefused ? lookedAfter : null);
 }
+
+/** Of a cluster of Holdfast it means the second. */
+const lookedAfter =
+  "it is not permitted, or a coordinator looks after the transaction; abort it by its transactional id, or try again when every broker answers";
 
 /** Puts the producer of an id out, and aborts what it has open. Rejects with `BrokerRefusedError`. */
 export async function fenceProducer(access: AdminAccess, transactionalId: string): Promise<void> {
