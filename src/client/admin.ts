@@ -356,8 +356,9 @@ export class Admin implements AsyncDisposable {
         return await run();
       } catch (cause) {
         const isRetriable = (cause as { readonly retriable?: unknown }).retriable === true;
-        // Who looked for a broker has waited for one already.
-        const isOver = cause instanceof NoBrokerError || settings.clock.monotonicMs() >= endMs;
+        // Who looked for the only broker has waited for it already; in the place of one of many another may come.
+        const isGone = cause instanceof NoBrokerError && this.#access.cluster.brokers.length <= 1;
+        const isOver = isGone || settings.clock.monotonicMs() >= endMs;
         if (!isRetriable || isOver) throw cause;
       }
       await sleep(settings.clock, backoffAfter(attempt, settings));

@@ -1,21 +1,25 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { test, type TestContext } from "node:test";
 import { Door } from "../../test/door.ts";
 import { aBroker } from "../../test/simulated-broker.ts";
 import { leaderEpoch, nodeId } from "../base/ids.ts";
 import { ListedOffset } from "../protocol/messages/list-offsets.ts";
 import { Metadata, type MetadataResponse } from "../protocol/messages/metadata.ts";
+import { createClient } from "./client.ts";
 import { Cluster } from "./cluster.ts";
 import { Links } from "./links.ts";
 import { lookUpOffsets } from "./offset-lookup.ts";
 import { clientSettings } from "./settings.ts";
 
-test("after a leader that cannot be reached, another one is looked for", async (t) => {
+const gone = nodeId(7);
+
+/** Two brokers, as the answers have it, of which one is not there; it leads until it is replaced. */
+async function aClusterThatLost(t: TestContext) {
   const broker = await aBroker(t);
   await broker.createTopic("orders");
   const door = await Door.before(broker);
-  const [gone, here] = [nodeId(7), { host: "127.0.0.1", port: 7200 }];
-  let isReplaced = false;
+  const here = { host: "127.0.0.1", port: 7200 };
+  const lost = { door, broker, isReplaced: false };
   door.on(Metadata, () => ({
     rewrite: (answer: MetadataResponse) => ({
       ...answer,
@@ -26,12 +30,18 @@ test("after a leader that cannot be reached, another one is looked for", async (
       topics: answer.topics.map((topic) => ({
         ...topic,
         partitions: topic.partitions.map((each) =>
-          isReplaced ? { ...each, leaderEpoch: leaderEpoch(9) } : { ...each, leaderId: gone },
+          lost.isReplaced ? { ...each, leaderEpoch: leaderEpoch(9) } : { ...each, leaderId: gone },
         ),
       })),
     }),
   }));
-  const settings = clientSettings({ bootstrap: door.bootstrap }, broker.clientPorts());
+  return lost;
+}
+
+test("after a leader that cannot be reached, another one is looked for", async (t) => {
+  const lost = await aClusterThatLost(t);
+  const { broker } = lost;
+  const settings = clientSettings({ bootstrap: lost.door.bootstrap }, broker.clientPorts());
   const [cluster, links] = [new Cluster(settings), new Links(settings)];
   t.after(() => {
     cluster.close();
@@ -40,9 +50,21 @@ test("after a leader that cannot be reached, another one is looked for", async (
   const question = { topic: "orders", partition: 0, timestamp: ListedOffset.latest };
   const ask = () => lookUpOffsets({ cluster, links }, [question], "uncommitted");
   await broker.scheduler.runUntil(assert.rejects(ask(), /127\.0\.0\.1:7299 cannot be reached/));
-  isReplaced = true;
+  lost.isReplaced = true;
   await broker.scheduler.runUntil(assert.rejects(ask(), /127\.0\.0\.1:7299 cannot be reached/));
   await broker.scheduler.run({ untilMs: broker.scheduler.nowMs + 1_000 });
   const [found] = await broker.scheduler.runUntil(ask());
   assert.equal(found?.offset, 0);
+});
+
+test("an admin waits for the successor of a leader that cannot be reached", async (t) => {
+  const lost = await aClusterThatLost(t);
+  const { broker } = lost;
+  const client = createClient({ bootstrap: lost.door.bootstrap }, broker.clientPorts());
+  t.after(() => client.close());
+  const described = client.admin().describeTopic("orders");
+  await broker.scheduler.run({ untilMs: broker.scheduler.nowMs + 4_000 });
+  lost.isReplaced = true;
+  const { partitions } = await broker.scheduler.runUntil(described);
+  assert.equal(partitions.length, 1);
 });
