@@ -332,6 +332,18 @@ describe("a partition whose transactions another broker looks after", () => {
   });
 });
 
+/** Written past every coordinator. */
+async function strand(cluster: SimulatedCluster, where: Place, producer: Producer): Promise<void> {
+  const { partitions, topics, wal } = cluster.at(ownerOf(cluster, where)).services;
+  const id = topics.idOf(where.topic);
+  const log = id === undefined ? undefined : partitions.get(id, where.partition);
+  assert.ok(log !== undefined);
+  const session = partitions.begin();
+  const fields = { ...producer, baseSequence: 0, isTransactional: true };
+  log.append(session, BatchView.at(buildBatch([{ value: "x", timestamp: 1 }], fields)), 1);
+  await cluster.run(wal.whenDurable(session.commit()));
+}
+
 describe("a marker of somebody who is no broker of the cluster", () => {
   const marked = async (cluster: SimulatedCluster, at: Place, producer: Producer, commits: boolean) => {
     const marker = {
@@ -361,18 +373,38 @@ describe("a marker of somebody who is no broker of the cluster", () => {
     assert.deepEqual(await valuesOf(cluster, all), [["a"], ["a"], ["a"]]);
   });
 
+  test("is what an operator's search for hanging transactions ends in, and tells who has the others", async (t) => {
+    const { cluster, all } = await started(t);
+    const id = named(1, (name) => coordinatorOf(cluster, name));
+    const producer = new ClusterProducer(cluster, "new", id);
+    await cluster.run(producer.init());
+    await cluster.run(producer.write(all, "a"));
+    const admin = cluster.client().admin();
+    const wanted = all.map(({ partition }) => ({ topic, partition }));
+    assert.deepEqual(await cluster.run(admin.findHangingTransactions(wanted, { idleMs: 0 })), []);
+    const [described] = await cluster.run(admin.describeProducers(wanted));
+    assert.ok(described !== undefined);
+    await assert.rejects(
+      cluster.run(admin.abortTransaction(described)),
+      /a coordinator looks after the transaction; abort it by its transactional id/,
+    );
+    const stranger = { producerId: producerId(4_711), producerEpoch: producerEpoch(3) };
+    await strand(cluster, all[2] as Place, stranger);
+    const [hanging, ...others] = await cluster.run(admin.findHangingTransactions(wanted, { idleMs: 0 }));
+    assert.ok(hanging !== undefined && others.length === 0);
+    assert.equal(hanging.producerId, stranger.producerId);
+    await cluster.run(admin.abortTransaction(hanging));
+    assert.deepEqual(await cluster.run(admin.findHangingTransactions(wanted, { idleMs: 0 })), []);
+    await cluster.run(producer.end(true));
+    assert.deepEqual(await valuesOf(cluster, all), [["a"], ["a"], ["a"]]);
+  });
+
   test("aborts what hangs, and only while every coordinator can be asked", async (t) => {
     const { cluster, all } = await started(t);
     const [mine] = all.filter((each) => ownerOf(cluster, each) === 0) as [Place];
     // As if damage had taken what its coordinator knew.
     const stranger = { producerId: producerId(4_711), producerEpoch: producerEpoch(3) };
-    const { partitions, topics, wal } = cluster.at(0).services;
-    const log = partitions.get(topics.idOf(topic) as never, mine.partition);
-    assert.ok(log !== undefined);
-    const session = partitions.begin();
-    const fields = { ...stranger, baseSequence: 0, isTransactional: true };
-    log.append(session, BatchView.at(buildBatch([{ value: "x", timestamp: 1 }], fields)), 1);
-    await cluster.run(wal.whenDurable(session.commit()));
+    await strand(cluster, mine, stranger);
     assert.equal(await isSettled(cluster, [mine]), false);
     assert.equal(await marked(cluster, mine, stranger, true), ErrorCode.CLUSTER_AUTHORIZATION_FAILED);
     assert.equal(await marked(cluster, mine, stranger, false), NONE);
