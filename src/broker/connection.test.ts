@@ -426,6 +426,27 @@ describe("a handler that fails", () => {
     });
   }
 
+  it("takes with it the answers behind its own, which would be taken for it, and none before", async () => {
+    for (const early of [true, false]) {
+      const hand = byHand();
+      const { connect, connections } = world(hand.stages);
+      const socket = connect();
+      socket.send(Buffer.concat(sequence(4).map((number) => request(number))));
+      const give = (number: number): void => hand.give.get(number)?.(echoOf({ number, load: noLoad }));
+      if (early) give(2);
+      hand.fail.get(1)?.(failure);
+      await settled();
+      assert.deepEqual([socket.answers, socket.closed], [[], false]);
+      give(3);
+      give(0);
+      await settled();
+      assert.deepEqual([socket.answers, socket.closed, connections.count], [[0], true, 0]);
+      if (!early) give(2);
+      await settled();
+      assert.deepEqual(socket.answers, [0]);
+    }
+  });
+
   it("an assertion that fails stops the process: nothing more is answered", async () => {
     const { connect, bugs } = world({
       decide: (asked) => {

@@ -42,6 +42,8 @@ interface Slot {
   /** Null: not settled yet. Empty: there is no answer. */
   chunks: readonly Uint8Array[] | null;
   bytes: number;
+  /** An earlier one failed: nobody is told of this one. */
+  isDropped: boolean;
 }
 
 const noAnswer: readonly Uint8Array[] = [];
@@ -190,7 +192,7 @@ export class Connection implements ConnectionFacts, BudgetedReader {
     const bytes = frame.byteLength + 4;
     this.#workingBytes += bytes;
     this.#owner.budget.begin(bytes);
-    const slot: Slot = { chunks: null, bytes };
+    const slot: Slot = { chunks: null, bytes, isDropped: false };
     this.#slots.push(slot);
     try {
       const call = this.#owner.dispatch.begin(frame, this);
@@ -241,7 +243,7 @@ export class Connection implements ConnectionFacts, BudgetedReader {
     slot.chunks = chunks;
     slot.bytes = bytesOf(chunks);
     if (this.#closed) return;
-    this.#settledBytes += slot.bytes;
+    if (!slot.isDropped) this.#settledBytes += slot.bytes;
     while (this.#slots.length > 0) {
       const first = this.#slots[0] as Slot;
       if (first.chunks === null) break;
@@ -262,6 +264,7 @@ export class Connection implements ConnectionFacts, BudgetedReader {
       this.#owner.onBug(error);
       return;
     }
+    this.#dropBehind(slot);
     // Before `finish`, so that a handler that failed as the first of many does not hold up the end.
     if (slot.chunks === null) this.#settle(slot, noAnswer);
     this.#preparing = false;
@@ -269,6 +272,16 @@ export class Connection implements ConnectionFacts, BudgetedReader {
     // and a closed connection is how Kafka's protocol says so.
     if (isPeerFault(error)) this.finish({ reason: error.message });
     else this.finish({ reason: "a request failed", cause: error });
+  }
+
+  /** Where one answer is missing, none may follow: a client would take it for that of another request. */
+  #dropBehind(slot: Slot): void {
+    const at = this.#slots.indexOf(slot);
+    if (at < 0) return;
+    for (const each of this.#slots.splice(at + 1)) {
+      each.isDropped = true;
+      if (each.chunks !== null) this.#settledBytes -= each.bytes;
+    }
   }
 
   /** Several answers that become ready in one turn leave together. */
