@@ -18,7 +18,7 @@ import { ObjectWal } from "../../src/log/object-wal.ts";
 import { anEntry } from "../../src/log/wal.contract.ts";
 import { SimRandom } from "../../src/sim/random.ts";
 import { silentLogger, silentMeter } from "../../src/sim/silence.ts";
-import { create, read } from "../../src/store/create.ts";
+import { create, read, untilAnswered } from "../../src/store/create.ts";
 
 export interface BucketFaultCounts {
   readonly seeds: number;
@@ -214,7 +214,7 @@ async function sealedWhileWriting(stores: readonly S3Store[], random: SimRandom)
   assert.equal(holes.length, 0);
   assert.equal(jumped, false);
   // What nobody needs goes, and the seal stays: the writer can never come behind it.
-  await deleteSlots(dead, end, end);
+  await untilAnswered(ports, () => deleteSlots(dead, end, end));
   const seal = await read(other, slotKey(epoch, end), ports);
   assert.ok(seal !== null && decodeSlot({ clusterId, epoch, slot: end }, seal).kind === "seal");
   await wal.close().catch(() => undefined);
