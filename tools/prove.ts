@@ -79,6 +79,10 @@ const proofs: readonly Proof[] = [
     run: async () => ({ ...(await takeOvers({ schedules: 50_000 })) }),
   },
   {
+    name: "cluster: rooms that break a rule of fencing",
+    run: () => tests({ HOLDFAST_BROKEN: "full" }, "test/proof/broken-take-overs.test.ts"),
+  },
+  {
     name: "simulation: determinism",
     run: () => command("node", "src/sim/main.ts", "--seeds", "200", "--twice"),
   },
