@@ -20,6 +20,7 @@ import { OffsetDelete } from "../protocol/messages/offset-delete.ts";
 import { OffsetFetch } from "../protocol/messages/offset-fetch.ts";
 import { SyncGroup } from "../protocol/messages/sync-group.ts";
 import { silentLogger } from "../sim/silence.ts";
+import { OutcomeUnknownError } from "../store/errors.ts";
 import { openPartitions } from "./partition-loading.ts";
 import { shardIndex } from "./shards.ts";
 
@@ -71,7 +72,8 @@ class Moving {
     this.#services.partitions.close(this.#topic.id, partitionIndex(shardIndex(groupId, count)));
   }
 
-  async comeBack(groupId: string): Promise<void> {
+  /** `unanswered`: so often the store does not answer who reads it. */
+  async comeBack(groupId: string, unanswered = 0): Promise<void> {
     if (this.partitionOf(groupId) !== undefined) return;
     const { journal, partitions, topics } = this.#services;
     const topic = this.#topic;
@@ -82,7 +84,15 @@ class Moving {
     const opened = await this.broker.scheduler.runUntil(
       openPartitions([{ topic, partition }], new Map(), journal.state, ports),
     );
-    for (const each of opened.values()) partitions.serve(each);
+    let left = unanswered;
+    for (const each of opened.values()) {
+      const read = each.read.bind(each);
+      each.read = (options) => {
+        if (left-- > 0) return Promise.reject(new OutcomeUnknownError("get seg: 503"));
+        return read(options);
+      };
+      partitions.serve(each);
+    }
   }
 }
 
@@ -189,6 +199,13 @@ function pass(broker: SimulatedBroker, ms: number): Promise<void> {
 }
 
 describe("a group whose partition is", () => {
+  test("are read again and again from a store that does not answer, which ends no broker", async (t) => {
+    const moving = await aMovingBroker(t);
+    await moving.giveAway("a");
+    await moving.comeBack("a", 3);
+    assert.deepEqual(await committed(moving.broker, "a"), [1]);
+  });
+
   test("somewhere else is refused in every request with what makes a client look for its coordinator anew", async (t) => {
     const moving = await aMovingBroker(t);
     const { broker } = moving;

@@ -7,10 +7,11 @@
  * the state dies with the process, and nothing is ever taken back.
  */
 import { assert } from "../base/assert.ts";
-import { advance, type ProducerEpoch, type ProducerId } from "../base/ids.ts";
-import type { Clock, Logger } from "../base/ports.ts";
+import { HoldfastError } from "../base/errors.ts";
+import { advance, type Offset, type ProducerEpoch, type ProducerId } from "../base/ids.ts";
+import { type Clock, type Logger, sleep } from "../base/ports.ts";
 import type { AppendSession } from "../log/memory-tail.ts";
-import type { AppendRefusal, MarkerWish, MarkOutcome } from "../log/outcomes.ts";
+import type { AppendRefusal, MarkerWish, MarkOutcome, ReadOutcome } from "../log/outcomes.ts";
 import type { Partition } from "../log/partition.ts";
 import type { Partitions } from "../log/partitions.ts";
 import type { Wal } from "../log/wal.ts";
@@ -41,6 +42,8 @@ export interface ProducerIdentity {
 
 /** Read at a time while a shard is loaded. */
 const loadBytes = 1024 * 1024;
+/** Until a store that did not answer is asked again. */
+const readRetryMs = 500;
 /** Nothing that is written here is compressed; what somebody else wrote may be, and inflates to at most this. */
 const inflatedBytesMax = 64 * 1024 * 1024;
 /** A decision of more bytes than this becomes several batches, all in one frame. */
@@ -88,7 +91,7 @@ export class ShardRuntime<S extends Shard<R>, R> {
     const end = partition.durableEnd;
     let next = partition.logStart;
     while (next < end && this.#state === "reading") {
-      const found = await partition.read({ offset: next, bytesMax: loadBytes, orOneBatch: true });
+      const found = await this.#read(next);
       switch (found.kind) {
         case "out-of-range":
           next = found.logStart;
@@ -119,6 +122,20 @@ export class ShardRuntime<S extends Shard<R>, R> {
     this.#dropEnded();
     this.shard.loaded(this.#clock.monotonicMs());
     this.#state = "deciding";
+  }
+
+  /** A store that does not answer now is asked again: to go on without what it has would lose it. */
+  async #read(from: Offset): Promise<ReadOutcome> {
+    for (;;) {
+      try {
+        return await this.#partition.read({ offset: from, bytesMax: loadBytes, orOneBatch: true });
+      } catch (cause) {
+        const isOver = this.#state !== "reading";
+        if (isOver || !(cause instanceof HoldfastError) || !cause.retriable) throw cause;
+        this.#log.warn("coordinator-state.read-retried", { topic: this.#topic, cause: cause.message });
+        await sleep(this.#clock, readRetryMs);
+      }
+    }
   }
 
   #load(batch: BatchView): void {
