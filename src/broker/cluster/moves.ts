@@ -12,6 +12,7 @@ import type { Partition } from "../../log/partition.ts";
 import type { Partitions } from "../../log/partitions.ts";
 import type { Wal } from "../../log/wal.ts";
 import { type PlannedMove, planMoves } from "../../metadata/assignment.ts";
+import { levelNeeded } from "../../metadata/commands.ts";
 import type { Journal } from "../../metadata/journal.ts";
 import { isLive } from "../../metadata/state.ts";
 
@@ -117,6 +118,8 @@ export class Moves {
     const { journal, answering } = this.#options;
     const { state, epoch } = journal;
     if (epoch === null || !isLive(state, epoch)) return [];
+    // A MOVE would be void, and appends would have stopped for it.
+    if (state.level < levelNeeded("move")) return [];
     return planMoves(state, answering(), epoch, movesAtOnce);
   }
 
