@@ -6,10 +6,10 @@ const seeds = 40;
 
 /** A seed in which it shows; where the sources have changed since, a later one will do. */
 const firstSeeds: { readonly [broken in BrokenBroker]: number } = {
-  "markers before the intention": 6,
-  "what is prepared is forgotten at the start": 52,
+  "markers before the intention": 20,
+  "what is prepared is forgotten at the start": 20,
   "an old epoch is accepted": 2,
-  "what is written to is not added": 2,
+  "what is written to is not added": 20,
   "segments do not tell what was aborted": 2,
   "offsets are committed outside of their transaction": 2,
 };
