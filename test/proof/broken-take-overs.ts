@@ -191,6 +191,7 @@ export const brokenTakeOvers = {
       from: "this.#options.flusher.exclusive(() => this.#move(planned))",
       to: "this.#move(planned)",
     },
+    { file: "log/flush.ts", from: "const voidsMax = 3;", to: "const voidsMax = 1_000;" },
   ],
   // Appends go on while a partition is given away.
   writeWhileMoving: [
