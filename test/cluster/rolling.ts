@@ -246,7 +246,7 @@ async function updateFormat(address: string, level: number): Promise<UpdateFeatu
 if (import.meta.main) {
   const { values } = parseArgs({
     options: {
-      from: { type: "string", default: firstOfClusters },
+      from: { type: "string" },
       to: { type: "string" },
       level: { type: "string", default: "1" },
       rounds: { type: "string", default: "1" },
@@ -255,7 +255,11 @@ if (import.meta.main) {
   });
   const isChanged = values.level !== "as-it-was";
   const report = await rolling({
-    older: buildAt(values.from, isChanged ? Number(values.level) : null),
+    // The first builds of clusters do not end cleanly at level 1.
+    older: buildAt(
+      values.from ?? (isChanged ? "HEAD" : firstOfClusters),
+      isChanged ? Number(values.level) : null,
+    ),
     newer: values.to === undefined ? join(repositoryRoot, "src/cli/main.ts") : buildAt(values.to),
     raiseTo: isChanged ? Number(values.level) + 1 : null,
     rounds: Number(values.rounds),
