@@ -11,7 +11,7 @@ import { nodeId } from "../base/ids.ts";
 import type { Env, Listener, Network, ObjectStore, Sha256, Socket } from "../base/ports.ts";
 import { Flusher } from "../log/flush.ts";
 import { ObjectNames } from "../log/object-names.ts";
-import { ObjectWal } from "../log/object-wal.ts";
+import { ObjectWal, unreleasedSlotsMaxDefault } from "../log/object-wal.ts";
 import { Partitions } from "../log/partitions.ts";
 import { SegmentReader } from "../log/segment-reader.ts";
 import { Journal } from "../metadata/journal.ts";
@@ -63,6 +63,8 @@ export interface BrokerBounds {
   readonly flushAgeMs: number;
   /** Markers of a transaction that one step writes; small in simulations, so that crashes come in between. */
   readonly markersAtOnce?: number;
+  /** U: slots of the log in a shared store that no flush has released yet. */
+  readonly unreleasedSlotsMax?: number;
   /** How long another broker may be silent; at least 3 s outside of simulations, so that no pause of a process is taken for its end. */
   readonly suspicionMs?: number;
 }
@@ -266,6 +268,7 @@ async function openRooms(options: BrokerOptions, listener: Listener): Promise<Ro
     epoch,
     fileBytes: bounds.walFileBytes,
     putsPerSecond: config.get("holdfast.wal.puts.per.second"),
+    unreleasedSlotsMax: bounds.unreleasedSlotsMax ?? unreleasedSlotsMaxDefault,
     events: {
       onDurable: (group) => {
         partitions.onDurable(group);
@@ -298,7 +301,8 @@ async function openRooms(options: BrokerOptions, listener: Listener): Promise<Ro
     publishFold: (fold) => published(journal, { kind: "fold", ...fold }),
     unflushedBytes: () => partitions.tail.unflushedBytes,
     unflushedBytesTrigger: unflushedBytesMax / 2,
-    isAwaited: () => partitions.tail.waiting > 0,
+    // By bytes or by slots: records that wait for either have only a flush to wait for.
+    isAwaited: () => partitions.tail.waiting > 0 || (wal instanceof ObjectWal && wal.isCrowded),
     ageMs: bounds.flushAgeMs,
     onFailure: (cause) => failure.report(cause),
   });

@@ -53,13 +53,15 @@ export interface WalPlace {
   readonly fileBytes: number;
   /** 0: no bound. */
   readonly putsPerSecond: number;
+  /** Over a shared store: U, see `ObjectWal`. */
+  readonly unreleasedSlotsMax: number;
   readonly events: WalEvents;
 }
 
 /** After every older WAL of a data directory has ended; in a shared store nobody waits for others. */
 export async function openWal(storage: Storage, place: WalPlace): Promise<Wal> {
-  const { env, fileBytes, putsPerSecond, ...rest } = place;
+  const { env, fileBytes, putsPerSecond, unreleasedSlotsMax, ...rest } = place;
   if (storage.kind === "files") return FileWal.open({ ...env, ...rest, fileBytes, disk: storage.disk });
   const bound = putsPerSecond > 0 ? { putsPerSecondMax: putsPerSecond } : {};
-  return new ObjectWal({ ...env, ...rest, ...bound, store: storage.store });
+  return new ObjectWal({ ...env, ...rest, ...bound, unreleasedSlotsMax, store: storage.store });
 }

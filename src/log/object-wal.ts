@@ -129,6 +129,10 @@ export class ObjectWal implements Wal {
   get pendingBytes(): number {
     return this.#pendingBytes;
   }
+  /** Half of the slots that may lie above the released position are there: without a flush nothing leaves before long. */
+  get isCrowded(): boolean {
+    return this.#next - this.#released >= this.#unreleasedSlotsMax / 2;
+  }
   /** Slots below it have left. One at or above it that comes to count shows that this log was not sealed when it left. */
   get sentEnd(): WalPosition {
     return walPosition(this.#next);

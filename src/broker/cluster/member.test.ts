@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { aCluster, type SimulatedCluster } from "../../../test/simulated-cluster.ts";
+import { aCluster, SimulatedCluster } from "../../../test/simulated-cluster.ts";
 
 /** Every value of a topic, partition after partition, as a new client reads it. */
 async function readAll(cluster: SimulatedCluster, topic: string, count: number): Promise<string[]> {
@@ -138,6 +138,35 @@ describe("Brokers over one store", () => {
     assert.match(String(paused.failure?.message), /ended by|sealed|took over/);
     await cluster.run(Promise.all([6, 7, 8].map(send)));
     assert.deepEqual(await readAll(cluster, "t", 9), numbered(9));
+  });
+
+  it("flush when their logs are full of small slots, also while partitions move", async (test) => {
+    const cluster = new SimulatedCluster({}, 3, { unreleasedSlotsMax: 32, flushAgeMs: 3_600_000 });
+    test.after(() => cluster.close());
+    await cluster.bootAll(2);
+    await cluster.run(
+      cluster
+        .client()
+        .admin()
+        .createTopics([{ topic: "t", partitions: 6 }]),
+    );
+    const producer = cluster.client().producer();
+    const sent: Promise<unknown>[] = [];
+    // Each in a slot of its own, in many times more slots than may wait for a flush.
+    const load = async (): Promise<void> => {
+      for (let at = 0; at < 600; at++) {
+        sent.push(producer.send({ topic: "t", partition: at % 6, value: `v${at}` }));
+        await new Promise<void>((resolve) => cluster.scheduler.schedule(20, () => resolve()));
+      }
+    };
+    const loading = load();
+    await cluster.pass(1_000);
+    await cluster.boot(2);
+    await cluster.run(loading);
+    await cluster.run(Promise.all(sent));
+    const owners = [0, 1, 2, 3, 4, 5].map((index) => cluster.ownerOf("t", index, 0));
+    assert.equal(owners.filter((owner) => owner === 2).length, 2, "and the one that came has its share");
+    assert.deepEqual(await readAll(cluster, "t", 600), numbered(600));
   });
 
   it("go on with everything after all were killed at once", async (test) => {

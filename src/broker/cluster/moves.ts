@@ -27,6 +27,8 @@ export interface MovesOptions {
   readonly onFailure: (cause: Error) => void;
 }
 
+/** How long appends stop for what was appended before to become durable. */
+const durableMsMax = 2_000;
 /** Partitions whose appends stop together. */
 const movesAtOnce = 100;
 /** How often the balance is looked at. */
@@ -142,7 +144,11 @@ export class Moves {
     this.#open++;
     // When something here throws, log or journal is closed: the outcome is unknown, and nothing is resumed.
     for (const { partition } of moving) partitions.pause(partition);
-    await wal.whenDurable(wal.appended);
+    if (!(await this.#whenDurable(wal.appended))) {
+      this.#open--;
+      for (const { partition } of moving) if (this.#stays(partition)) partitions.resume(partition);
+      return 0;
+    }
     const end = wal.durablePosition;
     const outcomes = await Promise.all(
       moving.map(({ partition: { topicId, partition, leaderEpoch }, to }) =>
@@ -156,6 +162,13 @@ export class Moves {
     const tookMs = Math.round(env.clock.monotonicMs() - begunMs);
     env.log.info("partitions.moved", { partitions: moved, of: moving.length, tookMs });
     return moved;
+  }
+
+  /** False: it takes too long. The log may be full of slots that only a flush releases, and no flush runs meanwhile. */
+  async #whenDurable(number: number): Promise<boolean> {
+    const { wal, env } = this.#options;
+    const late = sleep(env.clock, durableMsMax).then(() => false);
+    return Promise.race([wal.whenDurable(number).then(() => true), late]);
   }
 
   /** Whether a MOVE that did not hold left it with us. */
