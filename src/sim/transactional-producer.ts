@@ -84,6 +84,9 @@ export interface TransactionWork {
   readonly isCommitted: boolean;
 }
 
+/** By so much the wall clocks of two simulated brokers differ at most: what one has begun, its successor ends as much too early. */
+const clocksDifferMsMax = 1_000;
+
 export class TransactionalProducer {
   readonly #actor: Actor;
   readonly #id: TransactionalId;
@@ -346,7 +349,8 @@ export class TransactionalProducer {
     const isContested = this.#init === null || this.#id.isContested(this.#init, this.#actor);
     const { clock } = this.#actor;
     const openMs = this.#openedMs === null ? 0 : clock.monotonicMs() - this.#openedMs;
-    if (!isContested && openMs < this.#timeoutMs) this.#violate(`${what} of ${this.#id.name}`, code);
+    if (!isContested && openMs + clocksDifferMsMax < this.#timeoutMs)
+      this.#violate(`${what} of ${this.#id.name}`, code);
     throw new Refused(`${what}: ${errorFacts(code ?? ErrorCode.UNKNOWN_SERVER_ERROR).name}`);
   }
 
