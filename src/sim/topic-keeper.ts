@@ -27,7 +27,7 @@ import { buildBatch } from "../record/builder.ts";
 import { recordsIn } from "../record/record.ts";
 import type { Actor } from "./actor.ts";
 import { Belief, type Change } from "./belief.ts";
-import type { Caller } from "./client.ts";
+import { type Caller, Disconnected } from "./client.ts";
 import { Visitor } from "./visitor.ts";
 
 interface Topic {
@@ -39,6 +39,8 @@ interface Topic {
 /** Any setting without an effect on a short life. */
 const setting = "retention.ms";
 const partitionsMax = 4;
+/** In a row, with at least a quarter of a minute between two; more of them are no moment any more. */
+const oldViewsMax = 3;
 const inflatedBytesMax = 1 << 20;
 const timeoutMs = 10_000;
 const notThere = [ErrorCode.UNKNOWN_TOPIC_OR_PARTITION];
@@ -52,6 +54,8 @@ const ofTopic =
 
 export class TopicKeeper extends Visitor {
   readonly #name: string;
+  /** Looks in a row that told what cannot be. */
+  #oldViews = 0;
   readonly #topic = new Belief<Topic | null>(null);
   /** By topic id: what was acknowledged in its first partition, by offset. */
   readonly #written = new Map<string, Map<number, string>>();
@@ -212,8 +216,16 @@ export class TopicKeeper extends Visitor {
     }
     if (found === undefined || !this.isFine(found.errorCode, what)) return false;
     const { length } = found.partitions;
+    if (this.#isOldView(length)) throw new Disconnected("a broker that slept tells what it knew");
     this.see(this.#topic, (topic) => topic?.partitions === length, `${what}: ${length} partitions`);
     return true;
+  }
+
+  /** One broker of several may tell of what is gone, for a moment, when it wakes: whoever hears it asks again later. */
+  #isOldView(length: number): boolean {
+    const isRight = this.#topic.states.some((topic) => topic?.partitions === length);
+    this.#oldViews = isRight || !this.actor.endsMayLag ? 0 : this.#oldViews + 1;
+    return this.#oldViews > 0 && this.#oldViews <= oldViewsMax;
   }
 
   #seeNone(what: string): void {
