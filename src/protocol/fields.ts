@@ -3,7 +3,10 @@ import { type LeaderEpoch, leaderEpoch, type NodeId, nodeId, type Offset, offset
 import {
   array,
   branded,
+  clamped64,
   from,
+  int8,
+  int16,
   int32,
   int64,
   nullable,
@@ -43,3 +46,40 @@ export const nodeEndpoints = (first: number) =>
       }),
     ),
   );
+
+/** The same two without a tag, as the messages of share groups have them. */
+export const leaderIdAndEpoch = struct({
+  leaderId: branded<NodeId>(int32),
+  leaderEpoch: branded<LeaderEpoch>(int32),
+});
+export const plainNodeEndpoints = array(
+  struct({
+    nodeId: branded<NodeId>(int32),
+    host: string,
+    port: int32,
+    rack: orElse(null, nullable(string)),
+  }),
+);
+
+/** Offsets that a member of a share group acknowledges: one type for all of them, or one for each. */
+export const acknowledgementBatches = array(
+  struct({
+    firstOffset: branded<Offset>(clamped64),
+    /** Inclusive. */
+    lastOffset: branded<Offset>(clamped64),
+    /** 0: a gap, 1: accept, 2: release, 3: reject, 4: renew. */
+    acknowledgeTypes: array(int8),
+  }),
+);
+
+/** What became of records of a share-partition. */
+export const stateBatches = array(
+  struct({
+    firstOffset: branded<Offset>(int64),
+    /** Inclusive. */
+    lastOffset: branded<Offset>(int64),
+    /** 0: available, 2: acknowledged, 4: archived. */
+    deliveryState: int8,
+    deliveryCount: int16,
+  }),
+);

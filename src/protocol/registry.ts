@@ -8,6 +8,7 @@ import { AddOffsetsToTxn } from "./messages/add-offsets-to-txn.ts";
 import { AddPartitionsToTxn } from "./messages/add-partitions-to-txn.ts";
 import { AlterConfigs } from "./messages/alter-configs.ts";
 import { AlterPartitionReassignments } from "./messages/alter-partition-reassignments.ts";
+import { AlterShareGroupOffsets } from "./messages/alter-share-group-offsets.ts";
 import { ApiVersions } from "./messages/api-versions.ts";
 import { ConsumerGroupDescribe } from "./messages/consumer-group-describe.ts";
 import { ConsumerGroupHeartbeat } from "./messages/consumer-group-heartbeat.ts";
@@ -17,6 +18,8 @@ import { CreateTopics } from "./messages/create-topics.ts";
 import { DeleteAcls } from "./messages/delete-acls.ts";
 import { DeleteGroups } from "./messages/delete-groups.ts";
 import { DeleteRecords } from "./messages/delete-records.ts";
+import { DeleteShareGroupOffsets } from "./messages/delete-share-group-offsets.ts";
+import { DeleteShareGroupState } from "./messages/delete-share-group-state.ts";
 import { DeleteTopics } from "./messages/delete-topics.ts";
 import { DescribeAcls } from "./messages/describe-acls.ts";
 import { DescribeCluster } from "./messages/describe-cluster.ts";
@@ -24,6 +27,7 @@ import { DescribeConfigs } from "./messages/describe-configs.ts";
 import { DescribeGroups } from "./messages/describe-groups.ts";
 import { DescribeLogDirs } from "./messages/describe-log-dirs.ts";
 import { DescribeProducers } from "./messages/describe-producers.ts";
+import { DescribeShareGroupOffsets } from "./messages/describe-share-group-offsets.ts";
 import { DescribeTopicPartitions } from "./messages/describe-topic-partitions.ts";
 import { DescribeTransactions } from "./messages/describe-transactions.ts";
 import { ElectLeaders } from "./messages/elect-leaders.ts";
@@ -34,6 +38,7 @@ import { GetTelemetrySubscriptions } from "./messages/get-telemetry-subscription
 import { Heartbeat } from "./messages/heartbeat.ts";
 import { IncrementalAlterConfigs } from "./messages/incremental-alter-configs.ts";
 import { InitProducerId } from "./messages/init-producer-id.ts";
+import { InitializeShareGroupState } from "./messages/initialize-share-group-state.ts";
 import { JoinGroup } from "./messages/join-group.ts";
 import { LeaveGroup } from "./messages/leave-group.ts";
 import { ListConfigResources } from "./messages/list-config-resources.ts";
@@ -51,9 +56,16 @@ import { PeerHello } from "./messages/peer-hello.ts";
 import { PeerProve } from "./messages/peer-prove.ts";
 import { Produce } from "./messages/produce.ts";
 import { PushTelemetry } from "./messages/push-telemetry.ts";
+import { ReadShareGroupStateSummary } from "./messages/read-share-group-state-summary.ts";
+import { ReadShareGroupState } from "./messages/read-share-group-state.ts";
+import { ShareAcknowledge } from "./messages/share-acknowledge.ts";
+import { ShareFetch } from "./messages/share-fetch.ts";
+import { ShareGroupDescribe } from "./messages/share-group-describe.ts";
+import { ShareGroupHeartbeat } from "./messages/share-group-heartbeat.ts";
 import { SyncGroup } from "./messages/sync-group.ts";
 import { TxnOffsetCommit } from "./messages/txn-offset-commit.ts";
 import { UpdateFeatures } from "./messages/update-features.ts";
+import { WriteShareGroupState } from "./messages/write-share-group-state.ts";
 import { WriteTxnMarkers } from "./messages/write-txn-markers.ts";
 
 /** In the order of their keys. */
@@ -106,6 +118,18 @@ export const apis: readonly AnyApi[] = [
   PushTelemetry,
   ListConfigResources,
   DescribeTopicPartitions,
+  ShareGroupHeartbeat,
+  ShareGroupDescribe,
+  ShareFetch,
+  ShareAcknowledge,
+  InitializeShareGroupState,
+  ReadShareGroupState,
+  WriteShareGroupState,
+  DeleteShareGroupState,
+  ReadShareGroupStateSummary,
+  DescribeShareGroupOffsets,
+  AlterShareGroupOffsets,
+  DeleteShareGroupOffsets,
 ];
 
 /** Keys from here on are ours; Kafka's are far below. */
