@@ -54,9 +54,21 @@ const apiNames = [
   "PushTelemetry",
   "ListConfigResources",
   "DescribeTopicPartitions",
+  "ShareGroupHeartbeat",
+  "ShareGroupDescribe",
+  "ShareFetch",
+  "ShareAcknowledge",
+  "InitializeShareGroupState",
+  "ReadShareGroupState",
+  "WriteShareGroupState",
+  "DeleteShareGroupState",
+  "ReadShareGroupStateSummary",
+  "DescribeShareGroupOffsets",
+  "AlterShareGroupOffsets",
+  "DeleteShareGroupOffsets",
 ] as const;
 
-/** The names of Kafka's APIs that this broker serves. */
+/** The names of Kafka's APIs that are known here. */
 export type ApiName = (typeof apiNames)[number];
 
 export class Faults {
