@@ -34,23 +34,38 @@ ${Object.entries(topicSettings)
 
 ## Group
 
-Set for one group of KIP-848 with \`kafka-configs --alter --entity-type groups\`, for ${configuredGroupsMax.toLocaleString("en")} groups at most, also before a group is there; members hear of it with their next heartbeat. Without a value of its own a group takes that of the broker's setting.
+Set for one group of KIP-848 or one share group with \`kafka-configs --alter --entity-type groups\`, for ${configuredGroupsMax.toLocaleString("en")} groups at most, also before a group is there; members hear of it with their next heartbeat. Without a value of its own a group takes that of the broker's setting.
 
 | name | between | broker's setting |
 |---|---|---|
-${Object.entries<GroupSetting>(groupSettings)
+${groupRows(({ synonym }) => synonym !== undefined)
   .map(([name, { synonym, bounds }]) => {
     const between = bounds === undefined ? "no effect" : `\`${bounds.min}\` and \`${bounds.max}\``;
     return `| \`${name}\` | ${between} | \`${synonym}\` |`;
   })
   .join("\n")}
+
+These are settings of groups only:
+
+| name | default | range | |
+|---|---|---|---|
+${groupRows(({ synonym }) => synonym === undefined)
+  .map(([name, { setting }]) => row(name, setting))
+  .join("\n")}
 `;
 }
 
-function row(name: string, setting: Setting<unknown>, last: string): string {
+function groupRows(
+  isWanted: (setting: GroupSetting) => boolean,
+): readonly (readonly [string, GroupSetting])[] {
+  return Object.entries<GroupSetting>(groupSettings).filter(([, setting]) => isWanted(setting));
+}
+
+function row(name: string, setting: Setting<unknown>, last?: string): string {
   const shown =
     setting.default === null ? "none" : setting.default === "" ? "empty" : inUnits(name, setting.default);
-  return `| \`${name}\` | ${shown} | ${rangeOf(setting)} | ${last} | ${setting.text.replaceAll("|", "\\|")} |`;
+  const middle = last === undefined ? "" : ` ${last} |`;
+  return `| \`${name}\` | ${shown} | ${rangeOf(setting)} |${middle} ${setting.text.replaceAll("|", "\\|")} |`;
 }
 
 const MiB = 1024 * 1024;

@@ -1,7 +1,7 @@
 /** Configurations as clients see them: every key that Kafka knows, with value, source, type and text. */
 import { ConfigType } from "../protocol/messages/describe-configs.ts";
 import { type BrokerConfig, brokerSettings, isBrokerSetting } from "./config.ts";
-import { groupSettingNames, groupSettings } from "./group-config.ts";
+import { type GroupSetting, groupSettingNames, groupSettings } from "./group-config.ts";
 import { type KafkaKeyType, kafkaKeys } from "./kafka-keys.ts";
 import { ConfigSource, type ResolvedSetting, type Setting } from "./setting.ts";
 import { topicSettingNames, topicSettings, topicSynonyms } from "./topic-config.ts";
@@ -50,15 +50,16 @@ export function clusterEntries(all: ReadonlyMap<string, string>): readonly Confi
   );
 }
 
-/** All settings of a group of KIP-848; `own`: those that it has itself. */
+/** All settings of a group; `own`: those that it has itself. */
 export function groupEntries(own: ReadonlyMap<string, string>, config: BrokerConfig): readonly ConfigEntry[] {
   return groupSettingNames.map((name) => {
-    const { synonym } = groupSettings[name];
-    const key = keyOf(synonym);
+    const { setting, synonym }: GroupSetting = groupSettings[name];
     const value = own.get(name);
     const set = value === undefined ? [] : [{ name, value, source: ConfigSource.group }];
-    const fallback = { name: synonym, value: key.default, source: ConfigSource.default };
-    return entry(name, { ...key, dynamic: true }, [...set, ...config.places(synonym), fallback]);
+    const key = synonym === undefined ? setting : keyOf(synonym);
+    const fallback = { name: synonym ?? name, value: key.default, source: ConfigSource.default };
+    const places = synonym === undefined ? [] : config.places(synonym);
+    return entry(name, { ...key, dynamic: true }, [...set, ...places, fallback]);
   });
 }
 

@@ -461,6 +461,113 @@ export const brokerSettings = {
     text: "A transactional id that was not used for so long is forgotten. Its producer, if there still is one, gets INVALID_PRODUCER_ID_MAPPING and has to start anew.",
   }),
 
+  // Share groups (KIP-932) and their dead letters (KIP-1191).
+  "errors.deadletterqueue.auto.create.topics.enable": boolean({
+    dynamic,
+    default: false,
+    text: "Whether a dead-letter topic that a group names is made when it is first needed and not there.",
+  }),
+  "errors.deadletterqueue.topic.name.prefix": text({
+    dynamic,
+    default: "dlq.",
+    text: "How the name of every dead-letter topic must begin; empty: any topic that is not internal will do.",
+  }),
+  "group.share.delivery.count.limit": int({
+    default: 5,
+    min: 2,
+    max: 10,
+    text: "How often a record is delivered at most before it is archived, or becomes a dead letter where its group has a topic for them.",
+  }),
+  "group.share.heartbeat.interval.ms": int({
+    default: 5_000,
+    min: 1,
+    text: "How often members of share groups are told to say that they are alive.",
+  }),
+  "group.share.max.delivery.count.limit": int({
+    default: 10,
+    min: 5,
+    max: 25,
+    text: "Greatest share.delivery.count.limit that may be set for one group.",
+  }),
+  "group.share.max.heartbeat.interval.ms": int({
+    default: 15_000,
+    min: 1,
+    text: "Longest share.heartbeat.interval.ms that may be set for one group.",
+  }),
+  "group.share.max.partition.max.record.locks": int({
+    default: 4_000,
+    min: 2_000,
+    max: 10_000,
+    text: "Greatest share.partition.max.record.locks that may be set for one group.",
+  }),
+  "group.share.max.record.lock.duration.ms": int({
+    default: 60_000,
+    min: 30_000,
+    max: 3_600_000,
+    text: "Longest share.record.lock.duration.ms that may be set for one group.",
+  }),
+  "group.share.max.session.timeout.ms": int({
+    default: 60_000,
+    min: 1,
+    text: "Longest share.session.timeout.ms that may be set for one group.",
+  }),
+  "group.share.max.share.sessions": int({
+    default: 2_000,
+    min: 1,
+    text: "Most share sessions of this broker at a time: one for each member that reads from it. Further ones are refused until one ends.",
+  }),
+  "group.share.max.size": int({
+    default: 200,
+    min: 1,
+    max: 1_000,
+    text: "Most members of one share group; further ones are refused.",
+  }),
+  "group.share.min.delivery.count.limit": int({
+    default: 2,
+    min: 2,
+    max: 5,
+    text: "Least share.delivery.count.limit that may be set for one group.",
+  }),
+  "group.share.min.heartbeat.interval.ms": int({
+    default: 5_000,
+    min: 1,
+    text: "Shortest share.heartbeat.interval.ms that may be set for one group.",
+  }),
+  "group.share.min.partition.max.record.locks": int({
+    default: 100,
+    min: 100,
+    max: 2_000,
+    text: "Least share.partition.max.record.locks that may be set for one group.",
+  }),
+  "group.share.min.record.lock.duration.ms": int({
+    default: 15_000,
+    min: 1_000,
+    max: 30_000,
+    text: "Shortest share.record.lock.duration.ms that may be set for one group.",
+  }),
+  "group.share.min.session.timeout.ms": int({
+    default: 45_000,
+    min: 1,
+    text: "Shortest share.session.timeout.ms that may be set for one group.",
+  }),
+  "group.share.partition.max.record.locks": int({
+    default: 2_000,
+    min: 100,
+    max: 10_000,
+    text: "Most records of one partition that a share group may have in flight: delivered and not acknowledged. Raise it where many workers share one partition.",
+  }),
+  "group.share.record.lock.duration.ms": int({
+    default: 30_000,
+    min: 1_000,
+    max: 3_600_000,
+    text: "How long a delivered record belongs to its member; what is neither acknowledged nor renewed by then is delivered again.",
+  }),
+  "group.share.session.timeout.ms": int({
+    default: 45_000,
+    min: 1,
+    text: "After so long without a heartbeat a member of a share group is out.",
+  }),
+
   // Memory and disk.
   "holdfast.memory.bytes": long({
     default: 768 * MiB,

@@ -260,7 +260,12 @@ describe("the settings of a group", () => {
       ["INVALID_CONFIG", await set(session, "44999"), /between 45000 .* and 60000/],
       ["INVALID_CONFIG", await set(session, "60001"), /not at 60001/],
       ["INVALID_CONFIG", await set(session, "long"), /whole number/],
-      ["INVALID_CONFIG", await set("share.session.timeout.ms", "50000"), /no group setting share/],
+      ["INVALID_CONFIG", await set("streams.session.timeout.ms", "50000"), /no group setting streams/],
+      ["INVALID_CONFIG", await set("share.session.timeout.ms", "44999"), /between 45000 .* and 60000/],
+      ["INVALID_CONFIG", await set("share.auto.offset.reset", "by_duration:-PT1H"), /ISO 8601/],
+      ["INVALID_CONFIG", await set("share.isolation.level", "serializable"), /read_committed/],
+      ["INVALID_CONFIG", await set("errors.deadletterqueue.topic.name", "__dead"), /internal/],
+      ["INVALID_CONFIG", await set("errors.deadletterqueue.topic.name", "dead"), /must begin with "dlq\."/],
       [
         "INVALID_CONFIG",
         await edit(broker, group, "g", [{ name: session, op: "append", value: "1" }]),
