@@ -8,6 +8,9 @@ import { assert } from "../base/assert.ts";
 import type { Timer } from "../base/ports.ts";
 import type { SimRandom } from "./random.ts";
 
+/** A turn of Node's loop is dear, and only there does it see that nobody handles a rejected promise. */
+const eventsPerTurn = 16;
+
 interface Event {
   readonly at: number;
   /** Drawn from the seed; decides among events of one moment. */
@@ -97,7 +100,7 @@ export class Scheduler {
         this.#nowMs = event.at;
         this.#events++;
         event.run();
-        await immediately();
+        await (this.#events % eventsPerTurn === 0 ? immediately() : settled());
         this.afterEvent?.();
       }
     } finally {
@@ -135,6 +138,11 @@ export class Scheduler {
     heap[at] = moved;
     return first;
   }
+}
+
+/** Resolves when no promise job is left: only then does Node take the next tick. */
+function settled(): Promise<void> {
+  return new Promise((resolve) => queueMicrotask(() => process.nextTick(resolve)));
 }
 
 function before(a: Event, b: Event): boolean {
