@@ -77,10 +77,15 @@ interface GroupOptions extends BaseOptions {
   readonly protocols?: readonly { readonly name: string; readonly version: number }[];
 }
 
+interface Refusal extends Error {
+  readonly response?: { readonly errorCode?: number };
+}
+
 interface Consumer {
   readonly generationId: number;
   readonly assignments: readonly { readonly topic: string; readonly partitions: readonly number[] }[] | null;
-  on(event: string, listener: (payload: { readonly generationId?: number }) => void): void;
+  on(event: "consumer:group:join", listener: (joined: { readonly generationId?: number }) => void): void;
+  on(event: "consumer:heartbeat:error", listener: (refused: { readonly error: Refusal }) => void): void;
   consume(options: {
     readonly topics: readonly string[];
     readonly mode: "committed";
@@ -161,6 +166,8 @@ const { Producer, Consumer, Admin, ConfigResourceTypes } = packageNamed("@platfo
   readonly Admin: new (options: Address) => Admin;
   readonly ConfigResourceTypes: Readonly<Record<"TOPIC", number>>;
 };
+
+const unknownMemberId = 25;
 
 const baseOptions = (address: string): BaseOptions => ({
   clientId: "interop",
@@ -290,34 +297,7 @@ await runWireProgram({
   },
 
   member: async (told) => {
-    const { address, topic, group, protocol, sessionMs } = told;
-    const classic = {
-      sessionTimeout: sessionMs,
-      heartbeatInterval: sessionMs / 5,
-      rebalanceTimeout: 10 * sessionMs,
-      protocols: [{ name: protocol === "cooperative" ? "cooperative-sticky" : "roundrobin", version: 1 }],
-    };
-    const consumer = new Consumer({
-      ...baseOptions(address),
-      groupId: group,
-      ...(protocol === "consumer" ? { groupProtocol: "consumer" as const } : classic),
-    });
-    // Of the newer protocol it tells no epoch.
-    consumer.on("consumer:group:join", ({ generationId }) => {
-      const owned = consumer.assignments?.find((assigned) => assigned.topic === topic);
-      if (generationId !== undefined) told.owns(generationId, owned?.partitions ?? []);
-    });
-    while (!told.isEnding) {
-      try {
-        await stream(consumer, told);
-      } catch (refusal) {
-        // A stream ends with a generation that is over: another one goes on.
-        told.refused(refusal);
-        await sleep(200);
-      }
-    }
-    // It commits once more, which fails while the broker is away.
-    await consumer.close(true).catch((refusal: unknown) => told.refused(refusal));
+    while (!told.isEnding) await stay(told);
   },
 
   copy: async (told) => {
@@ -399,6 +379,49 @@ async function copyStream(consumer: Consumer, producer: Producer, told: Copying)
   } finally {
     await messages.close().catch((refusal: unknown) => told.refused(refusal));
   }
+}
+
+/** Until it is asked to end, or a group of KIP-848 does not know it any more. */
+async function stay(told: Membership): Promise<void> {
+  const { address, topic, group, protocol, sessionMs } = told;
+  const classic = {
+    sessionTimeout: sessionMs,
+    heartbeatInterval: sessionMs / 5,
+    rebalanceTimeout: 10 * sessionMs,
+    protocols: [{ name: protocol === "cooperative" ? "cooperative-sticky" : "roundrobin", version: 1 }],
+  };
+  const consumer = new Consumer({
+    ...baseOptions(address),
+    groupId: group,
+    ...(protocol === "consumer" ? { groupProtocol: "consumer" as const } : classic),
+  });
+  // Of the newer protocol it tells no epoch.
+  consumer.on("consumer:group:join", ({ generationId }) => {
+    const owned = consumer.assignments?.find((assigned) => assigned.topic === topic);
+    if (generationId !== undefined) told.owns(generationId, owned?.partitions ?? []);
+  });
+  let isRemoved = false;
+  // Removed, after a pause for example, it does not join again by itself: its heartbeats tell a new member id each
+  // and the old epoch for ever, and one commit is tried for more than a minute, with Apache Kafka as well.
+  const removal = new Promise<never>((_, reject) => {
+    consumer.on("consumer:heartbeat:error", ({ error }) => {
+      if (protocol !== "consumer" || error.response?.errorCode !== unknownMemberId) return;
+      isRemoved = true;
+      reject(error);
+    });
+  });
+  removal.catch(() => undefined);
+  while (!told.isEnding && !isRemoved) {
+    try {
+      await Promise.race([stream(consumer, told), removal]);
+    } catch (refusal) {
+      // A stream ends with a generation that is over: another one goes on.
+      told.refused(refusal);
+      await sleep(200);
+    }
+  }
+  // It commits once more, which fails while the broker is away.
+  await consumer.close(true).catch((refusal: unknown) => told.refused(refusal));
 }
 
 async function stream(consumer: Consumer, told: Membership): Promise<void> {
