@@ -197,6 +197,9 @@ class Failure {
   }
 }
 
+/** Where chapters are small, snapshots come between their ends too. */
+const slotBytesSmall = 256;
+
 /** The journal gives the number that this name had before, or the next one. */
 const unassigned = nodeId(-1);
 
@@ -433,7 +436,7 @@ async function openJournal(options: BrokerOptions, store: ObjectStore): Promise<
     sha256,
     walKind: options.storage.kind === "files" ? "file" : "object",
     clusterId,
-    ...(chapterSlots === undefined ? {} : { chapterSlots }),
+    ...(chapterSlots === undefined ? {} : { chapterSlots, snapshotBytesMin: chapterSlots * slotBytesSmall }),
   });
   adoptBrokerConfig(config, journal);
   if (options.storage.kind === "objects") return journal;

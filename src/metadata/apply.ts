@@ -212,19 +212,22 @@ function changeRows<Row extends Pick<commands.Trim, "topicId" | "partition" | "l
   rows: readonly Row[],
   change: (before: PartitionState, row: Row) => Change,
 ): VoidReason | null {
-  const staged = new Map<string, { readonly topic: TopicImage; readonly partition: PartitionState }>();
+  /** By what the partition was before the command, which nothing else is. */
+  const staged = new Map<PartitionState, { readonly topic: TopicImage; partition: PartitionState }>();
   for (const row of rows) {
     const topic = image.topics.get(row.topicId);
     // Dropped while the objects were written: they become garbage, the other rows still hold.
     if (topic === undefined) continue;
-    const key = partitionKey(row.topicId, row.partition);
-    const before = staged.get(key)?.partition ?? topic.partitions[row.partition];
-    if (before === undefined) return "unknown-partition";
+    const original = topic.partitions[row.partition];
+    if (original === undefined) return "unknown-partition";
+    const earlier = staged.get(original);
+    const before = earlier?.partition ?? original;
     const refusal = mayChange(before, author, row.leaderEpoch);
     if (refusal !== null) return refusal;
     const changed = change(before, row);
     if (changed.kind === "void") return changed.reason;
-    staged.set(key, { topic, partition: changed.partition });
+    if (earlier === undefined) staged.set(original, { topic, partition: changed.partition });
+    else earlier.partition = changed.partition;
   }
   for (const { topic, partition } of staged.values()) topic.partitions[partition.index] = partition;
   return null;

@@ -22,7 +22,8 @@ import { refuseForeign } from "./foreign-store.ts";
 import { type AppliedSlot, Replay, type ReplayPorts } from "./replay.ts";
 import { encodeSlot, encodeSnapshotObject, slotKey } from "./slot.ts";
 import { type ClusterState, isLive, NO_BROKER } from "./state.ts";
-import { type ChapterEnd, Truncation } from "./truncation.ts";
+import { SnapshotRule } from "./snapshot-rule.ts";
+import { type DueSnapshot, Truncation } from "./truncation.ts";
 
 /** What this software writes into a cluster that it begins, and the highest it can read (I14). */
 export const formatLevel = 2;
@@ -43,6 +44,8 @@ export interface JournalOptions {
   readonly clusterId?: string | null;
   /** How many slots are truncated together in a cluster that begins here; small in tests. */
   readonly chapterSlots?: number;
+  /** No snapshot within a chapter is written for fewer bytes of slots; small in tests. */
+  readonly snapshotBytesMin?: number;
 }
 
 /** What a process says of itself. `nodeId` −1 (`NO_NODE`): that of its name, or a new one. */
@@ -75,8 +78,8 @@ export class Journal {
   #follower: Follower | null = null;
   /** A tail proof that was asked for and did not begin yet. */
   #nextProof: Promise<void> | null = null;
-  /** The newest end of a chapter that we see to and have not yet. */
-  #due: ChapterEnd | null = null;
+  /** The newest snapshot that we see to and have not yet. */
+  #due: DueSnapshot | null = null;
   #truncating: Promise<void> | null = null;
 
   private constructor(options: JournalOptions) {
@@ -84,7 +87,8 @@ export class Journal {
     const store = untilClosed(options.store, () => this.#closed);
     this.#ports = { store, env: options.env, sha256: options.sha256 };
     this.#nonce = options.env.random.bytes(nonceBytes);
-    this.#replay = new Replay(this.#ports, (event) => this.#onEvent(event));
+    const rule = new SnapshotRule(options.snapshotBytesMin);
+    this.#replay = new Replay(this.#ports, (event) => this.#onEvent(event), rule);
     this.#truncation = new Truncation(this.#ports);
     const { meter } = options.env;
     this.#slotMs = meter.histogram(
@@ -338,7 +342,7 @@ export class Journal {
   }
 
   #onEvent(event: JournalEvent): void {
-    if (event.kind === "slot") this.#noteChapterEnd(event.author);
+    if (event.kind === "slot" && this.#replay.isSnapshotDue) this.#noteSnapshot(event.author);
     for (const listener of this.#listeners) listener(event);
     this.#noteFence(event.kind === "slot" ? event.author : null);
   }
@@ -353,9 +357,8 @@ export class Journal {
   }
 
   /** The bytes are made at once, because the state moves on; writing them waits until nobody is kept waiting. */
-  #noteChapterEnd(author: BrokerEpoch): void {
+  #noteSnapshot(author: BrokerEpoch): void {
     const { state } = this;
-    if (state.nextSlot % state.chapterSlots !== 0) return;
     // Of many brokers the author of the last slot truncates, and one more compares. Who starts sees to what was left.
     const truncates = this.#epoch === null || author === this.#epoch;
     if (!truncates && firstLive(state, author) !== this.#epoch) return;

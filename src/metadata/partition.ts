@@ -47,8 +47,11 @@ export function trimPartition(before: PartitionState, command: Trim): Change {
 
 /** References and list that lie wholly below the log start go, except for the newest reference. */
 function dropBelow(partition: PartitionState): PartitionState {
-  const { start, recent } = partition;
+  const { start, recent, folded: list } = partition;
   const last = recent.length - 1;
+  // As nearly always: references ascend.
+  const keepsAll = last < 1 || (recent[0] as SegmentRef).end > start;
+  if (keepsAll && (list === null || list.end > start)) return partition;
   const kept = recent.filter((segment, at) => at === last || segment.end > start);
   const folded =
     partition.folded !== null && partition.folded.end <= start && kept.length > 0 ? null : partition.folded;

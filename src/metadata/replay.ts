@@ -23,6 +23,7 @@ import {
   snapshotKey,
   snapshotPrefix,
 } from "./slot.ts";
+import { SnapshotRule } from "./snapshot-rule.ts";
 
 export interface ReplayPorts {
   readonly store: ObjectStore;
@@ -36,7 +37,7 @@ export interface AppliedSlot {
   readonly commands: readonly { readonly command: Command; readonly outcome: CommandOutcome }[];
 }
 
-/** Slots read at once, while more follow. */
+/** Slots read at once, while more follow; as many again are on their way behind them. */
 const readWidthMax = 64;
 /** A snapshot may vanish between LIST and GET, because a newer one replaced it: look again so often. */
 const reloadTriesMax = 8;
@@ -44,11 +45,13 @@ const reloadTriesMax = 8;
 export class Replay {
   readonly #ports: ReplayPorts;
   readonly #emit: (event: JournalEvent) => void;
+  readonly #rule: SnapshotRule;
   #image = new ClusterImage();
 
-  constructor(ports: ReplayPorts, emit: (event: JournalEvent) => void) {
+  constructor(ports: ReplayPorts, emit: (event: JournalEvent) => void, rule = new SnapshotRule()) {
     this.#ports = ports;
     this.#emit = emit;
+    this.#rule = rule;
   }
 
   /** As of the newest applied slot. Another object after a reload. */
@@ -56,11 +59,22 @@ export class Replay {
     return this.#image;
   }
 
-  /** Reads everything there is. Rejects with `DamageError` or `UnknownCommandError`. */
+  /** Whether a snapshot is due after the newest slot: the same for all who read the journal from one position on. */
+  get isSnapshotDue(): boolean {
+    return this.#rule.isDue;
+  }
+
+  /**
+   * Reads everything there is. Rejects with `DamageError` or `UnknownCommandError`. Without a snapshot it begins at
+   * slot 0, and the cut marker tells, as in any other batch, whether there had been one.
+   */
   async load(): Promise<void> {
-    await this.reload(await this.cutEnd(0, 0));
-    await this.catchUp();
-    await this.#refuseGap();
+    const listed = listNumbers(this.#ports, slotPrefix);
+    listed.catch(() => undefined);
+    await this.reload(0);
+    const highest = (await listed).at(-1) ?? -1;
+    await this.catchUp(highest + 1 - this.#image.nextSlot);
+    await this.#refuseGap(highest);
   }
 
   /**
@@ -69,17 +83,27 @@ export class Replay {
    * are new, which saves asking for them one by one.
    */
   async catchUp(expected = 0): Promise<void> {
-    for (let width = Math.min(expected + 1, readWidthMax); ; ) {
+    // One more than is expected shows where the journal ends. Before INIT nobody knows which marker is whose.
+    const begin = this.#image.nextSlot === 0 ? 1 : expected + 1;
+    let width = Math.max(1, Math.min(begin, readWidthMax));
+    let reading = this.#readSlots(this.#image.nextSlot, width);
+    for (;;) {
+      const found = await reading;
       const first = this.#image.nextSlot;
-      const found = await this.#readSlots(first, width);
-      const cutEnd = await this.cutEnd(first, first + found.length);
+      const end = first + found.length;
+      const isFull = found.length === width;
+      width = Math.min(Math.max(width * 4, expected), readWidthMax);
+      // On the way while the marker is asked for and the state takes what was found; its own marker is asked for after it.
+      if (isFull) reading = this.#readSlots(end, width);
+      reading.catch(() => undefined);
+      const cutEnd = await this.cutEnd(first, end);
       if (cutEnd > 0) {
         await this.reload(cutEnd);
+        reading = this.#readSlots(this.#image.nextSlot, width);
         continue;
       }
       for (const bytes of found) this.applyNext(bytes);
-      if (found.length < width) return;
-      width = Math.min(width * 4, readWidthMax);
+      if (!isFull) return;
     }
   }
 
@@ -114,6 +138,7 @@ export class Replay {
       );
     }
     const outcomes = applySlot(image, content, sha256(bytes));
+    this.#rule.applied(bytes.byteLength, image);
     const commands = content.commands.map((command, at) => ({
       command,
       outcome: outcomes[at] as CommandOutcome,
@@ -134,6 +159,7 @@ export class Replay {
       damaged = found.damaged;
       if (found.image.nextSlot < position) continue;
       this.#image = found.image;
+      this.#rule.begin();
       this.#emit({ kind: "reloaded" });
       return;
     }
@@ -169,11 +195,9 @@ export class Replay {
 
   /**
    * Slots are created one after the other, so one above an absent one proves that the absent one was lost;
-   * going on would put another command in its place and then believe the rest.
+   * going on would put another command in its place and then believe the rest. `highest` was listed before.
    */
-  async #refuseGap(): Promise<void> {
-    const numbers = await listNumbers(this.#ports, slotPrefix);
-    const highest = numbers.at(-1) ?? -1;
+  async #refuseGap(highest: number): Promise<void> {
     if (highest < this.#image.nextSlot) return;
     await this.catchUp();
     const missing = this.#image.nextSlot;

@@ -1,5 +1,6 @@
 /**
- * Keeps the journal short (P1): at the end of a chapter the state is written as a snapshot; chapters below
+ * Keeps the journal short (P1): at the end of a chapter, and in between when slots weigh more than the state
+ * (snapshot-rule.ts), the state is written as a snapshot; chapters that end at or below
  * the lower of the two highest snapshots get their cut marker and are then deleted, with older snapshots.
  * The order is the safety: snapshot durable, then marker durable, then deletion, so whoever still reads or
  * writes in a chapter either finds it untouched or finds the marker afterwards. Any broker may do any part
@@ -19,7 +20,7 @@ import {
   snapshotPrefix,
 } from "./slot.ts";
 
-export interface ChapterEnd {
+export interface DueSnapshot {
   /** False: another broker does it, and the snapshot is only compared with what it wrote. */
   readonly truncates: boolean;
   readonly position: number;
@@ -32,13 +33,15 @@ export class Truncation {
   readonly #ports: ReplayPorts;
   /** Positions whose snapshot this process has written or read without fault. */
   readonly #sound = new Set<number>();
+  /** Chapters below it are gone, by what this process did. */
+  #cutChapters = 0;
 
   constructor(ports: ReplayPorts) {
     this.#ports = ports;
   }
 
   /** Rejects with a retriable `DiskError` when the store is full: nothing is lost, a later chapter's end does it. */
-  async run(snapshot: ChapterEnd): Promise<void> {
+  async run(snapshot: DueSnapshot): Promise<void> {
     if (!snapshot.truncates) return this.#compare(snapshot);
     if (!(await this.#publish(snapshot))) return;
     const positions = (await listNumbers(this.#ports, snapshotPrefix)).reverse();
@@ -58,7 +61,7 @@ export class Truncation {
   }
 
   /** False: a damaged object stands at this name. It stays, and the journal keeps what it would have replaced. */
-  async #publish(snapshot: ChapterEnd): Promise<boolean> {
+  async #publish(snapshot: DueSnapshot): Promise<boolean> {
     const { store, env } = this.#ports;
     const { position } = snapshot;
     const created = await create(store, snapshotKey(position), snapshot.bytes, env);
@@ -68,14 +71,14 @@ export class Truncation {
   }
 
   /** Not there: who should write it is about to, or died over it. */
-  async #compare(snapshot: ChapterEnd): Promise<void> {
+  async #compare(snapshot: DueSnapshot): Promise<void> {
     const bytes = await read(this.#ports.store, snapshotKey(snapshot.position), this.#ports.env);
     if (bytes === null) await this.#publish(snapshot);
     else this.#isSame(snapshot, bytes);
   }
 
   /** False: what stands there is damaged. Throws when it is whole and tells another state. */
-  #isSame({ position, clusterId, bytes }: ChapterEnd, other: Uint8Array): boolean {
+  #isSame({ position, clusterId, bytes }: DueSnapshot, other: Uint8Array): boolean {
     const image = readSnapshot(this.#ports, position, clusterId, other);
     if (image === null) return false;
     // Bytes of another version of this software may differ and mean the same.
@@ -91,13 +94,16 @@ export class Truncation {
     return true;
   }
 
-  async #cutBelow(lower: number, snapshot: ChapterEnd): Promise<void> {
+  async #cutBelow(lower: number, snapshot: DueSnapshot): Promise<void> {
     const { store, env, sha256 } = this.#ports;
     const { chapterSlots, clusterId } = snapshot;
+    // Of several snapshots within one chapter the first had this done.
+    const below = Math.floor(lower / chapterSlots);
+    if (below <= this.#cutChapters) return;
     const chapters = new Map<number, number[]>();
     for (const slot of await listNumbers(this.#ports, slotPrefix)) {
       const chapter = Math.floor(slot / chapterSlots);
-      if ((chapter + 1) * chapterSlots > lower) break;
+      if (chapter >= below) break;
       const slots = chapters.get(chapter);
       if (slots === undefined) chapters.set(chapter, [slot]);
       else slots.push(slot);
@@ -107,6 +113,7 @@ export class Truncation {
       await create(store, cutKey(chapter), encodeCut(clusterId, chapter, sha256), env);
       for (const slot of slots) await this.#delete(slotKey(slot));
     }
+    this.#cutChapters = below;
   }
 
   #delete(key: string): Promise<void> {

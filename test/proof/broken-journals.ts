@@ -50,7 +50,7 @@ export const brokenJournals = {
   // Nobody looks for it after reading slots.
   noCheckRead: bug("journal-agree", 300, {
     file: replay,
-    from: "const cutEnd = await this.cutEnd(first, first + found.length);",
+    from: "const cutEnd = await this.cutEnd(first, end);",
     to: "const cutEnd = found.length > 0 ? 0 : await this.cutEnd(first, first);",
   }),
   // The marker is looked for before the write only.
@@ -71,8 +71,8 @@ export const brokenJournals = {
   // An absent slot is the tail, whatever the marker says.
   noCheckTail: bug("journal-agree", 300, {
     file: replay,
-    from: "const cutEnd = await this.cutEnd(first, first + found.length);",
-    to: "const cutEnd = found.length === 0 ? 0 : await this.cutEnd(first, first + found.length);",
+    from: "const cutEnd = await this.cutEnd(first, end);",
+    to: "const cutEnd = found.length === 0 ? 0 : await this.cutEnd(first, end);",
   }),
   // Chapters are cut below a snapshot that is only on its way.
   cutBeforeSnapshot: bug(

@@ -151,7 +151,14 @@ class Run {
       delete: async (key) => (await this.#maybePause(), connection.delete(key)),
     };
     const store = this.#variant(slow);
-    const journal = await Journal.open({ store, env, sha256, walKind: "object", chapterSlots });
+    const journal = await Journal.open({
+      store,
+      env,
+      sha256,
+      walKind: "object",
+      chapterSlots,
+      snapshotBytesMin: 1_000,
+    });
     journal.onApplied(() => this.#truth.compare(journal.state, this.#seed));
     this.#truth.compare(journal.state, this.#seed);
     await journal.register({ ...aBroker, software: `process ${name}` });

@@ -133,7 +133,14 @@ class Run {
       list: async (prefix) => (await this.#maybePause(), connection.list(prefix)),
       delete: async (key) => (await this.#maybePause(), connection.delete(key)),
     };
-    const journal = await Journal.open({ store, env, sha256, walKind: "object", chapterSlots });
+    const journal = await Journal.open({
+      store,
+      env,
+      sha256,
+      walKind: "object",
+      chapterSlots,
+      snapshotBytesMin: 1_000,
+    });
     const epoch = await journal.register({ ...aBroker, name: `host-${name}:1` });
     const broker = new Broker(journal, epoch, this.#durable);
     // What goes wrong in a listener must not look like a fault of the journal.

@@ -211,7 +211,14 @@ export class SmallBroker {
     const process = new SimProcess(`broker ${number}`, scheduler);
     const env = simEnv({ clock: process.clock, random: random.fork(`broker-${number}`), trace });
     const store = bucket.connect(process);
-    const journal = await Journal.open({ store, env, sha256, walKind: "object", chapterSlots });
+    const journal = await Journal.open({
+      store,
+      env,
+      sha256,
+      walKind: "object",
+      chapterSlots,
+      snapshotBytesMin: 1_000,
+    });
     await journal.register({
       nodeId: nodeId(-1),
       rack: null,
