@@ -20,7 +20,7 @@ export interface ActorOptions {
   readonly history: History;
   readonly trace: Trace;
   readonly pace: Pace;
-  /** Who was replaced, and does not know it yet, may still answer a fetch: what it says of start and end is old. */
+  /** Who was replaced, and does not know it yet, may still answer a fetch: what it says of ends is old. */
   readonly endsMayLag?: boolean;
   /** Key of the API of which a request would be welcome now, as a fault waits for one; null: of none. */
   readonly wanted?: () => number | null;

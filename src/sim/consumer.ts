@@ -268,8 +268,7 @@ export class SimConsumer {
     }
     const place = this.#place;
     const ends = { lastStable: result.lastStableOffset, highWatermark: result.highWatermark };
-    // What a zombie shows of start and end is true of its time; records are never old.
-    if (!this.#actor.endsMayLag) poll.watermarks(place, { logStart: result.logStartOffset, ...ends });
+    poll.watermarks(place, { logStart: result.logStartOffset, ...(!this.#actor.endsMayLag && ends) });
     let next = position;
     const aborted = new Aborted(result.abortedTransactions ?? []);
     const tell = this.#isGlimpsing ? "glimpsed" : "polled";

@@ -37,7 +37,7 @@ import { JoinGroup } from "../../protocol/messages/join-group.ts";
 import { LeaveGroup } from "../../protocol/messages/leave-group.ts";
 import { ListConfigResources } from "../../protocol/messages/list-config-resources.ts";
 import { ListGroups } from "../../protocol/messages/list-groups.ts";
-import { ListedOffset, ListOffsets } from "../../protocol/messages/list-offsets.ts";
+import { ListOffsets } from "../../protocol/messages/list-offsets.ts";
 import { ListPartitionReassignments } from "../../protocol/messages/list-partition-reassignments.ts";
 import { ListTransactions } from "../../protocol/messages/list-transactions.ts";
 import { Metadata } from "../../protocol/messages/metadata.ts";
@@ -140,22 +140,9 @@ row(Fetch, {
   },
 });
 
-// Where a log begins, and the first record at a time, stay what they are; its end and "none" do not.
+// Its end and "none" age with each record, its start and the first record at a time with each deletion.
 row(ListOffsets, {
-  denies(response, request) {
-    const asked = new Map(
-      request.topics.flatMap(({ name, partitions }) =>
-        partitions.map(({ partitionIndex, timestamp }) => [`${partitionIndex} ${name}`, timestamp]),
-      ),
-    );
-    return response.topics.some(({ name, partitions }) =>
-      partitions.some((each) => {
-        const timestamp = asked.get(`${each.partitionIndex} ${name}`) ?? 0;
-        const ages = timestamp === ListedOffset.latest || timestamp === ListedOffset.maxTimestamp;
-        return denied(each) || (told(each) && (ages || (timestamp >= 0 && each.offset < 0)));
-      }),
-    );
-  },
+  denies: ({ topics }) => topics.some(({ partitions }) => partitions.some(toldOrDenied)),
   names({ topics }, look) {
     for (const { name, partitions } of topics) {
       for (const each of partitions) look(name, NO_TOPIC_ID, each.partitionIndex, each.currentLeaderEpoch);
