@@ -1,20 +1,8 @@
 /**
- * Brokers with one broken rule of transactions each: the sources are copied, one place in them is changed, and
- * the simulation runs on what comes of it. It must fail, or it would not notice if the rule were lost one day.
- * A change that no longer fits the sources is an error, too.
+ * Brokers with one broken rule of transactions each: the simulation runs on a copy of the sources that
+ * is changed in one place, and must fail.
  */
-import { spawn } from "node:child_process";
-import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-
-interface Change {
-  /** Below `src/`. */
-  readonly file: string;
-  /** Stands there once. */
-  readonly from: string;
-  readonly to: string;
-}
+import { type Change, runBroken } from "./broken-copy.ts";
 
 const transactions = "broker/transactions.ts";
 const shard = "coordinator/transaction/shard.ts";
@@ -102,40 +90,10 @@ export async function judge(
   broken: BrokenBroker,
   { firstSeed, seeds }: { readonly firstSeed: number; readonly seeds: number },
 ): Promise<string> {
-  const directory = mkdtempSync(join(tmpdir(), "holdfast-broken-"));
-  try {
-    cpSync("src", join(directory, "src"), { recursive: true });
-    cpSync("package.json", join(directory, "package.json"));
-    symlinkSync(join(process.cwd(), "node_modules"), join(directory, "node_modules"));
-    for (const change of brokenBrokers[broken]) apply(directory, change);
-    const args = ["src/sim/main.ts", "--first", String(firstSeed), "--seeds", String(seeds)];
-    const { code, told } = await run(directory, args);
-    if (code === 0)
-      throw new Error(`${broken}: the simulation saw nothing in ${seeds} seeds from ${firstSeed} on`);
-    if (!/^seed \d+ failed/m.test(told)) throw new Error(`${broken}: ${told}`);
-    return told;
-  } finally {
-    rmSync(directory, { recursive: true });
-  }
-}
-
-function apply(directory: string, { file, from, to }: Change): void {
-  const path = join(directory, "src", file);
-  const parts = readFileSync(path, "utf8").split(from);
-  if (parts.length !== 2) throw new Error(`src/${file} has ${parts.length - 1} places that read: ${from}`);
-  writeFileSync(path, parts.join(to));
-}
-
-function run(
-  cwd: string,
-  args: readonly string[],
-): Promise<{ readonly code: number | null; readonly told: string }> {
-  return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, args, { cwd, stdio: ["ignore", "pipe", "pipe"] });
-    let told = "";
-    for (const stream of [child.stdout, child.stderr])
-      stream.on("data", (chunk) => void (told += String(chunk)));
-    child.on("error", reject);
-    child.on("close", (code) => resolve({ code, told }));
-  });
+  const args = ["src/sim/main.ts", "--first", String(firstSeed), "--seeds", String(seeds)];
+  const { code, told } = await runBroken(brokenBrokers[broken], args);
+  if (code === 0)
+    throw new Error(`${broken}: the simulation saw nothing in ${seeds} seeds from ${firstSeed} on`);
+  if (!/^seed \d+ failed/m.test(told)) throw new Error(`${broken}: ${told}`);
+  return told;
 }

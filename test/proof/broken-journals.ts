@@ -1,23 +1,11 @@
 /**
- * The journal with one broken rule each: the sources are copied, a place in them is changed, and the proofs of
- * agreement and of ownership run on what comes of it. They must find it, or they would not notice if the rule
- * were lost one day. The first nine are the alternatives that a model checker killed when the journal was
- * designed, under the names that they have there. A change that no longer fits the sources is an error, too.
+ * The journal with one broken rule each: the proofs of agreement and of ownership run on a changed copy of the
+ * sources, and must find it. The first nine are the alternatives that a model checker killed when the journal was
+ * designed, under the names that they have there.
  *
  *   node test/proof/broken-journals.ts [NAME]
  */
-import { spawn } from "node:child_process";
-import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-
-interface Change {
-  /** Below `src/`. */
-  readonly file: string;
-  /** Stands there once. */
-  readonly from: string;
-  readonly to: string;
-}
+import { type Change, runBroken } from "./broken-copy.ts";
 
 interface Bug {
   /** Which proof must find it. */
@@ -184,41 +172,10 @@ export type BrokenJournal = keyof typeof brokenJournals;
 /** The seed that found it, and what it said. Throws when no seed finds it. */
 export async function judge(name: BrokenJournal): Promise<string> {
   const { proof, seeds, changes } = brokenJournals[name];
-  const directory = mkdtempSync(join(tmpdir(), "holdfast-broken-"));
-  try {
-    for (const path of ["src", "test/proof", "package.json"]) {
-      cpSync(path, join(directory, path), { recursive: true });
-    }
-    symlinkSync(join(process.cwd(), "node_modules"), join(directory, "node_modules"));
-    for (const each of changes) change(directory, each);
-    const { code, told } = await run(directory, [`test/proof/${proof}.ts`, "1", String(seeds)]);
-    const found = /Violation: (seed \d+: .*)/.exec(told);
-    if (code !== 0 && found !== null) return found[1] as string;
-    throw new Error(code === 0 ? `${name}: ${proof} saw nothing in ${seeds} seeds` : `${name}: ${told}`);
-  } finally {
-    rmSync(directory, { recursive: true });
-  }
-}
-
-function change(directory: string, { file, from, to }: Change): void {
-  const path = join(directory, "src", file);
-  const parts = readFileSync(path, "utf8").split(from);
-  if (parts.length !== 2) throw new Error(`src/${file} has ${parts.length - 1} places that read: ${from}`);
-  writeFileSync(path, parts.join(to));
-}
-
-function run(
-  cwd: string,
-  args: readonly string[],
-): Promise<{ readonly code: number | null; readonly told: string }> {
-  return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, args, { cwd, stdio: ["ignore", "pipe", "pipe"] });
-    let told = "";
-    for (const stream of [child.stdout, child.stderr])
-      stream.on("data", (chunk) => void (told += String(chunk)));
-    child.on("error", reject);
-    child.on("close", (code) => resolve({ code, told }));
-  });
+  const { code, told } = await runBroken(changes, [`test/proof/${proof}.ts`, "1", String(seeds)]);
+  const found = /Violation: (seed \d+: .*)/.exec(told);
+  if (code !== 0 && found !== null) return found[1] as string;
+  throw new Error(code === 0 ? `${name}: ${proof} saw nothing in ${seeds} seeds` : `${name}: ${told}`);
 }
 
 if (import.meta.main) {

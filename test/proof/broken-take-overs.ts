@@ -1,26 +1,13 @@
 /**
- * The cluster's rooms with one broken rule of fencing each: the sources are copied, a place in them is changed,
- * and the schedules of takeover.ts run on what comes of it. They must find it, or they would not notice if the
- * rule were lost one day. The first eighteen are the alternatives that a model checker killed when the protocols
- * were designed, under the names that they have there. A change that no longer fits the sources is an error, too.
+ * The cluster's rooms with one broken rule of fencing each: the schedules of takeover.ts run on a changed copy of
+ * the sources, and must find it. The first eighteen are the alternatives that a model checker killed when the
+ * protocols were designed, under the names that they have there.
  *
  *   node test/proof/broken-take-overs.ts [NAME] [SCHEDULES]
  */
-import { spawn } from "node:child_process";
-import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { type Change, runBroken } from "./broken-copy.ts";
 
-/** A broken room may go round and round for ever. */
 const patienceMs = Number(process.env["HOLDFAST_PATIENCE_MS"] ?? 300_000);
-
-interface Change {
-  /** Below `src/`. */
-  readonly file: string;
-  /** Stands there once. */
-  readonly from: string;
-  readonly to: string;
-}
 
 const wal = "log/object-wal.ts";
 const seal = "log/object-wal-seal.ts";
@@ -248,43 +235,12 @@ export async function judge(
   broken: BrokenTakeOver,
   { firstSeed, schedules }: { readonly firstSeed: number; readonly schedules: number },
 ): Promise<Caught> {
-  const directory = mkdtempSync(join(tmpdir(), "holdfast-broken-"));
-  try {
-    mkdirSync(join(directory, "test"));
-    for (const each of ["src", "test/proof", "package.json"])
-      cpSync(each, join(directory, each), { recursive: true });
-    symlinkSync(join(process.cwd(), "node_modules"), join(directory, "node_modules"));
-    for (const change of brokenTakeOvers[broken]) applyChange(directory, change);
-    const told = await run(directory, ["test/proof/takeover.ts", String(schedules), String(firstSeed)]);
-    const found = /^✗ seed (\d+): (.*)$/m.exec(told);
-    if (found === null)
-      throw new Error(`${broken}: nothing in ${schedules} schedules from ${firstSeed} on; ${told}`);
-    return { seed: Number(found[1]), sentence: found[2] as string };
-  } finally {
-    rmSync(directory, { recursive: true });
-  }
-}
-
-function applyChange(directory: string, { file, from, to }: Change): void {
-  const path = join(directory, "src", file);
-  const parts = readFileSync(path, "utf8").split(from);
-  if (parts.length !== 2) throw new Error(`src/${file} has ${parts.length - 1} places that read: ${from}`);
-  writeFileSync(path, parts.join(to));
-}
-
-function run(cwd: string, args: readonly string[]): Promise<string> {
-  return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, args, { cwd, stdio: ["ignore", "pipe", "pipe"] });
-    let told = "";
-    for (const stream of [child.stdout, child.stderr])
-      stream.on("data", (chunk) => void (told += String(chunk)));
-    const timer = setTimeout(() => child.kill("SIGKILL"), patienceMs);
-    child.on("error", reject);
-    child.on("close", () => {
-      clearTimeout(timer);
-      resolve(told);
-    });
-  });
+  const args = ["test/proof/takeover.ts", String(schedules), String(firstSeed)];
+  const { told } = await runBroken(brokenTakeOvers[broken], args, patienceMs);
+  const found = /^✗ seed (\d+): (.*)$/m.exec(told);
+  if (found === null)
+    throw new Error(`${broken}: nothing in ${schedules} schedules from ${firstSeed} on; ${told}`);
+  return { seed: Number(found[1]), sentence: found[2] as string };
 }
 
 if (import.meta.main) {
