@@ -20,8 +20,8 @@ export interface ActorOptions {
   readonly history: History;
   readonly trace: Trace;
   readonly pace: Pace;
-  /** Who was replaced, and does not know it yet, may still answer a fetch: what it says of ends is old. */
-  readonly endsMayLag?: boolean;
+  /** One that was replaced, and does not know it yet, may still answer: what it says of ends is old. Their clocks differ. */
+  readonly hasSeveralBrokers?: boolean;
   /** Key of the API of which a request would be welcome now, as a fault waits for one; null: of none. */
   readonly wanted?: () => number | null;
 }
@@ -78,8 +78,8 @@ export class Actor {
     return isDead;
   }
 
-  get endsMayLag(): boolean {
-    return this.#options.endsMayLag === true;
+  get hasSeveralBrokers(): boolean {
+    return this.#options.hasSeveralBrokers === true;
   }
 
   isWanted(api: { readonly key: number }): boolean {

@@ -319,7 +319,7 @@ export class ClusterWorld {
       history: this.#history,
       trace: this.#trace,
       pace,
-      endsMayLag: true,
+      hasSeveralBrokers: true,
     });
   }
 

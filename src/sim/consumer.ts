@@ -268,7 +268,7 @@ export class SimConsumer {
     }
     const place = this.#place;
     const ends = { lastStable: result.lastStableOffset, highWatermark: result.highWatermark };
-    poll.watermarks(place, { logStart: result.logStartOffset, ...(!this.#actor.endsMayLag && ends) });
+    poll.watermarks(place, { logStart: result.logStartOffset, ...(!this.#actor.hasSeveralBrokers && ends) });
     let next = position;
     const aborted = new Aborted(result.abortedTransactions ?? []);
     const tell = this.#isGlimpsing ? "glimpsed" : "polled";

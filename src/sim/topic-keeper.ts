@@ -224,7 +224,7 @@ export class TopicKeeper extends Visitor {
   /** One broker of several may tell of what is gone, for a moment, when it wakes: whoever hears it asks again later. */
   #isOldView(length: number): boolean {
     const isRight = this.#topic.states.some((topic) => topic?.partitions === length);
-    this.#oldViews = isRight || !this.actor.endsMayLag ? 0 : this.#oldViews + 1;
+    this.#oldViews = isRight || !this.actor.hasSeveralBrokers ? 0 : this.#oldViews + 1;
     return this.#oldViews > 0 && this.#oldViews <= oldViewsMax;
   }
 

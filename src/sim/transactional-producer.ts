@@ -349,7 +349,8 @@ export class TransactionalProducer {
     const isContested = this.#init === null || this.#id.isContested(this.#init, this.#actor);
     const { clock } = this.#actor;
     const openMs = this.#openedMs === null ? 0 : clock.monotonicMs() - this.#openedMs;
-    if (!isContested && openMs + clocksDifferMsMax < this.#timeoutMs)
+    const slackMs = this.#actor.hasSeveralBrokers ? clocksDifferMsMax : 0;
+    if (!isContested && openMs + slackMs < this.#timeoutMs)
       this.#violate(`${what} of ${this.#id.name}`, code);
     throw new Refused(`${what}: ${errorFacts(code ?? ErrorCode.UNKNOWN_SERVER_ERROR).name}`);
   }
