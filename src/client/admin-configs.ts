@@ -10,7 +10,10 @@ import type { AdminAccess, ChangeOptions } from "./admin-topics.ts";
 import { BrokerRefusedError } from "./errors.ts";
 
 /** What has a configuration. */
-export type ConfigOwner = { readonly topic: string } | { readonly broker: number };
+export type ConfigOwner =
+  | { readonly topic: string }
+  | { readonly broker: number }
+  | { readonly group: string };
 
 export interface ConfigEntry {
   readonly name: string;
@@ -83,7 +86,7 @@ export async function describeConfigs(
     results.map((result) => ({ ...result, name: result.resourceName })),
   );
   return results.map(({ resourceType, resourceName, configs }) => ({
-    owner: resourceType === ConfigResource.topic ? { topic: resourceName } : { broker: Number(resourceName) },
+    owner: ownerOf(resourceType, resourceName),
     entries: configs.map((config) => ({
       name: config.name,
       value: config.value,
@@ -129,9 +132,14 @@ function operationsOf(
 }
 
 function resourceOf(owner: ConfigOwner): { readonly resourceType: number; readonly resourceName: string } {
-  return "topic" in owner
-    ? { resourceType: ConfigResource.topic, resourceName: owner.topic }
-    : { resourceType: ConfigResource.broker, resourceName: String(owner.broker) };
+  if ("topic" in owner) return { resourceType: ConfigResource.topic, resourceName: owner.topic };
+  if ("group" in owner) return { resourceType: ConfigResource.group, resourceName: owner.group };
+  return { resourceType: ConfigResource.broker, resourceName: String(owner.broker) };
+}
+
+function ownerOf(resourceType: number, name: string): ConfigOwner {
+  if (resourceType === ConfigResource.topic) return { topic: name };
+  return resourceType === ConfigResource.group ? { group: name } : { broker: Number(name) };
 }
 
 /** A broker's own configuration is known to that broker only; everything else to any. */
@@ -144,7 +152,7 @@ async function byBroker<Owner extends ConfigOwner, Req, Res>(
 ): Promise<readonly Res[]> {
   const groups = new Map<NodeId | "any", Owner[]>();
   for (const owner of owners) {
-    const where = "topic" in owner ? "any" : nodeId(owner.broker);
+    const where = "broker" in owner ? nodeId(owner.broker) : "any";
     const together = groups.get(where);
     if (together === undefined) groups.set(where, [owner]);
     else together.push(owner);

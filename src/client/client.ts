@@ -8,6 +8,8 @@ import { Consumer } from "./consumer.ts";
 import type { ConsumerOptions } from "./consumer-options.ts";
 import { GroupConsumer } from "./group/group-consumer.ts";
 import type { GroupConsumerOptions } from "./group/options.ts";
+import type { ShareConsumerOptions } from "./share/options.ts";
+import { ShareConsumer } from "./share/share-consumer.ts";
 import type { ClientOptions, ProducerOptions, TransactionalProducerOptions } from "./options.ts";
 import { Producer } from "./producer.ts";
 import { type ClientPorts, clientSettings } from "./settings.ts";
@@ -57,6 +59,13 @@ export class Client implements AsyncDisposable {
       "group" in options
         ? new GroupConsumer(this.#cluster, options, onClose)
         : new Consumer(this.#cluster, options, onClose);
+    this.#open.add(consumer);
+    return consumer;
+  }
+
+  /** A worker of a share group. Throws `OptionError`. Joins when its first message is asked for. */
+  shareConsumer(options: ShareConsumerOptions): ShareConsumer {
+    const consumer = new ShareConsumer(this.#cluster, options, () => this.#open.delete(consumer));
     this.#open.add(consumer);
     return consumer;
   }

@@ -79,6 +79,16 @@ export type {
   GroupConsumerOptions,
   ReleaseReason,
 } from "../client/group/options.ts";
+export * from "../client/share/errors.ts";
+export type { Message, ReleaseOptions } from "../client/share/message.ts";
+export type { ShareConsumerOptions } from "../client/share/options.ts";
+export type { ShareConsumer, ShareStats } from "../client/share/share-consumer.ts";
+export type {
+  HandlerFailure,
+  ShareHandle,
+  ShareHandlerContext,
+  ShareRunOptions,
+} from "../client/share/work.ts";
 export type { IncomingHeader, IncomingRecord } from "../client/incoming-record.ts";
 export type {
   Admin,
