@@ -3,22 +3,12 @@
  * record can be acquired, which nobody is told of and nothing keeps: after a restart it is available again.
  */
 
-/** As Kafka's records of share state have them. */
-export const StateCode = { available: 0, acknowledged: 2, archiving: 3, archived: 4 } as const;
-export type StateCode = (typeof StateCode)[keyof typeof StateCode];
-
-/** What is kept of the records `first` to `last` of one share-partition. */
-export interface StateBatch {
-  readonly first: number;
-  readonly last: number;
-  readonly state: StateCode;
-  /** 0 for those whose delivery is complete: nobody asks how often they were delivered. */
-  readonly deliveryCount: number;
-}
+import type { Offset } from "../../../base/ids.ts";
+import type { LetterIdentity, StateBatch } from "../state-batch.ts";
 
 export interface DeliveryState {
   /** What lies before is complete, or no longer in the log. */
-  readonly startOffset: number;
+  readonly startOffset: Offset;
   /** In any order, without overlap. What they leave out below their end was in flight or never delivered. */
   readonly batches: readonly StateBatch[];
 }
@@ -34,6 +24,8 @@ export interface DeadRecords {
   readonly deliveryCount: number;
   /** "expired": delivered as often as allowed. After a restart it is told by the delivery count. */
   readonly reason: DeathReason;
+  /** After a restart: as whom their dead letters may have been written already. */
+  readonly letter: LetterIdentity | null;
 }
 
 /** What is different from what was taken before. Written in order, each is true of one moment. */

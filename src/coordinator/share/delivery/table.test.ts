@@ -3,7 +3,9 @@ import { describe, it } from "node:test";
 import { ErrorCode } from "../../../protocol/errors.ts";
 import { MalformedError } from "../../../base/errors.ts";
 import type { AcquireRequest } from "./acquisition.ts";
-import type { DeliverySettings, DeliveryState } from "./state.ts";
+import { offset } from "../../../base/ids.ts";
+import type { KeptState, StateBatch } from "../state-batch.ts";
+import type { DeliverySettings } from "./state.ts";
 import { DeliveryTable } from "./table.ts";
 
 const settings: DeliverySettings = {
@@ -16,9 +18,13 @@ const settings: DeliverySettings = {
 function tableAt(
   startOffset: number,
   changed: Partial<DeliverySettings> = {},
-  batches: DeliveryState["batches"] = [],
+  batches: readonly StateBatch[] = [],
 ) {
-  return DeliveryTable.load({ startOffset, batches }, { ...settings, ...changed });
+  return DeliveryTable.load({ startOffset: offset(startOffset), batches }, { ...settings, ...changed });
+}
+
+function kept(first: number, last: number, state: KeptState, deliveryCount: number): StateBatch {
+  return { first: offset(first), last: offset(last), state, deliveryCount };
 }
 
 /** One batch of the log, asked for by a. */
@@ -55,7 +61,7 @@ describe("a share-partition", () => {
     assert.equal(answer(table, 4, 5, accept), ErrorCode.NONE);
     assert.deepEqual(table.takeChanges(), {
       startOffset: 0,
-      batches: [{ first: 4, last: 5, state: 2, deliveryCount: 0 }],
+      batches: [kept(4, 5, 2, 0)],
       deliveryCompleteCount: 2,
       dead: [],
     });
@@ -75,7 +81,7 @@ describe("a share-partition", () => {
     answer(table, 3, 4, release);
     assert.equal(table.nextFetchOffset, 3);
     assert.deepEqual(acquire(table, 0, 9, { memberId: "b" }), [{ first: 3, last: 4, deliveryCount: 2 }]);
-    assert.deepEqual(table.takeChanges()?.batches, [{ first: 3, last: 4, state: 0, deliveryCount: 1 }]);
+    assert.deepEqual(table.takeChanges()?.batches, [kept(3, 4, 0, 1)]);
   });
 
   it("refuses a word about what the member does not hold, and then changes nothing", () => {
@@ -124,12 +130,9 @@ describe("a share-partition", () => {
     assert.equal(answer(table, 0, 4, [gap, accept, release, reject, renew].flat(), "a", 5), ErrorCode.NONE);
     assert.deepEqual(table.takeChanges(), {
       startOffset: 2,
-      batches: [
-        { first: 2, last: 2, state: 0, deliveryCount: 1 },
-        { first: 3, last: 3, state: 3, deliveryCount: 1 },
-      ],
+      batches: [kept(2, 2, 0, 1), kept(3, 3, 3, 1)],
       deliveryCompleteCount: 0,
-      dead: [{ first: 3, last: 3, deliveryCount: 1, reason: "rejected" }],
+      dead: [{ first: 3, last: 3, deliveryCount: 1, reason: "rejected", letter: null }],
     });
     assert.equal(table.nextDeadlineMs, 30_005);
   });
@@ -168,16 +171,13 @@ describe("a share-partition", () => {
       startOffset: 1,
       batches: [],
       deliveryCompleteCount: 0,
-      dead: [{ first: 0, last: 0, deliveryCount: 2, reason: "expired" }],
+      dead: [{ first: 0, last: 0, deliveryCount: 2, reason: "expired", letter: null }],
     });
   });
 
   it("delivers no record again that is past a limit that was lowered", () => {
     const limits = { ...settings, deliveryCountLimit: 5 };
-    const table = DeliveryTable.load(
-      { startOffset: 0, batches: [{ first: 0, last: 4, state: 0, deliveryCount: 2 }] },
-      limits,
-    );
+    const table = DeliveryTable.load({ startOffset: offset(0), batches: [kept(0, 4, 0, 2)] }, limits);
     limits.deliveryCountLimit = 2;
     assert.deepEqual(acquire(table, 0, 4), []);
     assert.equal(table.takeChanges()?.dead.length, 1);
@@ -222,11 +222,8 @@ describe("a share-partition", () => {
   });
 
   it("takes what was neither kept nor complete for available", () => {
-    const kept = [
-      { first: 15, last: 19, state: 2, deliveryCount: 0 },
-      { first: 25, last: 29, state: 0, deliveryCount: 3 },
-    ] as const;
-    const table = tableAt(10, {}, kept);
+    const batches = [kept(15, 19, 2, 0), kept(25, 29, 0, 3)];
+    const table = tableAt(10, {}, batches);
     assert.equal(table.nextFetchOffset, 10);
     assert.deepEqual(acquire(table, 10, 31), [
       { first: 10, last: 14, deliveryCount: 1 },
@@ -236,10 +233,7 @@ describe("a share-partition", () => {
   });
 
   it("refuses a state that says two things of one record", () => {
-    const batches = [
-      { first: 0, last: 5, state: 2, deliveryCount: 0 },
-      { first: 5, last: 9, state: 0, deliveryCount: 1 },
-    ] as const;
+    const batches = [kept(0, 5, 2, 0), kept(5, 9, 0, 1)];
     assert.throws(() => tableAt(0, {}, batches), MalformedError);
   });
 

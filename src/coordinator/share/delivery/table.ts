@@ -6,10 +6,11 @@
  * is durable. There is no way back: an acknowledgement is accepted as a whole or not at all. It must never forget
  * a record: each from `startOffset` on is available, acquired, on its way to the dead letters, or complete.
  */
-import { assert, AssertionFailure } from "../../../base/assert.ts";
+import { assert, AssertionFailure, unreachable } from "../../../base/assert.ts";
 import { MalformedError } from "../../../base/errors.ts";
 import { type Offset, offset } from "../../../base/ids.ts";
 import { ErrorCode } from "../../../protocol/errors.ts";
+import type { KeptState, StateBatch } from "../state-batch.ts";
 import { type AcknowledgeBatch, AcknowledgeType, isWellFormed, runsOf } from "./acknowledgement.ts";
 import { isolatedCount, type AcquireRequest, type AcquiredRecords, told } from "./acquisition.ts";
 import { type Lock, Locks } from "./locks.ts";
@@ -21,8 +22,6 @@ import {
   type DeliveryChanges,
   type DeliverySettings,
   type DeliveryState,
-  type StateBatch,
-  StateCode,
 } from "./state.ts";
 
 /** How many records from `startOffset` to `endOffset` are in which state. */
@@ -86,19 +85,19 @@ export class DeliveryTable {
     if (first > this.#endOffset) this.#write([available(this.#endOffset, first - 1, 0)]);
     const { last, deliveryCount } = batch;
     switch (batch.state) {
-      case StateCode.available:
+      case 0:
         return this.#write([available(first, last, deliveryCount)]);
-      case StateCode.acknowledged:
+      case 2:
         return this.#write([complete(first, last, "acknowledged")]);
-      case StateCode.archived:
+      case 4:
         return this.#write([complete(first, last, "archived")]);
-      case StateCode.archiving: {
+      case 3: {
         const reason = deliveryCount >= this.#settings.deliveryCountLimit ? "expired" : "rejected";
-        this.#dead.push({ first, last, deliveryCount, reason });
+        this.#dead.push({ first, last, deliveryCount, reason, letter: batch.letter ?? null });
         return this.#write([{ first, last, state: "archiving", deliveryCount, lock: null }]);
       }
       default:
-        throw new MalformedError(`the share state has no state ${String(batch.state)}`);
+        return unreachable(batch.state);
     }
   }
 
@@ -139,7 +138,10 @@ export class DeliveryTable {
     return this.#counts.available > 0 || this.#room() > 0;
   }
 
-  /** How many ranges and locks it keeps: its memory is about 100 bytes for each. */
+  /**
+   * How many ranges it keeps, each of about 100 bytes; locks are no more than that. Never more than four for each
+   * record that may be locked: nothing new is given while there are two.
+   */
   get rangeCount(): number {
     return this.#ranges.size;
   }
@@ -159,8 +161,11 @@ export class DeliveryTable {
     return this.#locks.held();
   }
 
+  /** How many new records may be given. */
   #room(): number {
-    return this.#settings.recordLocksMax - this.inFlightCount;
+    const { recordLocksMax } = this.#settings;
+    // Behind one record that stays, acknowledged and archived ones may take turns for ever.
+    return this.#ranges.size >= 2 * recordLocksMax ? 0 : recordLocksMax - this.inFlightCount;
   }
 
   // ── Acquisition ──
@@ -341,9 +346,10 @@ export class DeliveryTable {
 
   #die({ first, last, deliveryCount }: Range, reason: DeathReason): Range {
     const before = this.#dead.at(-1);
-    if (before?.last === first - 1 && before.deliveryCount === deliveryCount && before.reason === reason)
-      this.#dead[this.#dead.length - 1] = { ...before, last };
-    else this.#dead.push({ first, last, deliveryCount, reason });
+    const isAlike =
+      before?.deliveryCount === deliveryCount && before.reason === reason && before.letter === null;
+    if (before?.last === first - 1 && isAlike) this.#dead[this.#dead.length - 1] = { ...before, last };
+    else this.#dead.push({ first, last, deliveryCount, reason, letter: null });
     if (!this.#settings.hasDeadLetters) return complete(first, last, "archived");
     return { first, last, state: "archiving", deliveryCount, lock: null };
   }
@@ -408,7 +414,7 @@ export class DeliveryTable {
     const dead = this.#dead;
     this.#dead = [];
     this.#takenStart = this.#startOffset;
-    return { startOffset: this.#startOffset, batches, deliveryCompleteCount: this.#completeCount, dead };
+    return { startOffset: this.startOffset, batches, deliveryCompleteCount: this.#completeCount, dead };
   }
 
   get #completeCount(): number {
@@ -465,18 +471,15 @@ function complete(first: number, last: number, state: "acknowledged" | "archived
   return { first, last, state, deliveryCount: 0, lock: null };
 }
 
+/** As it is kept. */
+const codes = { acknowledged: 2, archiving: 3, archived: 4 } satisfies Partial<Record<RangeState, KeptState>>;
+
 /** An acquisition is not kept: after a restart the record is as it was before. */
-function keep(batches: StateBatch[], { first, last, state, deliveryCount }: Range): void {
-  const batch: StateBatch =
-    state === "acquired"
-      ? { first, last, state: StateCode.available, deliveryCount: deliveryCount - 1 }
-      : { first, last, state: StateCode[state], deliveryCount };
+function keep(batches: StateBatch[], { first, last, state, deliveryCount: count }: Range): void {
+  const code = state === "acquired" || state === "available" ? 0 : codes[state];
+  const deliveryCount = state === "acquired" ? count - 1 : count;
   const before = batches.at(-1);
-  if (
-    before?.last === first - 1 &&
-    before.state === batch.state &&
-    before.deliveryCount === batch.deliveryCount
-  )
-    batches[batches.length - 1] = { ...before, last };
-  else batches.push(batch);
+  if (before?.last === first - 1 && before.state === code && before.deliveryCount === deliveryCount)
+    batches[batches.length - 1] = { ...before, last: offset(last) };
+  else batches.push({ first: offset(first), last: offset(last), state: code, deliveryCount });
 }
