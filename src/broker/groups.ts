@@ -21,6 +21,7 @@ import { isInternalTopic } from "./cluster-view.ts";
 import type { BrokerConfig } from "./config.ts";
 import { heartbeatMs, sessionTimeoutMs } from "./group-config.ts";
 import { memoryShares } from "./memory.ts";
+import { shareSettingsOf } from "./share/settings.ts";
 import { type Away, Shards } from "./shards.ts";
 import type { Topics } from "./topics.ts";
 
@@ -315,6 +316,8 @@ function groupSettings({ config, journal }: GroupsOptions): Omit<GroupSettings, 
     membersMax: config.get("group.max.size"),
     consumersMax: config.get("group.consumer.max.size"),
     consumerSessionTimeoutMs: (groupId) => sessionTimeoutMs(groupId, journal.state, config),
+    shareMembersMax: config.get("group.share.max.size"),
+    shareSessionTimeoutMs: (groupId) => shareSettingsOf(groupId, journal.state, config).sessionTimeoutMs,
     mayUpgrade: ["bidirectional", "upgrade"].includes(config.get("group.consumer.migration.policy")),
     mayDowngrade: ["bidirectional", "downgrade"].includes(config.get("group.consumer.migration.policy")),
     metadataBytesMax: config.get("offset.metadata.max.bytes"),

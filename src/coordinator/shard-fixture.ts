@@ -28,6 +28,8 @@ export const testSettings: GroupSettings = {
   membersMax: 100,
   consumersMax: 100,
   consumerSessionTimeoutMs: () => 45_000,
+  shareMembersMax: 200,
+  shareSessionTimeoutMs: () => 45_000,
   mayGrow: () => true,
   mayUpgrade: true,
   mayDowngrade: true,

@@ -46,7 +46,7 @@ function nothing(groupId: string): Described {
 
 function describe(groupId: string, group: Group | undefined, { apiVersion }: RequestContext): Described {
   const plain = nothing(groupId);
-  if (group === undefined || group.consumer !== null) {
+  if (group === undefined || group.consumer !== null || group.share !== null) {
     if (apiVersion < notFoundVersionMin) return { ...plain, groupState: "Dead" };
     const errorMessage = `Group ${groupId} ${group === undefined ? "not found" : "is not a classic group"}.`;
     return { ...plain, groupState: "Dead", errorCode: ErrorCode.GROUP_ID_NOT_FOUND, errorMessage };

@@ -64,7 +64,8 @@ function fetched(
     const group = shard.group(groupId);
     // A member of KIP-848 that is fenced learns it here, before it begins to read what others read now.
     const claim = { memberId: memberId ?? "", instanceId: null, generation: memberEpoch };
-    const errorCode = memberEpoch < 0 ? ErrorCode.NONE : (group?.consumer?.verify(claim) ?? ErrorCode.NONE);
+    const fenced = memberEpoch < 0 ? ErrorCode.NONE : (group?.consumer?.verify(claim) ?? ErrorCode.NONE);
+    const errorCode = group?.share ? ErrorCode.GROUP_ID_NOT_FOUND : fenced;
     const topics =
       errorCode === ErrorCode.NONE ? topicsOf({ group, requireStable }, wanted.topics, context) : [];
     return { groupId, errorCode, topics };

@@ -59,6 +59,8 @@ function mayCommit(
   group: Group | undefined,
   { claim, offsets, isTransactional }: CommitRequest,
 ): ErrorCode {
+  // What a share group has done with is kept for each record, elsewhere.
+  if (group?.share) return ErrorCode.GROUP_ID_NOT_FOUND;
   // Producers before KIP-447 do not say for which member they commit: their epoch fences them.
   if (isTransactional && isUnnamed(claim)) return ErrorCode.NONE;
   if (group?.consumer) {
@@ -79,7 +81,9 @@ export function deleteOffsets(
   group: Group | undefined,
   names: readonly PartitionName[],
 ): { readonly errorCode: ErrorCode; readonly errorCodes: readonly ErrorCode[] } {
-  if (group === undefined) return { errorCode: ErrorCode.GROUP_ID_NOT_FOUND, errorCodes: [] };
+  if (group === undefined || group.share !== null) {
+    return { errorCode: ErrorCode.GROUP_ID_NOT_FOUND, errorCodes: [] };
+  }
   const subscribed = group.subscribedTopics();
   if (subscribed === null) return { errorCode: ErrorCode.NON_EMPTY_GROUP, errorCodes: [] };
   const errorCodes = names.map((name) => {

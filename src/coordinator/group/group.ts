@@ -3,7 +3,7 @@
  * that only ever had offsets committed (a tool, a client that assigns partitions by itself) has no members.
  */
 import { consumerProtocolType } from "../../protocol/consumer-protocol.ts";
-import type { ConsumerRecord } from "./records.ts";
+import type { ConsumerRecord, ShareRecord } from "./records.ts";
 import type { TopicView } from "../topic-view.ts";
 import { classicBytes, consumerBytes } from "./member-bytes.ts";
 import { sizeOf } from "./partition-set.ts";
@@ -14,6 +14,7 @@ import { subscriptionOf } from "./migration.ts";
 import { GroupOffsets } from "./offsets.ts";
 import { PendingOffsets } from "./pending-offsets.ts";
 import type { GroupSettings } from "./settings.ts";
+import { ShareGroup } from "./share.ts";
 
 /** What a group takes without offsets and members. Measured with 100,000 groups. */
 const groupBytes = 700;
@@ -29,6 +30,8 @@ export class Group {
   /** What its members speak; never both. */
   #classic: ClassicGroup | null = null;
   #consumer: ConsumerGroup | null = null;
+  /** A share group is nothing else besides, and has no committed offsets. */
+  #share: ShareGroup | null = null;
 
   constructor(id: string, settings: GroupSettings, topics: TopicView) {
     this.id = id;
@@ -47,6 +50,14 @@ export class Group {
         classicBytes(about.classicMemberMetadata?.supportedProtocols ?? []);
       // What it has is there twice: with the epoch since which it has it.
       bytes += partitionBytes * (sizeOf(target) + 2 * sizeOf(held.assigned));
+    }
+    for (const { about, target, held } of this.#share?.members ?? []) {
+      bytes += consumerBytes(about.subscribedTopicNames);
+      bytes += partitionBytes * (sizeOf(target) + sizeOf(held.assigned));
+    }
+    if (this.#share !== null) {
+      const { initializing, initialized } = this.#share.state;
+      bytes += partitionBytes * (sizeOf(initializing) + sizeOf(initialized));
     }
     return bytes;
   }
@@ -93,29 +104,52 @@ export class Group {
     return this.#consumer;
   }
 
+  /** Null: it is no share group. */
+  get share(): ShareGroup | null {
+    return this.#share;
+  }
+
+  applyShare(record: ShareRecord): void {
+    if (record.kind === "share" && record.value === null) {
+      this.#share = null;
+      return;
+    }
+    if (record.value === null && this.#share === null) return;
+    this.asShare().apply(record);
+  }
+
+  /** Made when somebody joins, of a group that is nothing else; what it writes makes it last. */
+  asShare(): ShareGroup {
+    this.#share ??= new ShareGroup(this.id, this.#settings, this.#topics);
+    return this.#share;
+  }
+
   /** Whether somebody is, or was, a member. */
   get isKnown(): boolean {
     return this.#classic !== null || this.#consumer !== null;
   }
 
   hasMember(id: string): boolean {
-    return this.#classic?.hasMember(id) === true || this.#consumer?.member(id) !== undefined;
+    const isConsumer = this.#classic?.hasMember(id) === true || this.#consumer?.member(id) !== undefined;
+    return isConsumer || this.#share?.hasMember(id) === true;
   }
 
   get hasMembers(): boolean {
-    return this.#classic?.isEmpty === false || this.#consumer?.isEmpty === false;
+    const all = [this.#classic, this.#consumer, this.#share];
+    return all.some((each) => each?.isEmpty === false);
   }
 
   /** Nothing would be missed. */
   get isIdle(): boolean {
     if (this.#consumer !== null && (this.#consumer.epoch > 0 || !this.#consumer.isEmpty)) return false;
-    if (!this.offsets.isEmpty || !this.pending.isEmpty) return false;
+    if (!this.offsets.isEmpty || !this.pending.isEmpty || this.#share?.isIdle === false) return false;
     return this.#classic === null || this.#classic.isIdle;
   }
 
   /** Monotonic; `Infinity`: nothing will happen by itself. */
   get nextDeadlineMs(): number {
-    return Math.min(this.#classic?.nextDeadlineMs ?? Infinity, this.#consumer?.nextDeadlineMs ?? Infinity);
+    const all = [this.#classic, this.#consumer, this.#share];
+    return Math.min(...all.map((each) => each?.nextDeadlineMs ?? Infinity));
   }
 
   /** Topics that its members read now; null: it cannot be told, so it may be any. */

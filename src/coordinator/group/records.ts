@@ -133,11 +133,44 @@ export const CurrentValue = struct({
 });
 export interface CurrentValue extends Decoded<typeof CurrentValue> {}
 
+// ── Share groups (KIP-932) ──
+
+/** As of a group of KIP-848, but that the hash is in every version. */
+export const ShareGroupValue = struct({ epoch: int32, metadataHash: clamped64 });
+export interface ShareGroupValue extends Decoded<typeof ShareGroupValue> {}
+
+export const ShareMemberValue = struct({
+  rackId: nullable(string),
+  clientId: string,
+  clientHost: string,
+  subscribedTopicNames: array(string),
+});
+export interface ShareMemberValue extends Decoded<typeof ShareMemberValue> {}
+
+export const ShareCurrentValue = struct({
+  memberEpoch: int32,
+  previousMemberEpoch: int32,
+  /** Always 0: nobody waits for anybody. */
+  state: int8,
+  assignedPartitions: array(struct({ topicId: uuid, partitions })),
+});
+export interface ShareCurrentValue extends Decoded<typeof ShareCurrentValue> {}
+
+const namedPartitions = array(struct({ topicId: uuid, topicName: string, partitions }));
+/** In which partitions the group's share state is there, begins to be, or is about to go. */
+export const ShareStateValue = struct({
+  initializingTopics: namedPartitions,
+  initializedTopics: namedPartitions,
+  deletingTopics: array(struct({ topicId: uuid, topicName: string })),
+});
+export interface ShareStateValue extends Decoded<typeof ShareStateValue> {}
+
 /** One record of `__consumer_offsets`; a null value says that what the key names is gone. */
 export type GroupRecord =
   | { readonly kind: "offset"; readonly key: OffsetCommitKey; readonly value: OffsetCommitValue | null }
   | { readonly kind: "classic"; readonly key: GroupMetadataKey; readonly value: GroupMetadataValue | null }
-  | ConsumerRecord;
+  | ConsumerRecord
+  | ShareRecord;
 
 /** Of groups of KIP-848. */
 export type ConsumerRecord =
@@ -147,9 +180,28 @@ export type ConsumerRecord =
   | { readonly kind: "target"; readonly key: ConsumerMemberKey; readonly value: TargetValue | null }
   | { readonly kind: "current"; readonly key: ConsumerMemberKey; readonly value: CurrentValue | null };
 
+/** Of share groups. */
+export type ShareRecord =
+  | { readonly kind: "share"; readonly key: ConsumerGroupKey; readonly value: ShareGroupValue | null }
+  | { readonly kind: "shareMember"; readonly key: ConsumerMemberKey; readonly value: ShareMemberValue | null }
+  | {
+      readonly kind: "shareTargetEpoch";
+      readonly key: ConsumerGroupKey;
+      readonly value: TargetEpochValue | null;
+    }
+  | { readonly kind: "shareTarget"; readonly key: ConsumerMemberKey; readonly value: TargetValue | null }
+  | {
+      readonly kind: "shareCurrent";
+      readonly key: ConsumerMemberKey;
+      readonly value: ShareCurrentValue | null;
+    }
+  | { readonly kind: "shareState"; readonly key: ConsumerGroupKey; readonly value: ShareStateValue | null };
+
+export const isShareRecord = (record: GroupRecord): record is ShareRecord => record.kind.startsWith("share");
+
 const ofGroup = keyOf(ConsumerGroupKey);
 const ofMember = keyOf(ConsumerMemberKey);
-/** Kinds of KIP-848 have one version each, which is flexible. */
+/** Kinds of KIP-848 and KIP-932 have one version each, which is flexible. */
 const sole = (number: number, key: Codec<unknown>, value: Type<unknown>): RecordKind => ({
   keyVersions: [number],
   key,
@@ -181,6 +233,12 @@ export const groupRecords: RecordCodec<GroupRecord> = recordCodec({
   targetEpoch: sole(6, ofGroup, TargetEpochValue),
   target: sole(7, ofMember, TargetValue),
   current: sole(8, ofMember, CurrentValue),
+  shareMember: sole(10, ofMember, ShareMemberValue),
+  share: sole(11, ofGroup, ShareGroupValue),
+  shareTargetEpoch: sole(12, ofGroup, TargetEpochValue),
+  shareTarget: sole(13, ofMember, TargetValue),
+  shareCurrent: sole(14, ofMember, ShareCurrentValue),
+  shareState: sole(15, ofGroup, ShareStateValue),
 });
 
 /** A decision about groups. */

@@ -11,6 +11,10 @@ export interface GroupSettings {
   readonly consumersMax: number;
   /** `consumer.session.timeout.ms` of one group, else `group.consumer.session.timeout.ms`. */
   consumerSessionTimeoutMs(groupId: string): number;
+  /** `group.share.max.size`. */
+  readonly shareMembersMax: number;
+  /** `share.session.timeout.ms` of one group, else `group.share.session.timeout.ms`. */
+  shareSessionTimeoutMs(groupId: string): number;
   /** `group.consumer.migration.policy`: whether members may move from the classic protocol to KIP-848, and back. */
   readonly mayUpgrade: boolean;
   readonly mayDowngrade: boolean;

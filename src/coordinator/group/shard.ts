@@ -39,7 +39,14 @@ import type { CommittedOffset, PartitionName } from "./offsets.ts";
 import type { GroupSettings } from "./settings.ts";
 import { classicMembers, migrantsOf } from "./migration.ts";
 import { refusePattern } from "./topic-regex.ts";
-import type { GroupMetadataValue, GroupRecord, GroupTurn, OffsetCommitValue } from "./records.ts";
+import {
+  type GroupMetadataValue,
+  type GroupRecord,
+  type GroupTurn,
+  isShareRecord,
+  type OffsetCommitValue,
+} from "./records.ts";
+import { ShareGroups } from "./share-groups.ts";
 import type { TopicView } from "../topic-view.ts";
 import type { Participant, TransactionOutcome } from "../shard.ts";
 import type { Ticket } from "../turn.ts";
@@ -71,6 +78,7 @@ export class GroupShard implements Participant<GroupRecord> {
   #bytes = 0;
   /** While it is loaded: the newest record of each group. */
   #found: Map<string, GroupMetadataValue | null> | null = new Map();
+  readonly share: ShareGroups;
 
   /** `onBackward` is told of each commit that moves a group back. */
   constructor(
@@ -81,6 +89,12 @@ export class GroupShard implements Participant<GroupRecord> {
     this.#settings = settings;
     this.#topics = topics;
     this.#onBackward = onBackward;
+    this.share = new ShareGroups({
+      find: (id) => this.#groups.get(id),
+      grow: (id) => this.#grow(id),
+      settle: (group) => this.#settle(group),
+      mayGrow: (bytes) => settings.mayGrow(bytes),
+    });
   }
 
   get groupCount(): number {
@@ -114,6 +128,7 @@ export class GroupShard implements Participant<GroupRecord> {
     this.#found = null;
     for (const group of this.#groups.values()) {
       group.consumer?.loaded(nowMs);
+      group.share?.loaded(nowMs);
       this.#settle(group);
     }
   }
@@ -132,7 +147,8 @@ export class GroupShard implements Participant<GroupRecord> {
         else group.asClassic().noteWritten();
         break;
       default:
-        group.applyConsumer(record);
+        if (isShareRecord(record)) group.applyShare(record);
+        else group.applyConsumer(record);
     }
     this.#shrink(group);
   }
@@ -228,6 +244,9 @@ export class GroupShard implements Participant<GroupRecord> {
 
   join(turn: GroupTurn, groupId: string, join: Join, ticket: Ticket<JoinGroupResponse>): void {
     if (groupId === "") return turn.reply(ticket, refusedJoin(ErrorCode.INVALID_GROUP_ID, join.memberId));
+    if (this.#groups.get(groupId)?.share) {
+      return turn.reply(ticket, refusedJoin(ErrorCode.INCONSISTENT_GROUP_PROTOCOL, join.memberId));
+    }
     const isMember = this.#groups.get(groupId)?.hasMember(join.memberId) ?? false;
     if (!isMember && !this.#settings.mayGrow(classicBytes(join.protocols))) {
       return turn.reply(ticket, refusedJoin(ErrorCode.GROUP_MAX_SIZE_REACHED, join.memberId));
@@ -266,7 +285,8 @@ export class GroupShard implements Participant<GroupRecord> {
       return refusedBeat(beat, ErrorCode.GROUP_MAX_SIZE_REACHED, message);
     }
     const former = this.#groups.get(groupId);
-    if ((former?.consumer ?? null) === null && beat.memberEpoch !== MemberEpoch.join) {
+    const isMade = former?.consumer ? true : beat.memberEpoch === MemberEpoch.join && !former?.share;
+    if (!isMade) {
       return refusedBeat(beat, ErrorCode.GROUP_ID_NOT_FOUND, `Group ${groupId} is not a consumer group.`);
     }
     if (!this.#upgrade(turn, groupId)) {
@@ -377,6 +397,7 @@ export class GroupShard implements Participant<GroupRecord> {
     if (group.hasMembers) return ErrorCode.NON_EMPTY_GROUP;
     deleteAllOffsets(turn, group);
     group.consumer?.remove(turn);
+    group.share?.remove(turn);
     if (group.classic?.isWritten === true)
       turn.write({ kind: "classic", key: { group: groupId }, value: null });
     this.#groups.delete(groupId);
@@ -386,7 +407,10 @@ export class GroupShard implements Participant<GroupRecord> {
 
   /** What was committed for topics that are not there any more says nothing of those that come after them. */
   forgetTopics(turn: GroupTurn, isGone: (topicId: TopicId) => boolean): void {
-    for (const group of this.#groups.values()) forgetTopics(turn, group, isGone);
+    for (const group of this.#groups.values()) {
+      forgetTopics(turn, group, isGone);
+      group.share?.forgetTopics(turn, isGone);
+    }
   }
 
   /** Ends what nobody has used for `offsets.retention.minutes` (KIP-211). Returns what is gone. */
@@ -418,6 +442,7 @@ export class GroupShard implements Participant<GroupRecord> {
       const group = this.#groups.get(id);
       group?.classic?.onTime(turn);
       group?.consumer?.onTime(turn);
+      group?.share?.onTime(turn);
       this.#downgrade(turn, id);
       if (group !== undefined) this.#settle(this.#grow(id));
     }

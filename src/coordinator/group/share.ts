@@ -1,0 +1,441 @@
+/**
+ * A share group (KIP-932): each member tells what it wants and is told what to read; several may read the same
+ * partition, so nobody waits for anybody. A change of members, subscriptions or topics begins a new epoch of the
+ * group, and whoever is heard next is told what it is to have then. A partition is assigned once its share state
+ * has begun; what has to begin or end elsewhere is wished for (`work`) and settled. Everything but time-outs is in
+ * records: what `apply` has made of them is the state, after a restart as before it.
+ */
+import { type Offset, offset, type PartitionIndex, partitionIndex, type TopicId } from "../../base/ids.ts";
+import { ErrorCode } from "../../protocol/errors.ts";
+import { hashTopics, type TopicFacts, type TopicView } from "../topic-view.ts";
+import { assignSimply } from "./assign/simple.ts";
+import { MemberEpoch } from "./consumer-request.ts";
+import { ConsumerSessions } from "./consumer-sessions.ts";
+import {
+  contains,
+  minus,
+  noPartitions,
+  only,
+  type PartitionSet,
+  partitionSet,
+  same,
+  topicPartitions,
+  union,
+} from "./partition-set.ts";
+import type { GroupTurn, ShareMemberValue, ShareRecord } from "./records.ts";
+import type { GroupSettings } from "./settings.ts";
+import {
+  refusedShareBeat,
+  type ShareAnswer,
+  type ShareHeartbeat,
+  type ShareWork,
+  type StateBeginning,
+} from "./share-request.ts";
+import {
+  fromStateValue,
+  isNothing,
+  noShareState,
+  type ShareState,
+  topicsOf,
+  toStateValue,
+  withBeginning,
+  withDeleting,
+  withInitialized,
+  withoutTopics,
+} from "./share-state.ts";
+
+export interface ShareMember {
+  readonly id: string;
+  about: ShareMemberValue;
+  /** What it is to have. */
+  target: PartitionSet;
+  /** What it was told. */
+  held: { readonly epoch: number; readonly previousEpoch: number; readonly assigned: PartitionSet };
+}
+
+export type SharePhase = "Empty" | "Stable";
+
+/** −1: decided when it is first read. */
+const undecided: Offset = offset(-1);
+const firstOffset: Offset = offset(0);
+
+export class ShareGroup {
+  readonly id: string;
+  readonly #settings: GroupSettings;
+  readonly #topics: TopicView;
+  #epoch = 0;
+  #targetEpoch = 0;
+  #metadataHash = 0;
+  readonly #members = new Map<string, ShareMember>();
+  readonly #sessions = new ConsumerSessions();
+  #state = noShareState;
+  /** Wished for, and nobody has said what came of it. */
+  #underWay: PartitionSet = noPartitions;
+  #ending: ReadonlySet<TopicId> = new Set();
+  /** Topics and share state as they were when everything was last found to follow from them. */
+  #seenVersion = -1;
+  #seenState: ShareState | null = null;
+
+  constructor(id: string, settings: GroupSettings, topics: TopicView) {
+    this.id = id;
+    this.#settings = settings;
+    this.#topics = topics;
+  }
+
+  get epoch(): number {
+    return this.#epoch;
+  }
+  get targetEpoch(): number {
+    return this.#targetEpoch;
+  }
+  get members(): Iterable<ShareMember> {
+    return this.#members.values();
+  }
+  get isEmpty(): boolean {
+    return this.#members.size === 0;
+  }
+  get phase(): SharePhase {
+    return this.isEmpty ? "Empty" : "Stable";
+  }
+  get state(): ShareState {
+    return this.#state;
+  }
+  /** Nothing would be missed. */
+  get isIdle(): boolean {
+    return this.#epoch === 0 && this.isEmpty && isNothing(this.#state);
+  }
+  hasMember(id: string): boolean {
+    return this.#members.has(id);
+  }
+
+  // ── A heartbeat ──
+
+  heartbeat(turn: GroupTurn, beat: ShareHeartbeat): ShareAnswer {
+    const refused = this.#check(beat);
+    if (refused !== null) return refusedShareBeat(beat, ...refused);
+    const { memberId, memberEpoch } = beat;
+    if (memberEpoch === MemberEpoch.leave) {
+      this.#drop(turn, memberId);
+      return { errorCode: ErrorCode.NONE, errorMessage: null, memberId, memberEpoch, assignment: null };
+    }
+    const before = this.#members.get(memberId)?.held.assigned;
+    const isOther = this.#admit(turn, beat);
+    this.#beginEpoch(turn, isOther);
+    if (this.#epoch > this.#targetEpoch) this.#aim(turn);
+    const member = this.#members.get(memberId) as ShareMember;
+    this.#tell(turn, member);
+    this.#hear(turn.monotonicMs, memberId);
+    const { epoch, assigned } = member.held;
+    // Who cannot know whether its last answer came says everything again, and is told everything.
+    const isTold = beat.topicNames !== null || memberEpoch === MemberEpoch.join;
+    const changed = before === undefined || !same(before, assigned);
+    const assignment = isTold || changed ? assigned : null;
+    return { errorCode: ErrorCode.NONE, errorMessage: null, memberId, memberEpoch: epoch, assignment };
+  }
+
+  #check({ memberId, memberEpoch }: ShareHeartbeat): readonly [ErrorCode, string] | null {
+    const member = this.#members.get(memberId);
+    if (memberEpoch === MemberEpoch.join) {
+      const { shareMembersMax: max } = this.#settings;
+      if (member !== undefined || this.#members.size < max) return null;
+      return [
+        ErrorCode.GROUP_MAX_SIZE_REACHED,
+        `The share group has ${max} members, as many as group.share.max.size allows.`,
+      ];
+    }
+    if (member === undefined)
+      return [ErrorCode.UNKNOWN_MEMBER_ID, `Member ${memberId} is not a member of group ${this.id}.`];
+    if (memberEpoch === MemberEpoch.leave) return null;
+    const { epoch, previousEpoch } = member.held;
+    if (memberEpoch === epoch || memberEpoch === previousEpoch) return null;
+    const message = `Member ${memberId} is at epoch ${epoch}, not ${memberEpoch}; it must join again.`;
+    return [ErrorCode.FENCED_MEMBER_EPOCH, message];
+  }
+
+  /** Writes who the member is, if that is new. Returns whether it is new to the group or wants something else than before. */
+  #admit(turn: GroupTurn, beat: ShareHeartbeat): boolean {
+    const about = this.#members.get(beat.memberId)?.about;
+    const subscribedTopicNames =
+      beat.topicNames === null ? (about?.subscribedTopicNames ?? []) : [...new Set(beat.topicNames)].sort();
+    const { clientId, clientHost } = beat;
+    const rackId = beat.rackId ?? about?.rackId ?? null;
+    const wantsSame =
+      about !== undefined &&
+      about.subscribedTopicNames.length === subscribedTopicNames.length &&
+      about.subscribedTopicNames.every((name, at) => name === subscribedTopicNames[at]);
+    const isSame =
+      wantsSame && about.rackId === rackId && about.clientId === clientId && about.clientHost === clientHost;
+    if (isSame) return false;
+    const value = { rackId, clientId, clientHost, subscribedTopicNames };
+    turn.write({ kind: "shareMember", key: this.#key(beat.memberId), value });
+    return !wantsSame;
+  }
+
+  #drop(turn: GroupTurn, memberId: string): void {
+    this.#forget(turn, memberId);
+    this.#writeEpoch(turn, hashTopics(this.#wantedTopics().values()));
+  }
+
+  #forget(turn: GroupTurn, memberId: string): void {
+    for (const kind of ["shareCurrent", "shareTarget", "shareMember"] as const) {
+      turn.write({ kind, key: this.#key(memberId), value: null });
+    }
+    this.#sessions.forget(memberId);
+  }
+
+  // ── Epoch, target ──
+
+  /** Members, what they want, the topics, or where there is share state are others than before. */
+  #beginEpoch(turn: GroupTurn, isOther: boolean): void {
+    const isSeen = this.#seenVersion === this.#topics.version && this.#seenState === this.#state;
+    if (!isOther && isSeen) return;
+    this.#seenVersion = this.#topics.version;
+    this.#seenState = this.#state;
+    const wanted = this.#wantedTopics();
+    const hash = hashTopics(wanted.values());
+    const isBehind = this.#epoch > this.#targetEpoch;
+    if (isOther || hash !== this.#metadataHash || (!isBehind && this.#hasUnassigned(wanted))) {
+      this.#writeEpoch(turn, hash);
+    }
+  }
+
+  #writeEpoch(turn: GroupTurn, metadataHash: number): void {
+    const value = { epoch: this.#epoch + 1, metadataHash };
+    turn.write({ kind: "share", key: this.#ownKey, value });
+  }
+
+  /** Whether share state has begun somewhere since the target was worked out. */
+  #hasUnassigned(wanted: ReadonlyMap<TopicId, TopicFacts>): boolean {
+    const assigned = Array.from(this.#members.values(), ({ target }) => target).reduce(union, noPartitions);
+    const ready = only(this.#state.initialized, (topicId) => wanted.has(topicId));
+    return minus(ready, assigned).size > 0;
+  }
+
+  #wanted({ about }: ShareMember): readonly TopicFacts[] {
+    return about.subscribedTopicNames
+      .map((name) => this.#topics.find(name))
+      .filter((topic) => topic !== undefined);
+  }
+
+  /** Topics that some member wants, of those that are there. */
+  #wantedTopics(): ReadonlyMap<TopicId, TopicFacts> {
+    const topics = new Map<TopicId, TopicFacts>();
+    for (const member of this.#members.values()) {
+      for (const topic of this.#wanted(member)) topics.set(topic.id, topic);
+    }
+    return topics;
+  }
+
+  #aim(turn: GroupTurn): void {
+    const members = [...this.#members.values()];
+    const candidates = members.map((member) => ({
+      memberId: member.id,
+      topics: new Set(this.#wanted(member).map(({ id }) => id)),
+      target: member.target,
+    }));
+    const targets = assignSimply(candidates, this.#state.initialized);
+    for (const { id, target } of members) {
+      const next = targets.get(id) ?? noPartitions;
+      if (same(next, target)) continue;
+      const value = { topicPartitions: topicPartitions(next) };
+      turn.write({ kind: "shareTarget", key: this.#key(id), value });
+    }
+    const value = { assignmentEpoch: this.#epoch, assignmentTimestamp: turn.wallMs };
+    turn.write({ kind: "shareTargetEpoch", key: this.#ownKey, value });
+  }
+
+  #tell(turn: GroupTurn, { id, held, target }: ShareMember): void {
+    if (held.epoch === this.#targetEpoch && same(held.assigned, target)) return;
+    const value = {
+      memberEpoch: this.#targetEpoch,
+      previousMemberEpoch: held.epoch === this.#targetEpoch ? held.previousEpoch : held.epoch,
+      state: 0,
+      assignedPartitions: topicPartitions(target),
+    };
+    turn.write({ kind: "shareCurrent", key: this.#key(id), value });
+  }
+
+  // ── Share state, which is elsewhere ──
+
+  /** What has to begin, or to end, and nobody is at already; null: nothing. */
+  work(turn: GroupTurn): ShareWork | null {
+    const { initialized, deleting } = this.#state;
+    const beginning: StateBeginning[] = [];
+    for (const { id: topicId, partitionCount } of this.#wantedTopics().values()) {
+      // What is to go goes first: a late end would take a new beginning with it.
+      if (deleting.has(topicId)) continue;
+      // Partitions that came later are read from their first record: who reads the topic has missed nothing of it.
+      const startOffset = initialized.has(topicId) ? firstOffset : undecided;
+      for (let index = 0; index < partitionCount; index++) {
+        const partition = partitionIndex(index);
+        const isDone =
+          contains(initialized, topicId, partition) || contains(this.#underWay, topicId, partition);
+        if (!isDone) beginning.push({ topicId, partition, startOffset });
+      }
+    }
+    const ending = [...deleting].filter((topicId) => !this.#ending.has(topicId));
+    if (beginning.length === 0 && ending.length === 0) return null;
+    return this.#wish(turn, beginning, ending);
+  }
+
+  /** Of a group without members: delivery begins anew at these offsets. */
+  restart(turn: GroupTurn, beginning: readonly StateBeginning[]): ShareWork {
+    this.#writeEpoch(turn, this.#metadataHash);
+    return this.#wish(turn, beginning, []);
+  }
+
+  /** Of a group without members: what it knows of these topics goes. */
+  end(turn: GroupTurn, topics: ReadonlySet<TopicId>): ShareWork {
+    return this.#wish(turn, [], [...topics]);
+  }
+
+  #wish(turn: GroupTurn, beginning: readonly StateBeginning[], ending: readonly TopicId[]): ShareWork {
+    const starting = startingOf(beginning);
+    const known = union(this.#state.initialized, this.#state.initializing);
+    const isNew = minus(starting, this.#state.initializing).size > 0;
+    const goes = ending.some((topicId) => !this.#state.deleting.has(topicId));
+    if (isNew || goes) {
+      this.#writeState(turn, withDeleting(withBeginning(this.#state, starting), new Set(ending)));
+    }
+    this.#underWay = union(this.#underWay, starting);
+    this.#ending = new Set([...this.#ending, ...ending]);
+    return {
+      stateEpoch: stateEpochAt(turn.wallMs, this.#epoch),
+      beginning,
+      ending: new Map(ending.map((topicId) => [topicId, this.#partitionsOf(topicId, known)])),
+    };
+  }
+
+  /** Those that are known to have state, and those of which a crash may have left it unknown. */
+  #partitionsOf(topicId: TopicId, known: PartitionSet): ReadonlySet<PartitionIndex> {
+    const name = this.#topics.nameOf(topicId);
+    const { partitionCount = 0 } = name === undefined ? {} : (this.#topics.find(name) ?? {});
+    const all = Array.from({ length: partitionCount }, (_, index) => partitionIndex(index));
+    return new Set([...(known.get(topicId) ?? []), ...all]);
+  }
+
+  /** What came of `work`: what began, topics of which all is gone. What is in neither is wished for again. */
+  settled(turn: GroupTurn, work: ShareWork, began: PartitionSet, gone: ReadonlySet<TopicId>): void {
+    this.#underWay = minus(this.#underWay, startingOf(work.beginning));
+    this.#ending = new Set([...this.#ending].filter((topicId) => !work.ending.has(topicId)));
+    const ended = new Set([...gone].filter((topicId) => this.#state.deleting.has(topicId)));
+    const next = withoutTopics(withInitialized(this.#state, began), ended);
+    const isSame = began.size === 0 && ended.size === 0;
+    if (!isSame) this.#writeState(turn, next);
+  }
+
+  /** Topics that are not there any more have no share state. */
+  forgetTopics(turn: GroupTurn, isGone: (topicId: TopicId) => boolean): void {
+    const gone = new Set([...topicsOf(this.#state)].filter(isGone));
+    if (gone.size > 0) this.#writeState(turn, withoutTopics(this.#state, gone));
+  }
+
+  #writeState(turn: GroupTurn, state: ShareState): void {
+    const value = toStateValue(state, (id) => this.#topics.nameOf(id));
+    turn.write({ kind: "shareState", key: this.#ownKey, value });
+  }
+
+  // ── Time ──
+
+  #hear(nowMs: number, memberId: string): void {
+    this.#sessions.hear(memberId, nowMs + this.#settings.shareSessionTimeoutMs(this.id));
+  }
+
+  /** Ends what ran out by now: members that are not heard of. */
+  onTime(turn: GroupTurn): void {
+    for (const id of this.#sessions.late(turn.monotonicMs)) this.#drop(turn, id);
+  }
+
+  /** Monotonic; `Infinity`: nothing will happen by itself. */
+  get nextDeadlineMs(): number {
+    return this.#sessions.nextDeadlineMs;
+  }
+
+  /** The log is read: every session begins anew, since nobody could be heard. `nowMs`: monotonic. */
+  loaded(nowMs: number): void {
+    for (const id of this.#members.keys()) this.#hear(nowMs, id);
+  }
+
+  // ── Records ──
+
+  #key(memberId: string) {
+    return { group: this.id, memberId };
+  }
+  get #ownKey() {
+    return { group: this.id };
+  }
+
+  /** Everything of it goes. */
+  remove(turn: GroupTurn): void {
+    for (const id of this.#members.keys()) this.#forget(turn, id);
+    for (const kind of ["shareState", "shareTargetEpoch", "share"] as const) {
+      turn.write({ kind, key: this.#ownKey, value: null });
+    }
+  }
+
+  apply(record: ShareRecord): void {
+    switch (record.kind) {
+      case "share":
+        this.#epoch = record.value?.epoch ?? 0;
+        this.#metadataHash = record.value?.metadataHash ?? 0;
+        break;
+      case "shareTargetEpoch":
+        this.#targetEpoch = record.value?.assignmentEpoch ?? 0;
+        break;
+      case "shareState":
+        this.#state = record.value === null ? noShareState : fromStateValue(record.value);
+        break;
+      case "shareMember":
+        if (record.value === null) this.#members.delete(record.key.memberId);
+        else this.#grow(record.key.memberId).about = record.value;
+        break;
+      case "shareTarget":
+        if (record.value === null) break;
+        this.#grow(record.key.memberId).target = partitionSet(record.value.topicPartitions);
+        break;
+      case "shareCurrent": {
+        if (record.value === null) break;
+        const { memberEpoch: epoch, previousMemberEpoch: previousEpoch, assignedPartitions } = record.value;
+        const held = { epoch, previousEpoch, assigned: partitionSet(assignedPartitions) };
+        this.#grow(record.key.memberId).held = held;
+        break;
+      }
+      default:
+        return record satisfies never;
+    }
+  }
+
+  #grow(id: string): ShareMember {
+    let member = this.#members.get(id);
+    if (member === undefined) {
+      member = { id, about: nobody, target: noPartitions, held: holdsNothing };
+      this.#members.set(id, member);
+    }
+    return member;
+  }
+}
+
+const nobody: ShareMemberValue = { rackId: null, clientId: "", clientHost: "", subscribedTopicNames: [] };
+const holdsNothing = { epoch: 0, previousEpoch: -1, assigned: noPartitions };
+
+function startingOf(beginning: readonly StateBeginning[]): PartitionSet {
+  const starting = new Map<TopicId, Set<PartitionIndex>>();
+  for (const { topicId, partition } of beginning) {
+    const partitions = starting.get(topicId);
+    if (partitions === undefined) starting.set(topicId, new Set([partition]));
+    else partitions.add(partition);
+  }
+  return starting;
+}
+
+/** 2020 in UTC, in ms. */
+const epochsBeginMs = 1_577_836_800_000;
+
+/**
+ * For state that begins now. A group that was deleted and one of its name made later count from 1 both, and what is
+ * late of the first must not touch what is the second's: seconds tell them apart. Where a clock goes back, whoever
+ * begins the state asks for the number that is there, and takes the next.
+ */
+function stateEpochAt(wallMs: number, groupEpoch: number): number {
+  return Math.max(groupEpoch, Math.floor((wallMs - epochsBeginMs) / 1000), 1);
+}
