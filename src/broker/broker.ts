@@ -34,6 +34,8 @@ import { ReleasedSlots } from "./released-slots.ts";
 import { SharedListings } from "./shared-listings.ts";
 import { openStore, openWal, type Storage, windowOf } from "./storage.ts";
 import { adoptBrokerConfig, Topics } from "./topics.ts";
+import { RoutedPersister } from "./share/routed-persister.ts";
+import { ShareStates } from "./share/state.ts";
 import { markersAtOnceDefault, Transactions } from "./transactions.ts";
 
 export interface BrokerOptions {
@@ -163,6 +165,7 @@ export class Broker {
     await this.#listener.close();
     this.services.transactions.close();
     this.services.groups.close();
+    this.services.shareStates.close();
     await this.#connections.drain();
     await this.#housekeeping.close();
     if (this.#failure.cause === null)
@@ -365,6 +368,23 @@ async function openRooms(options: BrokerOptions, listener: Listener): Promise<Ro
     markersAtOnce: bounds.markersAtOnce ?? markersAtOnceDefault,
     onFailure: (cause) => failure.report(cause),
   });
+  const shareStates = new ShareStates({
+    env,
+    config,
+    topics,
+    partitions,
+    journal,
+    wal,
+    onFailure: (cause) => failure.report(cause),
+  });
+  const { clock } = env;
+  const sharePersister = new RoutedPersister({
+    states: shareStates,
+    cluster,
+    tail: partitions.tail,
+    clock,
+    epoch,
+  });
   const services: Services = {
     env,
     nodeId: own,
@@ -379,6 +399,8 @@ async function openRooms(options: BrokerOptions, listener: Listener): Promise<Ro
     producerIds,
     groups,
     transactions,
+    shareStates,
+    sharePersister,
     fetchSessions: new FetchSessions({
       clock: env.clock,
       slots: config.get("max.incremental.fetch.session.cache.slots"),
@@ -393,6 +415,7 @@ async function openRooms(options: BrokerOptions, listener: Listener): Promise<Ro
   housekeeping.start();
   groups.start();
   transactions.start();
+  shareStates.start();
   member?.start();
   return { services, store, closeStore, member, recovery, flusher, housekeeping, failure };
 }

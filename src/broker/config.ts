@@ -433,6 +433,20 @@ export const brokerSettings = {
     text: "Partitions of __consumer_offsets when it is made, on first use. It never changes afterwards.",
   }),
 
+  // Share groups.
+  "share.coordinator.snapshot.update.records.per.snapshot": int({
+    default: 500,
+    min: 0,
+    max: 500,
+    text: "Changes of the state of a share-partition that are written one by one before the whole of it is written again. Fewer make a start quicker, and what is written more.",
+  }),
+  "share.coordinator.state.topic.num.partitions": int({
+    default: 50,
+    min: 1,
+    max: 1_000,
+    text: "Partitions of __share_group_state when it is made, on first use. It never changes afterwards.",
+  }),
+
   // Transactions.
   "transaction.max.timeout.ms": int({
     default: 900_000,

@@ -13,6 +13,8 @@ import type { FetchSessions } from "./fetch-session.ts";
 import type { Groups } from "./groups.ts";
 import type { AnyHandler } from "./handle.ts";
 import type { ProducerIds } from "./producer-ids.ts";
+import type { SharePersister } from "./share/persister.ts";
+import type { ShareStates } from "./share/state.ts";
 import type { Topics } from "./topics.ts";
 import type { Transactions } from "./transactions.ts";
 
@@ -61,6 +63,9 @@ export interface Services {
   readonly producerIds: ProducerIds;
   readonly groups: Groups;
   readonly transactions: Transactions;
+  /** What this broker keeps of share-partitions, and where all of them are found. */
+  readonly shareStates: ShareStates;
+  readonly sharePersister: SharePersister;
   readonly fetchSessions: FetchSessions;
   readonly cluster: Cluster;
   readonly diskFloor: DiskFloor;

@@ -12,6 +12,7 @@ import { createTopics } from "./api/create-topics.ts";
 import { deleteAcls } from "./api/delete-acls.ts";
 import { deleteGroups } from "./api/delete-groups.ts";
 import { deleteRecords } from "./api/delete-records.ts";
+import { deleteShareGroupState } from "./api/delete-share-group-state.ts";
 import { deleteTopics } from "./api/delete-topics.ts";
 import { describeAcls } from "./api/describe-acls.ts";
 import { describeCluster } from "./api/describe-cluster.ts";
@@ -29,6 +30,7 @@ import { getTelemetrySubscriptions } from "./api/get-telemetry-subscriptions.ts"
 import { heartbeat } from "./api/heartbeat.ts";
 import { incrementalAlterConfigs } from "./api/incremental-alter-configs.ts";
 import { initProducerId } from "./api/init-producer-id.ts";
+import { initializeShareGroupState } from "./api/initialize-share-group-state.ts";
 import { joinGroup } from "./api/join-group.ts";
 import { leaveGroup } from "./api/leave-group.ts";
 import { listConfigResources } from "./api/list-config-resources.ts";
@@ -46,9 +48,12 @@ import { peerHello } from "./api/peer-hello.ts";
 import { peerProve } from "./api/peer-prove.ts";
 import { produce } from "./api/produce.ts";
 import { pushTelemetry } from "./api/push-telemetry.ts";
+import { readShareGroupState } from "./api/read-share-group-state.ts";
+import { readShareGroupStateSummary } from "./api/read-share-group-state-summary.ts";
 import { syncGroup } from "./api/sync-group.ts";
 import { txnOffsetCommit } from "./api/txn-offset-commit.ts";
 import { updateFeatures } from "./api/update-features.ts";
+import { writeShareGroupState } from "./api/write-share-group-state.ts";
 import { writeTxnMarkers } from "./api/write-txn-markers.ts";
 import type { AnyHandler } from "./handle.ts";
 
@@ -101,6 +106,11 @@ export const clientHandlers: readonly AnyHandler[] = [
   describeAcls,
   createAcls,
   deleteAcls,
+  initializeShareGroupState,
+  readShareGroupState,
+  writeShareGroupState,
+  deleteShareGroupState,
+  readShareGroupStateSummary,
 ];
 
 /** What brokers of one cluster ask each other, besides what clients may ask. */

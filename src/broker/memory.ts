@@ -6,7 +6,7 @@
  *
  *   unflushed records 1/4 · newest records for readers 1/8 · blocks of segments 1/16 · requests 1/8 · answers 1/8
  *   keys of a pass of compaction, while it runs, 1/8 · groups 1/4, which takes a hundred thousand of them ·
- *   transactions 1/16: then the parts together are an eighth more than the whole
+ *   transactions 1/16 · share states 1/16: then the parts together are three sixteenths more than the whole
  */
 import type { BrokerConfig } from "./config.ts";
 
@@ -26,6 +26,8 @@ export interface MemoryShares {
   readonly groupBytesMax: number;
   /** Transactional ids and their transactions; what is new is refused there. */
   readonly transactionBytesMax: number;
+  /** States of share-partitions; new ones are refused there. */
+  readonly shareStateBytesMax: number;
 }
 
 const runtimeBytes = 256 * 1024 * 1024;
@@ -42,5 +44,6 @@ export function memoryShares(config: BrokerConfig): MemoryShares {
     compactionKeyBytesMax: Math.floor(whole / 8),
     groupBytesMax: part(config.get("holdfast.groups.bytes.max"), 4),
     transactionBytesMax: part(config.get("holdfast.transactions.bytes.max"), 16),
+    shareStateBytesMax: Math.floor(whole / 16),
   };
 }

@@ -13,6 +13,7 @@ import type { Env, Timer } from "../base/ports.ts";
 import { type ProducerIdentity, ShardRuntime } from "../coordinator/runtime.ts";
 import type { RecordCodec, Shard } from "../coordinator/shard.ts";
 import type { Ticket, Turn } from "../coordinator/turn.ts";
+import type { AppendSession } from "../log/memory-tail.ts";
 import type { AppendRefusal } from "../log/outcomes.ts";
 import type { Partition } from "../log/partition.ts";
 import type { Partitions } from "../log/partitions.ts";
@@ -186,6 +187,11 @@ export class Shards<S extends Shard<R>, R> {
     admittedBytes = 0,
   ): Promise<{ readonly kind: "decided"; readonly result: T } | AppendRefusal> {
     return this.#decide(this.shardOf(key), (shard) => shard.runIn(producer, decide, admittedBytes));
+  }
+
+  /** As `run`, into a session of the caller's, which see `ShardRuntime.runInto`. */
+  runInto<T>(key: string, session: AppendSession, decide: (shard: S, turn: Turn<R>) => T): T {
+    return this.#decide(this.shardOf(key), (shard) => shard.runInto(session, decide));
   }
 
   /** As `run`, for a request that may have to wait for others. */

@@ -53,7 +53,7 @@ export class ShardRuntime<S extends Shard<R>, R> {
   readonly shard: S;
   readonly #codec: RecordCodec<R>;
   readonly #topic: string;
-  readonly #partition: Partition;
+  readonly partition: Partition;
   readonly #partitions: Partitions;
   readonly #wal: RuntimeOptions<S, R>["wal"];
   readonly #clock: Clock;
@@ -66,7 +66,7 @@ export class ShardRuntime<S extends Shard<R>, R> {
     this.shard = options.shard;
     this.#codec = options.codec;
     this.#topic = options.topic;
-    this.#partition = options.partition;
+    this.partition = options.partition;
     this.#partitions = options.partitions;
     this.#wal = options.wal;
     this.#clock = options.clock;
@@ -85,7 +85,7 @@ export class ShardRuntime<S extends Shard<R>, R> {
 
   /** Reads the partition to its end, or until it is stopped; nothing may be decided before. Rejects with `DiskError`. */
   async load(): Promise<void> {
-    const partition = this.#partition;
+    const partition = this.partition;
     // What was appended before an earlier shard stopped may not be durable yet.
     await this.#durable();
     const end = partition.durableEnd;
@@ -128,7 +128,7 @@ export class ShardRuntime<S extends Shard<R>, R> {
   async #read(from: Offset): Promise<ReadOutcome> {
     for (;;) {
       try {
-        return await this.#partition.read({ offset: from, bytesMax: loadBytes, orOneBatch: true });
+        return await this.partition.read({ offset: from, bytesMax: loadBytes, orOneBatch: true });
       } catch (cause) {
         const isOver = this.#state !== "reading";
         if (isOver || !(cause instanceof HoldfastError) || !cause.retriable) throw cause;
@@ -140,12 +140,12 @@ export class ShardRuntime<S extends Shard<R>, R> {
 
   #load(batch: BatchView): void {
     if (batch.isControl) return this.#loadMarker(batch);
-    for (const { key, value } of recordsIn(batch, inflatedBytesMax)) {
+    for (const { key, value, offset } of recordsIn(batch, inflatedBytesMax)) {
       if (key === null) continue;
       const record = this.#codec.decode({ key, value });
       if (record === null) continue;
       if (batch.isTransactional) this.#participant.hold(batch.producerId, record);
-      else this.shard.load(record);
+      else this.shard.load(record, offset);
     }
   }
 
@@ -160,9 +160,9 @@ export class ShardRuntime<S extends Shard<R>, R> {
   #dropEnded(): void {
     if (!isParticipant<S, R>(this.shard)) return;
     for (const producerId of this.shard.holders()) {
-      if (this.#partition.hasOpenTransaction(producerId)) continue;
+      if (this.partition.hasOpenTransaction(producerId)) continue;
       // It may have committed: who relies on it does its work again, which is better than to pass over some.
-      const { partition } = this.#partition;
+      const { partition } = this.partition;
       this.#log.error("coordinator-state.marker-missing", { topic: this.#topic, partition, producerId });
       this.shard.settle(producerId, "abort");
     }
@@ -177,6 +177,14 @@ export class ShardRuntime<S extends Shard<R>, R> {
   run<T>(decide: (shard: S, turn: Turn<R>) => T, admittedBytes = 0): Promise<T> {
     const result = this.#turn((turn) => decide(this.shard, turn), admittedBytes);
     return this.#durable().then(() => result);
+  }
+
+  /**
+   * As `run`, into a session of the caller's: one frame with what else is in it. Its `commit` must follow in the
+   * same step; what was decided is durable when the session is.
+   */
+  runInto<T>(session: AppendSession, decide: (shard: S, turn: Turn<R>) => T): T {
+    return this.#turn((turn) => decide(this.shard, turn), 0, session);
   }
 
   /** As `run`, for a request that may have to wait for other members: resolves with what its ticket is answered. */
@@ -215,7 +223,7 @@ export class ShardRuntime<S extends Shard<R>, R> {
   mark(wish: MarkerWish, session: AppendSession | null = null): MarkOutcome {
     assert(this.isOpen, "markers are written to a partition whose shard is loaded");
     const appends = session ?? this.#partitions.begin();
-    const outcome = this.#partition.mark(appends, wish, this.#clock.wallMs());
+    const outcome = this.partition.mark(appends, wish, this.#clock.wallMs());
     if (session === null) appends.commit();
     if (outcome.kind === "marked") this.#participant.settle(wish.producerId, wish.outcome);
     return outcome;
@@ -225,12 +233,16 @@ export class ShardRuntime<S extends Shard<R>, R> {
     return { monotonicMs: this.#clock.monotonicMs(), wallMs: this.#clock.wallMs() };
   }
 
-  #turn<T>(decide: (turn: Turn<R>) => T, admittedBytes: number): T {
+  #turn<T>(decide: (turn: Turn<R>) => T, admittedBytes: number, session?: AppendSession): T {
     assert(this.isOpen, "a shard decides once it is loaded, and until it stops");
     const now = this.#now();
-    const turn = new Turn<R>(now, (record) => this.shard.apply(record));
+    let next = this.partition.logEnd;
+    const turn = new Turn<R>(now, (record) => {
+      this.shard.apply(record, next);
+      next = advance(next, 1);
+    });
     const result = decide(turn);
-    const refusal = this.#append(turn.records, now.wallMs, admittedBytes, null);
+    const refusal = this.#append(turn.records, now.wallMs, admittedBytes, null, session);
     assert(refusal === null, "a batch without a producer is always appended");
     if (turn.replies.length > 0) this.#answer(turn.replies);
     return result;
@@ -242,19 +254,20 @@ export class ShardRuntime<S extends Shard<R>, R> {
     wallMs: number,
     admittedBytes: number,
     producer: ProducerIdentity | null,
+    joined?: AppendSession,
   ): AppendRefusal | null {
     if (records.length === 0) {
       if (admittedBytes > 0) this.#partitions.tail.dismiss(admittedBytes);
       return null;
     }
-    const session = this.#partitions.begin(admittedBytes);
+    const session = joined ?? this.#partitions.begin(admittedBytes);
     const fields = producer === null ? {} : { ...producer, isTransactional: true };
     let refusal: AppendRefusal | null = null;
     let appended = 0;
     let builder = new BatchBuilder();
     const close = (): void => {
       const batch = BatchView.at(builder.build(fields));
-      const outcome = this.#partition.append(session, batch, wallMs);
+      const outcome = this.partition.append(session, batch, wallMs);
       if ("baseOffset" in outcome) {
         assert(outcome.kind === "appended", "what has no sequence number is never a duplicate");
         appended++;
@@ -269,7 +282,7 @@ export class ShardRuntime<S extends Shard<R>, R> {
       if (builder.bytes >= batchBytes) close();
     }
     if (builder.recordCount > 0) close();
-    session.commit();
+    if (joined === undefined) session.commit();
     return refusal;
   }
 
@@ -288,7 +301,7 @@ export class ShardRuntime<S extends Shard<R>, R> {
 
   /** Everything that the shard has applied is in entries up to the partition's newest. */
   #durable(): Promise<void> {
-    const { lastNumber } = this.#partition;
+    const { lastNumber } = this.partition;
     return lastNumber <= this.#wal.durable ? Promise.resolve() : this.#wal.whenDurable(lastNumber);
   }
 

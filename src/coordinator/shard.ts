@@ -2,18 +2,18 @@
  * What the runtime needs of a coordinator: its state is what its records say, so that it can be read again
  * from them, and its decisions are made in turns. A shard knows no clock and does no I/O.
  */
-import type { ProducerId } from "../base/ids.ts";
+import type { Offset, ProducerId } from "../base/ids.ts";
 import type { RawRecord } from "./record-format.ts";
 import type { Turn } from "./turn.ts";
 
 /** The state that lies in one partition of a coordinator's topic. `R`: its records. */
 export interface Shard<R> {
-  /** At a start: the next record of the log. */
-  load(record: R): void;
+  /** At a start: the next record of the log, which lies `at` this offset. */
+  load(record: R, at: Offset): void;
   /** The whole log is read. `nowMs`: monotonic; nobody could be heard before. */
   loaded(nowMs: number): void;
-  /** A record was written; what it says holds from now on. */
-  apply(record: R): void;
+  /** A record was written, to this offset; what it says holds from now on. */
+  apply(record: R, at: Offset): void;
   /** Monotonic ms; `Infinity`: nothing will happen by itself. */
   readonly nextDeadlineMs: number;
   /** Does what is due. */

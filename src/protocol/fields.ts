@@ -1,5 +1,14 @@
 /** Fields that several messages have in common. */
-import { type LeaderEpoch, leaderEpoch, type NodeId, nodeId, type Offset, offset } from "../base/ids.ts";
+import {
+  type LeaderEpoch,
+  leaderEpoch,
+  NO_PRODUCER,
+  type NodeId,
+  nodeId,
+  type Offset,
+  offset,
+  type ProducerId,
+} from "../base/ids.ts";
 import {
   array,
   branded,
@@ -72,14 +81,20 @@ export const acknowledgementBatches = array(
   }),
 );
 
+/** Tags of ours, far above what Kafka numbers; whoever does not know them passes over them (KIP-482). */
+export const ownTagsFrom = 10_000;
+
 /** What became of records of a share-partition. */
 export const stateBatches = array(
   struct({
     firstOffset: branded<Offset>(int64),
     /** Inclusive. */
     lastOffset: branded<Offset>(int64),
-    /** 0: available, 2: acknowledged, 4: archived. */
+    /** 0: available, 2: acknowledged, 3: archiving, 4: archived. */
     deliveryState: int8,
     deliveryCount: int16,
+    /** As whom dead letters are written while their records are archiving: between brokers of ours. */
+    letterProducerId: tagged(ownTagsFrom, 0, orElse(NO_PRODUCER, branded<ProducerId>(int64))),
+    letterSequence: tagged(ownTagsFrom + 1, 0, orElse(-1, int32)),
   }),
 );

@@ -3,6 +3,7 @@
  * Kafka's definition. If both say the same, they read and write the same bytes and mean the same by
  * what is absent.
  */
+import { ownTagsFrom } from "../../src/protocol/fields.ts";
 import { place } from "../../src/schema/defaults.ts";
 import type { Node } from "../../src/schema/types.ts";
 import type { FieldJson, MessageJson } from "./kafka-jar.ts";
@@ -37,7 +38,11 @@ export interface Served {
 
 export function layoutOfSchema(root: Node, version: number): Layout {
   if (root.kind !== "struct") throw new Error("a message is a struct");
-  return Object.entries(root.fields).map(([name, node]) => {
+  // Tags of ours are no part of Kafka's message: without them it is the same bytes.
+  const theirs = Object.entries(root.fields).filter(
+    ([, node]) => (place(node, version).tag ?? 0) < ownTagsFrom,
+  );
+  return theirs.map(([name, node]) => {
     const { present, tag, fallback, ignorable, nullableFrom, inner } = place(node, version);
     if (!present) return { name, absent: true, default: sayDefault(inner, fallback), ignorable };
     const element = inner.kind === "array" ? inner.of : inner;

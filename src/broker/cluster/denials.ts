@@ -21,6 +21,7 @@ import { CreatePartitions } from "../../protocol/messages/create-partitions.ts";
 import { CreateTopics } from "../../protocol/messages/create-topics.ts";
 import { DeleteGroups } from "../../protocol/messages/delete-groups.ts";
 import { DeleteRecords } from "../../protocol/messages/delete-records.ts";
+import { DeleteShareGroupState } from "../../protocol/messages/delete-share-group-state.ts";
 import { DeleteTopics } from "../../protocol/messages/delete-topics.ts";
 import { DescribeConfigs } from "../../protocol/messages/describe-configs.ts";
 import { DescribeGroups } from "../../protocol/messages/describe-groups.ts";
@@ -33,6 +34,7 @@ import { Fetch } from "../../protocol/messages/fetch.ts";
 import { Heartbeat } from "../../protocol/messages/heartbeat.ts";
 import { IncrementalAlterConfigs } from "../../protocol/messages/incremental-alter-configs.ts";
 import { InitProducerId } from "../../protocol/messages/init-producer-id.ts";
+import { InitializeShareGroupState } from "../../protocol/messages/initialize-share-group-state.ts";
 import { JoinGroup } from "../../protocol/messages/join-group.ts";
 import { LeaveGroup } from "../../protocol/messages/leave-group.ts";
 import { ListConfigResources } from "../../protocol/messages/list-config-resources.ts";
@@ -46,9 +48,12 @@ import { OffsetDelete } from "../../protocol/messages/offset-delete.ts";
 import { OffsetFetch } from "../../protocol/messages/offset-fetch.ts";
 import { OffsetForLeaderEpoch } from "../../protocol/messages/offset-for-leader-epoch.ts";
 import { Produce } from "../../protocol/messages/produce.ts";
+import { ReadShareGroupState } from "../../protocol/messages/read-share-group-state.ts";
+import { ReadShareGroupStateSummary } from "../../protocol/messages/read-share-group-state-summary.ts";
 import { SyncGroup } from "../../protocol/messages/sync-group.ts";
 import { TxnOffsetCommit } from "../../protocol/messages/txn-offset-commit.ts";
 import { UpdateFeatures } from "../../protocol/messages/update-features.ts";
+import { WriteShareGroupState } from "../../protocol/messages/write-share-group-state.ts";
 import { WriteTxnMarkers } from "../../protocol/messages/write-txn-markers.ts";
 import type { Topics } from "../topics.ts";
 
@@ -260,6 +265,32 @@ row(WriteTxnMarkers, {
 });
 row(DescribeTransactions, { denies: ({ transactionStates }) => transactionStates.some(toldOrDenied) });
 row(ListTransactions, { denies: toldOrDenied });
+
+// ── The state of share-partitions. What was written is proved by its own slot; what is told from memory is not. ──
+
+/** Of any of these requests. */
+interface OfPartitions {
+  readonly topics: readonly {
+    readonly topicId: TopicId;
+    readonly partitions: readonly { readonly partition: number }[];
+  }[];
+}
+interface StateResults {
+  readonly results: readonly { readonly partitions: readonly Coded[] }[];
+}
+const statesOf = (judge: (coded: Coded) => boolean) => ({
+  denies: ({ results }: StateResults) => results.some(({ partitions }) => partitions.some(judge)),
+  names({ topics }: OfPartitions, look: Look) {
+    for (const { topicId, partitions } of topics) {
+      for (const { partition } of partitions) look(null, topicId, partition);
+    }
+  },
+});
+row(InitializeShareGroupState, statesOf(toldOrDenied));
+row(ReadShareGroupState, statesOf(toldOrDenied));
+row(WriteShareGroupState, statesOf(denied));
+row(DeleteShareGroupState, statesOf(toldOrDenied));
+row(ReadShareGroupStateSummary, statesOf(toldOrDenied));
 
 // ── What stands in the journal, and is the same at every broker once it was read to its end ──
 

@@ -1,0 +1,409 @@
+/**
+ * The share-partitions whose state lies in one partition of `__share_group_state`, and every decision about it
+ * (KIP-932). No I/O and no clock. Two epochs fence: the state epoch rises when a state begins anew, the leader
+ * epoch when another broker reads it in order to deliver from it; the reading itself is a record, so that a
+ * leader that was replaced writes nothing any more, also after a restart. Snapshots are written every so many
+ * updates, and so that what lies before the oldest of them can go (`neededFrom`): the topic is not compacted,
+ * since of updates each counts.
+ */
+import {
+  type LeaderEpoch,
+  leaderEpoch as toLeaderEpoch,
+  NO_PRODUCER,
+  type Offset,
+  offset as toOffset,
+  type PartitionIndex,
+  type TopicId,
+} from "../../base/ids.ts";
+import { ErrorCode } from "../../protocol/errors.ts";
+import type { Shard } from "../shard.ts";
+import { type KeptBatches, mergedBatches } from "./kept-batches.ts";
+import type {
+  ShareSnapshotValue,
+  ShareStateKey,
+  ShareStateRecord,
+  ShareStateTurn,
+  ShareUpdateValue,
+} from "./records.ts";
+import { keptStates, type StateBatch } from "./state-batch.ts";
+
+export interface ShareStateSettings {
+  /** `share.coordinator.snapshot.update.records.per.snapshot`. */
+  readonly updatesPerSnapshot: number;
+  /** Whether the partition is there now. */
+  hasPartition(topic: TopicId, partition: PartitionIndex): boolean;
+  /** Whether so many bytes of new states may be kept. */
+  mayGrow(bytes: number): boolean;
+}
+
+/** A decision: what was asked for, or why not. */
+export type Judged<T> =
+  | { readonly kind: "told"; readonly value: T }
+  | { readonly kind: "refused"; readonly errorCode: ErrorCode; readonly errorMessage: string };
+
+export interface WrittenState {
+  readonly stateEpoch: number;
+  /** −1: the newest is not asked for. */
+  readonly leaderEpoch: LeaderEpoch;
+  readonly startOffset: Offset;
+  readonly deliveryCompleteCount: number;
+  readonly batches: readonly StateBatch[];
+}
+
+/** All that is known of one share-partition. */
+interface Kept {
+  readonly key: ShareStateKey;
+  readonly snapshotEpoch: number;
+  readonly stateEpoch: number;
+  readonly leaderEpoch: LeaderEpoch;
+  readonly startOffset: Offset;
+  readonly deliveryCompleteCount: number;
+  readonly createdMs: number;
+  readonly batches: KeptBatches;
+  /** Since the newest snapshot. */
+  readonly updates: number;
+  /** Where that lies in the log. */
+  readonly snapshotAt: Offset;
+}
+
+const unknownOffset = toOffset(-1);
+const noEpoch = toLeaderEpoch(-1);
+/** As Kafka numbers a leader epoch that nobody named yet. */
+const firstEpoch = toLeaderEpoch(0);
+/** About what a state takes in memory, and each of its batches. */
+const keptBytes = 400;
+const batchBytes = 80;
+/** Snapshots that one turn writes only so that older records can go. */
+const refreshedMax = 500;
+
+export class ShareStateShard implements Shard<ShareStateRecord> {
+  readonly nextDeadlineMs = Infinity;
+  readonly #settings: ShareStateSettings;
+  readonly #kept = new Map<string, Kept>();
+  #bytes = 0;
+
+  constructor(settings: ShareStateSettings) {
+    this.#settings = settings;
+  }
+
+  /** Share-partitions. */
+  get count(): number {
+    return this.#kept.size;
+  }
+  /** About what all of it takes in memory. */
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  // ── Records ──
+
+  load(record: ShareStateRecord, at: Offset): void {
+    this.apply(record, at);
+  }
+
+  loaded(): void {
+    // Nothing happens by itself.
+  }
+
+  apply(record: ShareStateRecord, at: Offset): void {
+    const name = nameOf(record.key);
+    const known = this.#kept.get(name);
+    this.#bytes -= weigh(known);
+    if (record.value === null) {
+      // Of an update nothing is ever withdrawn by itself.
+      if (record.kind === "snapshot") this.#kept.delete(name);
+    } else if (record.kind === "snapshot") {
+      this.#kept.set(name, ofSnapshot(record.key, record.value, at));
+    } else if (known !== undefined && record.value.snapshotEpoch === known.snapshotEpoch) {
+      // One whose snapshot is gone with a damaged range would be a part taken for the whole.
+      this.#kept.set(name, updated(known, record.value, known.batches));
+    }
+    this.#bytes += weigh(this.#kept.get(name));
+  }
+
+  // ── Decisions ──
+
+  /**
+   * A state that is there is begun anew with the offset that is given; without one it stays, so that whoever
+   * does not know whether it was begun can ask again.
+   */
+  initialize(
+    turn: ShareStateTurn,
+    key: ShareStateKey,
+    { stateEpoch, startOffset }: { readonly stateEpoch: number; readonly startOffset: Offset },
+  ): Judged<void> {
+    const known = this.#kept.get(nameOf(key));
+    const refusal = this.#refuse(key, known, { stateEpoch, leaderEpoch: noEpoch });
+    if (refusal !== null) return refusal;
+    if (known === undefined && !this.#settings.mayGrow(keptBytes + key.groupId.length)) {
+      return refused(
+        ErrorCode.COORDINATOR_NOT_AVAILABLE,
+        "This broker keeps as many states of share-partitions as its memory allows; delete unused share groups, or raise holdfast.memory.bytes.",
+      );
+    }
+    if (known !== undefined && startOffset === unknownOffset) return told(undefined);
+    const snapshotEpoch = known === undefined ? 0 : known.snapshotEpoch + 1;
+    const value: ShareSnapshotValue = {
+      snapshotEpoch,
+      stateEpoch,
+      // A leader that was replaced stays so.
+      leaderEpoch: known?.leaderEpoch ?? firstEpoch,
+      startOffset,
+      deliveryCompleteCount: startOffset === unknownOffset ? -1 : 0,
+      createTimestamp: turn.wallMs,
+      writeTimestamp: turn.wallMs,
+      stateBatches: [],
+    };
+    turn.write({ kind: "snapshot", key, value });
+    return told(undefined);
+  }
+
+  /** Its answer must not leave before the epoch of who asks is durable: then no older leader writes any more. */
+  read(
+    turn: ShareStateTurn,
+    key: ShareStateKey,
+    leaderEpoch: LeaderEpoch,
+  ): Judged<{
+    readonly stateEpoch: number;
+    readonly startOffset: Offset;
+    readonly batches: readonly StateBatch[];
+  }> {
+    const known = this.#kept.get(nameOf(key));
+    const refusal = this.#refuse(key, known, { stateEpoch: -1, leaderEpoch });
+    if (refusal !== null) return refusal;
+    if (known === undefined) return neverBegun(key);
+    const { stateEpoch, startOffset, batches } = known;
+    const found = told({ stateEpoch, startOffset, batches: [...batches.all] });
+    if (leaderEpoch > known.leaderEpoch) {
+      this.#write(turn, known, {
+        stateEpoch,
+        leaderEpoch,
+        startOffset,
+        deliveryCompleteCount: known.deliveryCompleteCount,
+        batches: [],
+      });
+    }
+    return found;
+  }
+
+  write(turn: ShareStateTurn, key: ShareStateKey, state: WrittenState): Judged<void> {
+    const known = this.#kept.get(nameOf(key));
+    const refusal = this.#refuse(key, known, state) ?? refuseBatches(state.batches);
+    if (refusal !== null) return refusal;
+    if (known === undefined) return neverBegun(key);
+    // A start never goes back but by beginning anew: what is told late was overtaken.
+    const isForward = state.startOffset > known.startOffset;
+    const startOffset = isForward ? state.startOffset : known.startOffset;
+    const deliveryCompleteCount =
+      isForward || state.deliveryCompleteCount > known.deliveryCompleteCount
+        ? state.deliveryCompleteCount
+        : known.deliveryCompleteCount;
+    this.#write(turn, known, { ...state, startOffset, deliveryCompleteCount });
+    return told(undefined);
+  }
+
+  /** What is not there is deleted already. */
+  delete(turn: ShareStateTurn, key: ShareStateKey): Judged<void> {
+    if (this.#kept.has(nameOf(key))) turn.write({ kind: "snapshot", key, value: null });
+    return told(undefined);
+  }
+
+  /** Of a state that never began: epoch 0, and no offset. */
+  summary(key: ShareStateKey): Judged<Omit<WrittenState, "batches">> {
+    const known = this.#kept.get(nameOf(key));
+    const refusal = this.#refuse(key, known, { stateEpoch: -1, leaderEpoch: noEpoch });
+    if (refusal !== null) return refusal;
+    const { stateEpoch, leaderEpoch, startOffset, deliveryCompleteCount } = known ?? nothingKept;
+    return told({ stateEpoch, leaderEpoch, startOffset, deliveryCompleteCount });
+  }
+
+  /** Deletes the states of partitions whose topic is gone. */
+  forgetTopics(turn: ShareStateTurn, isGone: (topic: TopicId) => boolean): void {
+    const gone = Array.from(this.#kept.values()).filter(({ key }) => isGone(key.topicId));
+    for (const { key } of gone) this.delete(turn, key);
+  }
+
+  // ── The log ──
+
+  /** Records before this offset say nothing that later ones do not; null: nothing is kept at all. */
+  get neededFrom(): Offset | null {
+    let first: Offset | null = null;
+    for (const { snapshotAt } of this.#kept.values()) {
+      if (first === null || snapshotAt < first) first = snapshotAt;
+    }
+    return first;
+  }
+
+  /** Writes states anew whose snapshot lies before the offset, so that the records around it can go. */
+  refresh(turn: ShareStateTurn, before: Offset): void {
+    const old = [...this.#kept.values()].filter(({ snapshotAt }) => snapshotAt < before);
+    old.sort((a, b) => a.snapshotAt - b.snapshotAt);
+    for (const known of old.slice(0, refreshedMax)) this.#snapshot(turn, known);
+  }
+
+  #write(turn: ShareStateTurn, known: Kept, state: WrittenState): void {
+    const { leaderEpoch, startOffset, deliveryCompleteCount } = state;
+    const value: ShareUpdateValue = {
+      snapshotEpoch: known.snapshotEpoch,
+      leaderEpoch: leaderEpoch < known.leaderEpoch ? known.leaderEpoch : leaderEpoch,
+      startOffset,
+      deliveryCompleteCount,
+      stateBatches: mergedBatches([], state.batches, startOffset).all.map(toRecordBatch),
+    };
+    if (known.updates < this.#settings.updatesPerSnapshot) {
+      turn.write({ kind: "update", key: known.key, value });
+    } else {
+      // The state itself changes when the record is written.
+      const copy = mergedBatches(known.batches.all, [], unknownOffset);
+      this.#snapshot(turn, updated(known, value, copy));
+    }
+  }
+
+  #snapshot(turn: ShareStateTurn, known: Kept): void {
+    const value: ShareSnapshotValue = {
+      snapshotEpoch: known.snapshotEpoch + 1,
+      stateEpoch: known.stateEpoch,
+      leaderEpoch: known.leaderEpoch,
+      startOffset: known.startOffset,
+      deliveryCompleteCount: known.deliveryCompleteCount,
+      createTimestamp: known.createdMs,
+      writeTimestamp: turn.wallMs,
+      stateBatches: known.batches.all.map(toRecordBatch),
+    };
+    turn.write({ kind: "snapshot", key: known.key, value });
+  }
+
+  /** Null: these epochs are of today. −1: one that is not compared. */
+  #refuse(
+    key: ShareStateKey,
+    known: Kept | undefined,
+    { stateEpoch, leaderEpoch }: Pick<WrittenState, "stateEpoch" | "leaderEpoch">,
+  ): Judged<never> | null {
+    if (key.partition < 0) {
+      return refused(ErrorCode.INVALID_REQUEST, "The number of a partition cannot be negative.");
+    }
+    if (known !== undefined && leaderEpoch >= 0 && leaderEpoch < known.leaderEpoch) {
+      return refused(
+        ErrorCode.FENCED_LEADER_EPOCH,
+        `A leader of the partition with epoch ${known.leaderEpoch} has read its share state; epoch ${leaderEpoch} is over.`,
+      );
+    }
+    if (known !== undefined && stateEpoch >= 0 && stateEpoch < known.stateEpoch) {
+      return refused(
+        ErrorCode.FENCED_STATE_EPOCH,
+        `The share state of the partition began anew with state epoch ${known.stateEpoch}; ${stateEpoch} is over.`,
+      );
+    }
+    if (this.#settings.hasPartition(key.topicId, key.partition)) return null;
+    return refused(
+      ErrorCode.UNKNOWN_TOPIC_OR_PARTITION,
+      `There is no partition ${key.partition} of a topic with the id ${key.topicId}.`,
+    );
+  }
+
+  /** Nobody waits for others here. */
+  onTime(): void {
+    // Nothing is ever due.
+  }
+  dismiss(): void {
+    // Nobody waits.
+  }
+}
+
+const nothingKept = {
+  stateEpoch: 0,
+  leaderEpoch: firstEpoch,
+  startOffset: unknownOffset,
+  deliveryCompleteCount: -1,
+};
+
+const nameOf = ({ groupId, topicId, partition }: ShareStateKey): string =>
+  `${partition}/${topicId}/${groupId}`;
+
+const told = <T>(value: T): Judged<T> => ({ kind: "told", value });
+const refused = (errorCode: ErrorCode, errorMessage: string): Judged<never> => ({
+  kind: "refused",
+  errorCode,
+  errorMessage,
+});
+
+function neverBegun({ groupId, partition }: ShareStateKey): Judged<never> {
+  return refused(
+    ErrorCode.INVALID_REQUEST,
+    `The share state of partition ${partition} for group "${groupId}" was never begun, or was deleted.`,
+  );
+}
+
+function refuseBatches(batches: readonly StateBatch[]): Judged<never> | null {
+  for (const { first, last, state } of batches) {
+    if (first < 0 || last < first || !keptStates.includes(state)) {
+      return refused(
+        ErrorCode.INVALID_REQUEST,
+        `A state batch from ${first} to ${last} in state ${state} says nothing: offsets go up, and states are 0, 2, 3 and 4.`,
+      );
+    }
+  }
+  return null;
+}
+
+function ofSnapshot(key: ShareStateKey, value: ShareSnapshotValue, snapshotAt: Offset): Kept {
+  return {
+    key,
+    snapshotEpoch: value.snapshotEpoch,
+    stateEpoch: value.stateEpoch,
+    leaderEpoch: value.leaderEpoch,
+    startOffset: value.startOffset,
+    deliveryCompleteCount: value.deliveryCompleteCount,
+    createdMs: value.createTimestamp,
+    batches: mergedBatches([], value.stateBatches.map(fromRecordBatch), value.startOffset),
+    updates: 0,
+    snapshotAt,
+  };
+}
+
+/** `batches`: as `known` has them; they are changed. */
+function updated(known: Kept, value: ShareUpdateValue, batches: KeptBatches): Kept {
+  const startOffset = value.startOffset === unknownOffset ? known.startOffset : value.startOffset;
+  for (const each of value.stateBatches) batches.merge(fromRecordBatch(each));
+  if (startOffset >= 0) batches.prune(startOffset);
+  const count = value.deliveryCompleteCount;
+  return {
+    ...known,
+    leaderEpoch: value.leaderEpoch > known.leaderEpoch ? value.leaderEpoch : known.leaderEpoch,
+    startOffset,
+    deliveryCompleteCount: count < 0 ? known.deliveryCompleteCount : count,
+    batches,
+    updates: known.updates + 1,
+  };
+}
+
+type RecordBatch = ShareUpdateValue["stateBatches"][number];
+
+function toRecordBatch({ first, last, state, deliveryCount, letter }: StateBatch): RecordBatch {
+  return {
+    firstOffset: first,
+    lastOffset: last,
+    deliveryState: state,
+    deliveryCount,
+    letterProducerId: letter?.producerId ?? NO_PRODUCER,
+    letterSequence: letter?.sequence ?? -1,
+  };
+}
+
+function fromRecordBatch(batch: RecordBatch): StateBatch {
+  return {
+    first: batch.firstOffset,
+    last: batch.lastOffset,
+    state: batch.deliveryState as StateBatch["state"],
+    deliveryCount: batch.deliveryCount,
+    letter:
+      batch.letterProducerId === NO_PRODUCER
+        ? null
+        : { producerId: batch.letterProducerId, sequence: batch.letterSequence },
+  };
+}
+
+function weigh(kept: Kept | undefined): number {
+  if (kept === undefined) return 0;
+  return keptBytes + kept.key.groupId.length + kept.batches.all.length * batchBytes;
+}
