@@ -1,20 +1,26 @@
 /**
  * When a put has taken so long that sending the same bytes once more is likely to be faster: after what 95 of 100
- * recent ones of its size took. Hedges have a budget, so that a store that became slow is not asked twice as much.
+ * recent ones of its size took. Hedges have a budget, so that a store that became slow is not asked twice as much; a
+ * small one while they seldom come first, as with a store that is slow because it has all it can do.
  */
 const classes = [64 * 1024, 1024 * 1024, 8 * 1024 * 1024] as const;
 /** Larger bodies are not sent twice: they are not what an acknowledgement waits for. */
 export const hedgedBytesMax = classes[2];
 const samplesMax = 128;
 const samplesMin = 20;
-/** A share of all puts, and so many at once. */
-const budgetPerPut = 0.1;
-const budgetMax = 10;
+/** A share of all puts, and so many at once: while hedges help, and while they do not. */
+const helping = { perPut: 0.1, most: 10 } as const;
+const vain = { perPut: 0.01, most: 1 } as const;
+/** Hedges help while so many of the last few dozen came first. */
+const wonShareMin = 1 / 8;
+const memory = 1 / 16;
 
 export class HedgeClock {
   readonly #windows = classes.map(() => new LatencyWindow());
   readonly #delayMsMin: number;
-  #budget = budgetMax;
+  #budget: number = helping.most;
+  /** Of recent hedges, how many came first. */
+  #wonShare = 1 / 2;
 
   constructor(delayMsMin: number) {
     this.#delayMsMin = delayMsMin;
@@ -28,15 +34,27 @@ export class HedgeClock {
 
   /** A put was decided after so long. */
   observe(bytes: number, ms: number): void {
-    this.#budget = Math.min(budgetMax, this.#budget + budgetPerPut);
+    const { perPut, most } = this.#bounds;
+    this.#budget = Math.min(most, this.#budget + perPut);
     this.#windowOf(bytes)?.add(ms);
   }
 
-  /** Whether one more hedge is within the budget; takes it. */
+  /** Whether one more hedge is within the budget; takes it. It counts as vain until it has won. */
   take(): boolean {
     if (this.#budget < 1) return false;
     this.#budget--;
+    this.#wonShare -= this.#wonShare * memory;
+    this.#budget = Math.min(this.#bounds.most, this.#budget);
     return true;
+  }
+
+  /** The second sending of a put came first. */
+  won(): void {
+    this.#wonShare += memory;
+  }
+
+  get #bounds(): typeof helping | typeof vain {
+    return this.#wonShare >= wonShareMin ? helping : vain;
   }
 
   #windowOf(bytes: number): LatencyWindow | undefined {

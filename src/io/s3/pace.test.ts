@@ -133,6 +133,25 @@ test("hedges begin after what 95 of 100 puts of the size took, within a budget",
 const unknown: PutOutcome = { kind: "failed", error: new OutcomeUnknownError("?") };
 const refused: PutOutcome = { kind: "failed", error: new BucketError("denied", "no") };
 
+test("hedges that never come first are nearly given up, and are back when they do", () => {
+  const hedges = new HedgeClock(20);
+  const hedgesIn = (puts: number, isFirst: boolean): number => {
+    let taken = 0;
+    for (let put = 0; put < puts; put++) {
+      hedges.observe(100, 1);
+      if (!hedges.take()) continue;
+      taken++;
+      if (isFirst) hedges.won();
+    }
+    return taken;
+  };
+  hedgesIn(500, false);
+  assert.ok(hedgesIn(1_000, false) <= 11);
+  // The few that are left find out.
+  hedgesIn(500, true);
+  assert.ok(hedgesIn(1_000, true) >= 99);
+});
+
 /** Two puts that end after so many ms; the hedge begins at 100. */
 async function hedged(first: [number, PutOutcome], second: [number, PutOutcome]) {
   const { clock, advance } = time();

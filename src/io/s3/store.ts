@@ -129,7 +129,10 @@ export class S3Store implements ObjectStore {
         client.metrics.hedged();
         return true;
       },
-      onHedgeWon: () => client.metrics.hedgeWon(),
+      onHedgeWon: () => {
+        client.metrics.hedgeWon();
+        this.#hedges.won();
+      },
     }).outcome();
     this.#undecided.end(key, outcome.kind !== "failed");
     client.waitingBytes = this.#undecided.bytes;
