@@ -35,7 +35,8 @@ export class DeliveryModel {
   #waiting: DeliveryChanges[] = [];
   /** Why records are complete: durably, so that they are never delivered again. */
   readonly #concluded = new Set<number>();
-  readonly #reported = new Set<number>();
+  /** Of whom it is to be told that they are dead. */
+  #died = new Set<number>();
 
   constructor(settings: DeliverySettings) {
     this.settings = settings;
@@ -163,6 +164,7 @@ export class DeliveryModel {
   }
 
   #die(at: number): void {
+    this.#died.add(at);
     const { count } = this.at(at);
     this.#set(
       at,
@@ -179,8 +181,23 @@ export class DeliveryModel {
 
   // ── What is kept ──
 
+  /** With all that was taken, what is kept is what is known, but for what members hold. */
   took(changes: DeliveryChanges): void {
     this.#waiting.push(changes);
+    same(changes.startOffset, this.#start, "the start that is kept");
+    const dead = changes.dead.flatMap(({ first, last }) => range(first, last));
+    same(dead.sort(inOrder), [...this.#died].sort(inOrder), "the dead are told, each once");
+    this.#died = new Set();
+    const kept = new Map(this.#kept);
+    for (const { batches } of this.#waiting)
+      for (const { first, last, state, deliveryCount: count } of batches)
+        for (const at of range(first, last)) kept.set(at, { ...never, state: states[state], count });
+    for (const at of range(this.#start, this.#end - 1)) {
+      const { state, count } = this.at(at);
+      const wanted = state === "acquired" ? ["available", count - 1] : [state, count];
+      const { state: keptState, count: keptCount } = kept.get(at) ?? never;
+      same([keptState, keptCount], wanted, `what is kept of ${at}`);
+    }
   }
 
   /** The oldest of what was taken is durable now. Returns it. */
@@ -198,7 +215,6 @@ export class DeliveryModel {
     assert(changes.startOffset >= this.#keptStart, "the start never goes back");
     for (const at of range(this.#keptStart, changes.startOffset - 1)) this.#concluded.add(at);
     this.#keptStart = changes.startOffset;
-    for (const { first, last } of changes.dead) for (const at of range(first, last)) this.#reported.add(at);
     return changes;
   }
 
@@ -207,6 +223,7 @@ export class DeliveryModel {
     this.#waiting = [];
     for (const at of this.#kept.keys()) if (at < this.#keptStart) this.#kept.delete(at);
     this.#known = new Map(this.#kept);
+    this.#died = new Set([...this.#kept].flatMap(([at, { state }]) => (state === "archiving" ? [at] : [])));
     this.#start = this.#keptStart;
     this.#end = Math.max(this.#start, ...[...this.#kept.keys()].map((at) => at + 1));
     return { startOffset: this.#start, batches: [...this.#kept].sort(([a], [b]) => a - b) };
@@ -268,6 +285,8 @@ function same(actual: unknown, expected: unknown, sentence: string): void {
 function isComplete(table: DeliveryTable, at: number): boolean {
   return at < table.startOffset || table.ranges(at, at)[0]?.state === "archived";
 }
+
+const inOrder = (a: number, b: number): number => a - b;
 
 function rank(state: RangeState): number {
   return ["available", "acquired", "archiving", "acknowledged", "archived"].indexOf(state);
