@@ -4,8 +4,8 @@ import { RefusedRequestError } from "../dispatch.ts";
 import { handle } from "../handle.ts";
 
 export const peerProve = handle(PeerProve, {
-  decide(request, { connection, services }) {
-    const proof = services.cluster.peers.door?.prove(connection, request) ?? null;
+  decide(request, { connection, services, clientId }) {
+    const proof = services.cluster.peers.door?.prove(connection, request, clientId) ?? null;
     if (proof === null) {
       throw new RefusedRequestError(
         "it says that it is a broker of this cluster and cannot prove it: it has not the key that lies in the store under peer/key",

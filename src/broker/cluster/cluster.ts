@@ -36,8 +36,11 @@ export interface Peers {
 /** What other brokers say to this one (api/peer-*.ts). */
 export interface PeerDoor {
   greet(connection: ConnectionFacts, hello: PeerHelloRequest): PeerHelloResponse;
-  /** Our proof; from here on `connection.peer` is who it is. Null: it is not who it says. */
-  prove(connection: ConnectionFacts, proof: PeerProveRequest): Uint8Array | null;
+  /**
+   * Our proof; from here on `connection.peer` is who it is, and an earlier connection of the same broker for the
+   * same purpose (`line`: the client id) ends. Null: it is not who it says.
+   */
+  prove(connection: ConnectionFacts, proof: PeerProveRequest, line: string | null): Uint8Array | null;
   heartbeat(from: BrokerEpoch, beat: PeerHeartbeatRequest): PeerHeartbeatResponse;
 }
 

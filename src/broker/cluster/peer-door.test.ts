@@ -20,9 +20,11 @@ import { PeerHello } from "../../protocol/messages/peer-hello.ts";
 import { PeerProve } from "../../protocol/messages/peer-prove.ts";
 import { peerApis } from "../../protocol/registry.ts";
 import { SimClient } from "../../sim/client.ts";
+import { simSha256 } from "../../sim/env.ts";
 import { handle } from "../handle.ts";
 import { PeerError } from "./errors.ts";
-import { peerKeyName } from "./peer-key.ts";
+import { peerKey, peerKeyName } from "./peer-key.ts";
+import { proofOf } from "./peer-proof.ts";
 
 const knock = async (world: PeerWorld, { port }: PeerBroker) => {
   const client = SimClient.connect(world.network, port, "stranger");
@@ -231,5 +233,46 @@ describe("an address that changed hands", () => {
     await world.pass(4_500);
     assert.deepEqual(suspects(one), [before.epoch]);
     assert.ok(one.peers.answering().has(after.epoch));
+  });
+});
+
+describe("a broker that opens a connection anew", () => {
+  test("loses the one that it had for the same purpose, and what lies in it unread, and no other", async () => {
+    const { world, brokers } = await three();
+    const [broker, other] = brokers;
+    const { clusterId } = broker.journal.state;
+    const key = await world.wait(
+      peerKey({
+        env: { clock: broker.process.clock, random: world.random } as never,
+        store: broker.store,
+        sha256: simSha256,
+        clusterId,
+      }),
+    );
+    const enter = async (line: string): Promise<SimClient> => {
+      const client = SimClient.connect(world.network, broker.port, line);
+      assert.ok(client !== null);
+      const who = { clusterId, from: other.epoch, to: broker.epoch };
+      const { nonce: toNonce } = await world.wait(client.call(PeerHello, 0, who));
+      const fromNonce = new Uint8Array(32).fill(9);
+      const proof = proofOf("from", key, { ...who, fromNonce, toNonce }, simSha256);
+      await world.wait(client.call(PeerProve, 0, { nonce: fromNonce, proof }));
+      return client;
+    };
+    const calls = "holdfast-peer-7-calls";
+    const [first, older, pulse] = [
+      await enter(calls),
+      await enter("holdfast-peer-7"),
+      await enter("holdfast-peer-7-pulse"),
+    ];
+    const again = await enter(calls);
+    const elder = await enter("holdfast-peer-7");
+    await world.pass(100);
+    assert.deepEqual(
+      [first, older, pulse, again, elder].map(({ closed }) => closed),
+      [true, false, false, false, false],
+    );
+    assert.match(endings(broker)[0] ?? "", /opened another in its place/);
+    assert.ok(await world.wait(again.call(PeerHeartbeat, 0, { nextSlot: 5 })));
   });
 });

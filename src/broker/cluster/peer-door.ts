@@ -15,6 +15,7 @@ import type { PeerProveRequest } from "../../protocol/messages/peer-prove.ts";
 import type { ConnectionFacts } from "../context.ts";
 import type { PeerDoor } from "./cluster.ts";
 import type { PeerJournal } from "./peers.ts";
+import { namesLine } from "./peer-link.ts";
 import { type Handshake, peerNonceBytes, proofOf } from "./peer-proof.ts";
 
 export interface DoorOptions {
@@ -32,8 +33,8 @@ export class Door implements PeerDoor {
   readonly #options: DoorOptions;
   /** What the one who knocked has to prove. */
   readonly #knocked = new WeakMap<ConnectionFacts, Omit<Handshake, "fromNonce">>();
-  /** Connections at whose other end is a peer; the listener bounds them. */
-  readonly #guests = new Map<BrokerEpoch, Set<ConnectionFacts>>();
+  /** Connections at whose other end is a peer, and what it calls each; the listener bounds them. */
+  readonly #guests = new Map<BrokerEpoch, Map<ConnectionFacts, string>>();
   #isClosed = false;
 
   constructor(options: DoorOptions) {
@@ -51,7 +52,11 @@ export class Door implements PeerDoor {
     return { errorCode: ErrorCode.NONE, epoch, nonce: toNonce };
   }
 
-  prove(connection: ConnectionFacts, { nonce, proof }: PeerProveRequest): Uint8Array | null {
+  prove(
+    connection: ConnectionFacts,
+    { nonce, proof }: PeerProveRequest,
+    line: string | null = null,
+  ): Uint8Array | null {
     const asked = this.#knocked.get(connection);
     // Each nonce is good for one try.
     this.#knocked.delete(connection);
@@ -59,7 +64,7 @@ export class Door implements PeerDoor {
     const handshake: Handshake = { ...asked, fromNonce: nonce };
     const { sha256, key, journal } = this.#options;
     if (!equalSecrets(proof, proofOf("from", key, handshake, sha256))) return null;
-    this.#letIn(asked.from, connection);
+    this.#letIn(asked.from, connection, line ?? "");
     // Of one that has just registered the slot is not read here yet.
     if (asked.from >= journal.state.nextSlot) journal.notice(asked.from + 1);
     return proofOf("to", key, handshake, sha256);
@@ -77,9 +82,8 @@ export class Door implements PeerDoor {
     for (const [epoch, guests] of this.#guests) {
       if (!this.#isFenced(epoch)) continue;
       this.#guests.delete(epoch);
-      for (const connection of Array.from(guests)) {
-        connection.peer = null;
-        connection.close(`it is the broker of epoch ${epoch}, which the journal has fenced`);
+      for (const connection of Array.from(guests.keys())) {
+        showOut(connection, `it is the broker of epoch ${epoch}, which the journal has fenced`);
       }
     }
   }
@@ -93,13 +97,23 @@ export class Door implements PeerDoor {
     return epoch < state.nextSlot && !isLive(state, epoch);
   }
 
-  #letIn(epoch: BrokerEpoch, connection: ConnectionFacts): void {
+  /** Who comes again has given up the connection that it had: what lies in it unread was asked anew, or is not wanted. */
+  #letIn(epoch: BrokerEpoch, connection: ConnectionFacts, line: string): void {
     connection.peer = epoch;
-    const guests = this.#guests.get(epoch) ?? new Set();
-    this.#guests.set(epoch, guests.add(connection));
+    const guests = this.#guests.get(epoch) ?? new Map<ConnectionFacts, string>();
+    for (const [earlier, its] of Array.from(guests)) {
+      if (its === line && namesLine(line))
+        showOut(earlier, "the broker at its other end has opened another in its place");
+    }
+    this.#guests.set(epoch, guests.set(connection, line));
     connection.onClose(() => {
       guests.delete(connection);
       if (guests.size === 0 && this.#guests.get(epoch) === guests) this.#guests.delete(epoch);
     });
   }
+}
+
+function showOut(connection: ConnectionFacts, why: string): void {
+  connection.peer = null;
+  connection.close(why);
 }

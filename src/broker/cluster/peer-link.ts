@@ -24,6 +24,8 @@ export interface PeerLinkOptions {
   /** This broker. */
   readonly from: BrokerEpoch;
   readonly to: BrokerEpoch;
+  /** What the connection is for; a peer has one of each. */
+  readonly line: PeerLine;
   readonly address: { readonly host: string; readonly port: number };
   /** How long it may take to connect and prove, and how long an answer may take. */
   readonly connectMs: number;
@@ -31,6 +33,15 @@ export interface PeerLinkOptions {
   /** The other one says that this broker is fenced. */
   readonly onFenced?: () => void;
 }
+
+const lines = ["pulse", "calls", "question"] as const;
+export type PeerLine = (typeof lines)[number];
+
+/** What a broker calls itself on this line. */
+const nameOf = (from: BrokerEpoch, line: PeerLine): string => `holdfast-peer-${from}-${line}`;
+
+/** False: as older versions call themselves, on each connection alike. */
+export const namesLine = (name: string): boolean => lines.some((line) => name.endsWith(`-${line}`));
 
 /** Calls that have no answer yet, sent or not. */
 const callsMax = 1_000;
@@ -116,10 +127,10 @@ export class PeerLink {
   }
 
   #converse(socket: Socket): PeerExchange {
-    const { env, from } = this.#options;
+    const { env, from, line } = this.#options;
     const exchange = new PeerExchange(socket, {
       clock: env.clock,
-      clientId: `holdfast-peer-${from}`,
+      clientId: nameOf(from, line),
       whom: this.#whom,
     });
     this.#exchange = exchange;

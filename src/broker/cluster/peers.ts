@@ -16,7 +16,7 @@ import type { Peers } from "./cluster.ts";
 import { PeerError } from "./errors.ts";
 import { Door } from "./peer-door.ts";
 import { peerKey } from "./peer-key.ts";
-import { PeerLink } from "./peer-link.ts";
+import { type PeerLine, PeerLink } from "./peer-link.ts";
 import { Suspicion } from "./suspicion.ts";
 
 export interface PeersOptions {
@@ -285,8 +285,8 @@ export class PeerRoom implements Peers {
       epoch,
       nodeId,
       address: listener === undefined ? null : `${listener.host}:${listener.port}`,
-      pulse: this.#linkTo(broker, (this.#suspicionMs * 2) / 3),
-      calls: this.#linkTo(broker, callMs),
+      pulse: this.#linkTo(broker, "pulse", (this.#suspicionMs * 2) / 3),
+      calls: this.#linkTo(broker, "calls", callMs),
       answeredMs: -Infinity,
       metMs: this.#nowMs(),
       nextSlot: 0,
@@ -297,7 +297,7 @@ export class PeerRoom implements Peers {
     });
   }
 
-  #linkTo({ epoch, listeners }: BrokerState, answerMs: number): PeerLink | null {
+  #linkTo({ epoch, listeners }: BrokerState, line: PeerLine, answerMs: number): PeerLink | null {
     const [address] = listeners;
     if (address === undefined) return null;
     const { env, dialer, sha256, journal, epoch: from } = this.#options;
@@ -310,6 +310,7 @@ export class PeerRoom implements Peers {
       clusterId,
       from,
       to: epoch,
+      line,
       address,
       connectMs: (this.#suspicionMs * 2) / 3,
       answerMs,
@@ -384,7 +385,7 @@ export class PeerRoom implements Peers {
 
   /** Whether somebody proves, now, to be that broker. */
   async #answersNow(broker: BrokerState): Promise<boolean> {
-    const link = this.#linkTo(broker, (this.#suspicionMs * 2) / 3);
+    const link = this.#linkTo(broker, "question", (this.#suspicionMs * 2) / 3);
     if (link === null) return false;
     try {
       await link.call(PeerHeartbeat, { nextSlot: this.#options.journal.state.nextSlot });
