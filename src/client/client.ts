@@ -6,6 +6,7 @@ import { Admin } from "./admin.ts";
 import { Cluster } from "./cluster.ts";
 import { Consumer } from "./consumer.ts";
 import type { ConsumerOptions } from "./consumer-options.ts";
+import { DeadLetters } from "./dead-letters/dead-letters.ts";
 import { GroupConsumer } from "./group/group-consumer.ts";
 import type { GroupConsumerOptions } from "./group/options.ts";
 import type { ShareConsumerOptions } from "./share/options.ts";
@@ -68,6 +69,11 @@ export class Client implements AsyncDisposable {
     const consumer = new ShareConsumer(this.#cluster, options, () => this.#open.delete(consumer));
     this.#open.add(consumer);
     return consumer;
+  }
+
+  /** The dead letters in a topic: to look at, send again or drop. */
+  deadLetters(topic: string): DeadLetters {
+    return new DeadLetters(this.#cluster, topic, () => this.admin());
   }
 
   admin(): Admin {

@@ -79,6 +79,22 @@ export type {
   GroupConsumerOptions,
   ReleaseReason,
 } from "../client/group/options.ts";
+export type {
+  DeadLetters,
+  Edit,
+  FoundLetter,
+  ReadOptions,
+  RedriveOptions,
+  RedriveReport,
+} from "../client/dead-letters/dead-letters.ts";
+export type { Settled } from "../client/dead-letters/ledger.ts";
+export {
+  type DeadLetter,
+  DeadLetterHeader,
+  deadLetterOf,
+  RedriveHeader,
+} from "../client/dead-letters/letter.ts";
+export type { Selection } from "../client/dead-letters/selection.ts";
 export * from "../client/share/errors.ts";
 export type { Message, ReleaseOptions } from "../client/share/message.ts";
 export type { ShareConsumerOptions } from "../client/share/options.ts";

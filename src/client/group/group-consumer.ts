@@ -190,7 +190,8 @@ export class GroupConsumer implements AsyncIterable<IncomingRecord>, OffsetSourc
    * finished is committed, and another `run` begins at the lowest unfinished record of each partition.
    */
   async run(options: RunOptions): Promise<void> {
-    const handlers = new Handlers(options, this.#cluster.settings.clock, () => this.#reader.tell());
+    const of = { cluster: this.#cluster, group: this.#settings.group };
+    const handlers = new Handlers(options, of, () => this.#reader.tell());
     try {
       const records = this.#reader.iterate({
         ...this.#rules(() => (handlers.hasRoom ? this.#takeOne((of) => handlers.mayTake(of)) : undefined)),

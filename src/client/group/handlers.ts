@@ -4,6 +4,8 @@
  */
 import type { Clock, Timer } from "../../base/ports.ts";
 import type { AssignedPartition } from "../assigned-partition.ts";
+import type { Cluster } from "../cluster.ts";
+import { type DeadLetterOptions, LastResort } from "../dead-letters/last-resort.ts";
 import { OptionError } from "../errors.ts";
 import type { IncomingRecord } from "../incoming-record.ts";
 import { atLeast } from "../settings.ts";
@@ -35,6 +37,11 @@ export interface RunOptions {
    */
   readonly onSlow?: ((notice: SlowHandler) => void) | undefined;
   readonly slowMs?: number | undefined;
+  /**
+   * A handler that throws is called again, and at last its record goes to a dead-letter topic and counts as finished.
+   * Without it a handler that throws ends `run`.
+   */
+  readonly deadLetters?: DeadLetterOptions | undefined;
 }
 
 export interface SlowHandler {
@@ -53,6 +60,7 @@ export interface Taken {
 
 export class Handlers {
   readonly #handle: Handle;
+  readonly #lastResort: LastResort | undefined;
   readonly #concurrency: number;
   readonly #order: "partition" | "key" | "none";
   readonly #onEnd: () => void;
@@ -73,7 +81,11 @@ export class Handlers {
   failure: HandlerError | undefined = undefined;
 
   /** Throws `OptionError`. `onEnd`: a handler has come to an end, and there may be room for another. */
-  constructor(options: RunOptions, clock: Clock, onEnd: () => void) {
+  constructor(
+    options: RunOptions,
+    of: { readonly cluster: Cluster; readonly group: string },
+    onEnd: () => void,
+  ) {
     const {
       handle,
       concurrency = 1,
@@ -87,11 +99,14 @@ export class Handlers {
     if (order !== "partition" && order !== "key" && order !== "none") {
       throw new OptionError(`order is "partition", "key" or "none", not "${String(order)}".`);
     }
-    this.#handle = handle;
+    const { deadLetters } = options;
+    this.#lastResort =
+      deadLetters === undefined ? undefined : new LastResort(of.cluster, of.group, deadLetters);
+    this.#handle = this.#lastResort?.around(handle) ?? handle;
     this.#concurrency = concurrency;
     this.#order = order;
     this.#onEnd = onEnd;
-    this.#clock = clock;
+    this.#clock = of.cluster.settings.clock;
     this.#onSlow = onSlow;
     this.#slowMs = atLeast("slowMs", slowMs, 1);
   }
@@ -151,6 +166,7 @@ export class Handlers {
     // A lane goes on with its next record when one ends.
     while (this.#running.size > 0) await Promise.race(this.#running);
     this.#slowTimer?.cancel();
+    await this.#lastResort?.close();
   }
 
   /** One timer for all, so that a usual handler costs none. */
