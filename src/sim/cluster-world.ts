@@ -22,6 +22,7 @@ import { SimClock } from "./clock.ts";
 import { SimConsumer } from "./consumer.ts";
 import { createTopic, type NewTopic } from "./create-topic.ts";
 import { simSha256 } from "./env.ts";
+import { judgeGroups, tellEnds } from "./group-ends.ts";
 import { GroupHistory } from "./group-history.ts";
 import { GroupKeeper } from "./group-keeper.ts";
 import { History } from "./history.ts";
@@ -274,24 +275,22 @@ export class ClusterWorld {
     await this.#peace(Promise.race([Promise.all(clients), living]));
     for (const { topic, partition } of [...places, ...outputs]) {
       const judge = new SimConsumer(this.#actor(`judge-${topic}-${partition}`), topic, partition);
-      this.#history.judge(topic, partition, await this.#insist(() => judge.readAll()));
-      this.#judgeGroups(groups, { topic, partition });
+      const final = await this.#insist(() => judge.readAll());
+      this.#history.judge(topic, partition, final);
+      judgeGroups(
+        { topic, partition, offsets: final.keys() },
+        {
+          groups,
+          transactions,
+          history: this.#history,
+          nowMs: this.#scheduler.nowMs,
+        },
+      );
     }
     const last = this.#tableReader("table-judge", 0);
     await this.#insist(() => last.readAll());
     this.#history.judgeAll();
     this.#lives.end();
-  }
-
-  #judgeGroups(
-    groups: readonly { readonly name: string; readonly topic: NewTopic; readonly history: GroupHistory }[],
-    { topic, partition }: Place,
-  ): void {
-    const end = { topic, partition, atMs: this.#scheduler.nowMs };
-    for (const group of groups) if (group.topic.name === topic) this.#history.groupEnded(group.name, end);
-    for (const { group, source } of this.#transactions?.transformers ?? []) {
-      if (source.topic === topic && source.partition === partition) this.#history.groupEnded(group, end);
-    }
   }
 
   // ── Clients ──
@@ -349,14 +348,8 @@ export class ClusterWorld {
     },
   ): Promise<unknown> {
     const { name, topic, history, written } = options;
-    const ended = written.then(async () => {
-      const ends = new Map<number, number>();
-      for (let partition = 0; partition < topic.partitions; partition++) {
-        const judge = new SimConsumer(this.#actor(`${name}-ends-${partition}`), topic.name, partition);
-        ends.set(partition, await judge.readEnd());
-      }
-      history.finish(ends);
-    });
+    const actor = (partition: number): Actor => this.#actor(`${name}-ends-${partition}`);
+    const ended = tellEnds(written, { topic, history, actor });
     const members = startGroup(draw, {
       ...options,
       ...(name === transforming && {

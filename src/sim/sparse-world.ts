@@ -22,6 +22,7 @@ import { SimConsumer } from "./consumer.ts";
 import { createTopic, type NewTopic } from "./create-topic.ts";
 import { SimDisk } from "./disk.ts";
 import { type FaultCells, faultKinds } from "./fault-matrix.ts";
+import { judgeGroups, tellEnds } from "./group-ends.ts";
 import { GroupHistory } from "./group-history.ts";
 import { GroupKeeper } from "./group-keeper.ts";
 import { History } from "./history.ts";
@@ -305,15 +306,10 @@ export class SparseWorld {
       const judge = new SimConsumer(this.#actor(`judge-${topic}-${partition}`), topic, partition);
       const final = await insist(this.#clock, () => judge.readAll());
       this.#history.judge(topic, partition, final);
-      for (const group of groups) {
-        if (group.topic.name !== topic) continue;
-        group.history.judge(group.name, partition, final.keys());
-        this.#history.groupEnded(group.name, { topic, partition, atMs: this.#scheduler.nowMs });
-      }
-      for (const { group, source } of transactions.transformers) {
-        if (source.topic !== topic || source.partition !== partition) continue;
-        this.#history.groupEnded(group, { topic, partition, atMs: this.#scheduler.nowMs });
-      }
+      judgeGroups(
+        { topic, partition, offsets: final.keys() },
+        { groups, transactions, history: this.#history, nowMs: this.#scheduler.nowMs },
+      );
     }
     for (const { name } of [table, ledger]) {
       const last = this.#tableReader(name, `${name}-judge`);
@@ -366,14 +362,8 @@ export class SparseWorld {
     },
   ): Promise<unknown> {
     const { name, topic, history, written } = options;
-    const ended = written.then(async () => {
-      const ends = new Map<number, number>();
-      for (let partition = 0; partition < topic.partitions; partition++) {
-        const judge = new SimConsumer(this.#actor(`${name}-ends-${partition}`), topic.name, partition);
-        ends.set(partition, await judge.readEnd());
-      }
-      history.finish(ends);
-    });
+    const actor = (partition: number): Actor => this.#actor(`${name}-ends-${partition}`);
+    const ended = tellEnds(written, { topic, history, actor });
     const members = startGroup(draw, {
       ...options,
       ...(name === transforming && {

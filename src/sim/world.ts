@@ -14,6 +14,7 @@ import { SimConsumer } from "./consumer.ts";
 import { createTopic } from "./create-topic.ts";
 import { SimDisk } from "./disk.ts";
 import { drawFaults, type Faults } from "./faults.ts";
+import { judgeGroups, tellEnds } from "./group-ends.ts";
 import { GroupHistory } from "./group-history.ts";
 import { History } from "./history.ts";
 import { SimNetwork } from "./network.ts";
@@ -54,6 +55,13 @@ const outageMsMax = 30_000;
 /** Into which what others read is transformed. */
 const output = { name: "output", partitions: 2 };
 const outputs: readonly Place[] = [0, 1].map((partition) => ({ topic: output.name, partition }));
+
+interface StartedGroup {
+  readonly name: string;
+  readonly topic: { readonly name: string; readonly partitions: number };
+  readonly history: GroupHistory;
+  readonly done: Promise<unknown>;
+}
 
 export class World {
   readonly #seed: number;
@@ -190,15 +198,10 @@ export class World {
       const judge = new SimConsumer(this.#actor(`judge-${topic}-${partition}`), topic, partition);
       const final = await judge.readAll();
       this.#history.judge(topic, partition, final);
-      for (const { name, read } of groups) {
-        if (read !== topic) continue;
-        this.#groups.judge(name, partition, final.keys());
-        this.#history.groupEnded(name, { topic, partition, atMs: this.#scheduler.nowMs });
-      }
-      for (const { group, source } of transactions?.transformers ?? []) {
-        if (source.topic !== topic || source.partition !== partition) continue;
-        this.#history.groupEnded(group, { topic, partition, atMs: this.#scheduler.nowMs });
-      }
+      judgeGroups(
+        { topic, partition, offsets: final.keys() },
+        { groups, transactions, history: this.#history, nowMs: this.#scheduler.nowMs },
+      );
     }
     this.#history.judgeAll();
     await this.#lives.stop();
@@ -223,18 +226,13 @@ export class World {
   #startGroups(
     topics: readonly { readonly name: string; readonly partitions: number }[],
     written: Promise<unknown>,
-  ): readonly { readonly name: string; readonly read: string; readonly done: Promise<unknown> }[] {
+  ): readonly StartedGroup[] {
     const draw = this.#random.fork("groups");
     if (!draw.chance(0.6)) return [];
     const topic = draw.pick(topics);
-    const ended = written.then(async () => {
-      const ends = new Map<number, number>();
-      for (let partition = 0; partition < topic.partitions; partition++) {
-        const judge = new SimConsumer(this.#actor(`ends-${partition}`), topic.name, partition);
-        ends.set(partition, await judge.readEnd());
-      }
-      this.#groups.finish(ends);
-    });
+    const history = this.#groups;
+    const actor = (partition: number): Actor => this.#actor(`ends-${partition}`);
+    const ended = tellEnds(written, { topic, history, actor });
     return Array.from({ length: draw.between(1, 2) }, (_, at) => {
       const name = `group${at}`;
       // One protocol, the other, or members of both in one group.
@@ -247,13 +245,13 @@ export class World {
         ...(mayTransform && {
           transform: { targets: outputs, idFor: (id: string) => new TransactionalId(id) },
         }),
-        history: this.#groups,
+        history,
         consumerShare,
         membersMax: 4,
         actor: (actorName) => this.#actor(actorName),
         isOver: () => this.#isOver,
       });
-      return { name, read: topic.name, done: Promise.all([ended, members]) };
+      return { name, topic, history, done: Promise.all([ended, members]) };
     });
   }
 
