@@ -14,7 +14,9 @@ const batch = (first: number, last: number, state: KeptState, deliveryCount: num
 });
 
 function lines(kept: KeptBatches): string[] {
-  return kept.all.map(({ first, last, state, deliveryCount }) => `${first}-${last} ${state} ×${deliveryCount}`);
+  return kept.all.map(
+    ({ first, last, state, deliveryCount }) => `${first}-${last} ${state} ×${deliveryCount}`,
+  );
 }
 
 const merged = (...words: StateBatch[]): string[] => lines(mergedBatches([], words, offset(-1)));
