@@ -251,7 +251,7 @@ export async function deleteGroupOffsets(
   );
 }
 
-const coordinatorOf = ({ cluster, links }: AdminAccess, group: string): Coordinator =>
+export const coordinatorOf = ({ cluster, links }: AdminAccess, group: string): Coordinator =>
   new Coordinator(cluster, { kind: "group", name: group }, links);
 
 /** For `requestTimeoutMs`. */
@@ -265,7 +265,7 @@ export function persistently({ cluster: { settings } }: AdminAccess, what: strin
 }
 
 /** A change that may have been made is not sent again: a second attempt would be refused as if the first had failed. */
-function once(access: AdminAccess, what: string): Persistence {
+export function once(access: AdminAccess, what: string): Persistence {
   const { again } = persistently(access, what);
   return {
     what,

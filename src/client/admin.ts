@@ -27,6 +27,15 @@ import {
   listGroups,
   type NewGroupOffset,
 } from "./admin-groups.ts";
+import {
+  alterShareGroupOffsets,
+  deleteShareGroupOffsets,
+  describeShareGroup,
+  listShareGroupOffsets,
+  type NewShareGroupOffset,
+  type ShareGroupDescription,
+  type ShareGroupOffset,
+} from "./admin-share-groups.ts";
 import { type DeletedRecords, deleteRecords, type RecordDeletion } from "./admin-records.ts";
 import {
   type AdminAccess,
@@ -210,6 +219,26 @@ export class Admin implements AsyncDisposable {
   /** With all that they committed; only groups without members. Rejects as `createTopics` does. */
   deleteGroups(groups: readonly string[]): Promise<void> {
     return deleteGroups(this.#access, groups);
+  }
+
+  /** Rejects with `BrokerRefusedError` (code `GROUP_ID_NOT_FOUND`, …). */
+  describeShareGroups(groups: readonly string[]): Promise<readonly ShareGroupDescription[]> {
+    return Promise.all(groups.map((group) => describeShareGroup(this.#access, group)));
+  }
+
+  /** Where a share group begins to deliver in each partition that it has to do with, and how much waits there. */
+  listShareGroupOffsets(group: string): Promise<readonly ShareGroupOffset[]> {
+    return listShareGroupOffsets(this.#access, group);
+  }
+
+  /** Moves a share group that has no members. Rejects as `createTopics` does. */
+  alterShareGroupOffsets(group: string, offsets: readonly NewShareGroupOffset[]): Promise<void> {
+    return alterShareGroupOffsets(this.#access, group, offsets);
+  }
+
+  /** Has a share group without members forget topics. Rejects as `createTopics` does. */
+  deleteShareGroupOffsets(group: string, topics: readonly string[]): Promise<void> {
+    return deleteShareGroupOffsets(this.#access, group, topics);
   }
 
   /** How far a group has got, in the partitions of which it has committed anything. */

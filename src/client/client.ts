@@ -9,6 +9,7 @@ import type { ConsumerOptions } from "./consumer-options.ts";
 import { DeadLetters } from "./dead-letters/dead-letters.ts";
 import { GroupConsumer } from "./group/group-consumer.ts";
 import type { GroupConsumerOptions } from "./group/options.ts";
+import { Queue, type QueueOptions } from "./share/queue.ts";
 import type { ShareConsumerOptions } from "./share/options.ts";
 import { ShareConsumer } from "./share/share-consumer.ts";
 import type { ClientOptions, ProducerOptions, TransactionalProducerOptions } from "./options.ts";
@@ -69,6 +70,23 @@ export class Client implements AsyncDisposable {
     const consumer = new ShareConsumer(this.#cluster, options, () => this.#open.delete(consumer));
     this.#open.add(consumer);
     return consumer;
+  }
+
+  /** A queue by name: a topic, the share group that works on it, and what both are configured to. Throws `OptionError`. */
+  queue(name: string, options: QueueOptions = {}): Queue {
+    const queue = new Queue(
+      name,
+      options,
+      {
+        admin: () => this.admin(),
+        producer: () => this.producer(),
+        worker: (of) => this.shareConsumer(of),
+        deadLetters: (topic) => this.deadLetters(topic),
+      },
+      () => this.#open.delete(queue),
+    );
+    this.#open.add(queue);
+    return queue;
   }
 
   /** The dead letters in a topic: to look at, send again or drop. */

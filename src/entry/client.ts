@@ -97,6 +97,7 @@ export {
 export type { Selection } from "../client/dead-letters/selection.ts";
 export * from "../client/share/errors.ts";
 export type { Message, ReleaseOptions } from "../client/share/message.ts";
+export type { Queue, QueueMessage, QueueOptions } from "../client/share/queue.ts";
 export type { ShareConsumerOptions } from "../client/share/options.ts";
 export type { ShareConsumer, ShareStats } from "../client/share/share-consumer.ts";
 export type {
@@ -128,6 +129,12 @@ export type {
   ListedGroup,
   NewGroupOffset,
 } from "../client/admin-groups.ts";
+export type {
+  NewShareGroupOffset,
+  ShareGroupDescription,
+  ShareGroupOffset,
+  ShareMemberDescription,
+} from "../client/admin-share-groups.ts";
 export { PartlyRefusedError } from "../client/admin-outcome.ts";
 export type {
   ChangeOptions,

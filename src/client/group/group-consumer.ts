@@ -190,8 +190,7 @@ export class GroupConsumer implements AsyncIterable<IncomingRecord>, OffsetSourc
    * finished is committed, and another `run` begins at the lowest unfinished record of each partition.
    */
   async run(options: RunOptions): Promise<void> {
-    const of = { cluster: this.#cluster, group: this.#settings.group };
-    const handlers = new Handlers(options, of, () => this.#reader.tell());
+    const handlers = new Handlers(options, this.#memberAccess, () => this.#reader.tell());
     try {
       const records = this.#reader.iterate({
         ...this.#rules(() => (handlers.hasRoom ? this.#takeOne((of) => handlers.mayTake(of)) : undefined)),

@@ -58,6 +58,11 @@ export interface Taken {
   readonly share: Share;
 }
 
+export interface HandlersAccess {
+  readonly cluster: Cluster;
+  readonly settings: { readonly group: string };
+}
+
 export class Handlers {
   readonly #handle: Handle;
   readonly #lastResort: LastResort | undefined;
@@ -81,11 +86,7 @@ export class Handlers {
   failure: HandlerError | undefined = undefined;
 
   /** Throws `OptionError`. `onEnd`: a handler has come to an end, and there may be room for another. */
-  constructor(
-    options: RunOptions,
-    of: { readonly cluster: Cluster; readonly group: string },
-    onEnd: () => void,
-  ) {
+  constructor(options: RunOptions, { cluster, settings }: HandlersAccess, onEnd: () => void) {
     const {
       handle,
       concurrency = 1,
@@ -101,12 +102,12 @@ export class Handlers {
     }
     const { deadLetters } = options;
     this.#lastResort =
-      deadLetters === undefined ? undefined : new LastResort(of.cluster, of.group, deadLetters);
+      deadLetters === undefined ? undefined : new LastResort(cluster, settings.group, deadLetters);
     this.#handle = this.#lastResort?.around(handle) ?? handle;
     this.#concurrency = concurrency;
     this.#order = order;
     this.#onEnd = onEnd;
-    this.#clock = of.cluster.settings.clock;
+    this.#clock = cluster.settings.clock;
     this.#onSlow = onSlow;
     this.#slowMs = atLeast("slowMs", slowMs, 1);
   }
