@@ -35,6 +35,7 @@ import { SharedListings } from "./shared-listings.ts";
 import { openStore, openWal, type Storage, windowOf } from "./storage.ts";
 import { adoptBrokerConfig, Topics } from "./topics.ts";
 import { RoutedPersister } from "./share/routed-persister.ts";
+import { SharePartitions } from "./share/share-partitions.ts";
 import { ShareStates } from "./share/state.ts";
 import { markersAtOnceDefault, Transactions } from "./transactions.ts";
 
@@ -165,6 +166,7 @@ export class Broker {
     await this.#listener.close();
     this.services.transactions.close();
     this.services.groups.close();
+    this.services.shares.close();
     this.services.shareStates.close();
     await this.#connections.drain();
     await this.#housekeeping.close();
@@ -385,6 +387,7 @@ async function openRooms(options: BrokerOptions, listener: Listener): Promise<Ro
     clock,
     epoch,
   });
+  const shares = new SharePartitions({ env, config, journal, partitions, wal, persister: sharePersister });
   const services: Services = {
     env,
     nodeId: own,
@@ -401,6 +404,7 @@ async function openRooms(options: BrokerOptions, listener: Listener): Promise<Ro
     transactions,
     shareStates,
     sharePersister,
+    shares,
     fetchSessions: new FetchSessions({
       clock: env.clock,
       slots: config.get("max.incremental.fetch.session.cache.slots"),
@@ -416,6 +420,7 @@ async function openRooms(options: BrokerOptions, listener: Listener): Promise<Ro
   groups.start();
   transactions.start();
   shareStates.start();
+  shares.start();
   member?.start();
   return { services, store, closeStore, member, recovery, flusher, housekeeping, failure };
 }

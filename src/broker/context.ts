@@ -14,6 +14,7 @@ import type { Groups } from "./groups.ts";
 import type { AnyHandler } from "./handle.ts";
 import type { ProducerIds } from "./producer-ids.ts";
 import type { SharePersister } from "./share/persister.ts";
+import type { SharePartitions } from "./share/share-partitions.ts";
 import type { ShareStates } from "./share/state.ts";
 import type { Topics } from "./topics.ts";
 import type { Transactions } from "./transactions.ts";
@@ -66,6 +67,8 @@ export interface Services {
   /** What this broker keeps of share-partitions, and where all of them are found. */
   readonly shareStates: ShareStates;
   readonly sharePersister: SharePersister;
+  /** What share groups are given of the partitions of this broker, and who reads them. */
+  readonly shares: SharePartitions;
   readonly fetchSessions: FetchSessions;
   readonly cluster: Cluster;
   readonly diskFloor: DiskFloor;

@@ -50,6 +50,8 @@ import { produce } from "./api/produce.ts";
 import { pushTelemetry } from "./api/push-telemetry.ts";
 import { readShareGroupState } from "./api/read-share-group-state.ts";
 import { readShareGroupStateSummary } from "./api/read-share-group-state-summary.ts";
+import { shareAcknowledge } from "./api/share-acknowledge.ts";
+import { shareFetch } from "./api/share-fetch.ts";
 import { syncGroup } from "./api/sync-group.ts";
 import { txnOffsetCommit } from "./api/txn-offset-commit.ts";
 import { updateFeatures } from "./api/update-features.ts";
@@ -106,6 +108,8 @@ export const clientHandlers: readonly AnyHandler[] = [
   describeAcls,
   createAcls,
   deleteAcls,
+  shareFetch,
+  shareAcknowledge,
   initializeShareGroupState,
   readShareGroupState,
   writeShareGroupState,

@@ -51,6 +51,8 @@ export class ShareSession {
   /** The next request must carry this epoch. */
   epoch = 1;
   isOver = false;
+  /** Its member said that it is the end. */
+  isClosing = false;
   /** In the order in which they are served next: what was served moves to the end, so that none starves. */
   readonly partitions = new Map<string, SessionPartition>();
   connection: SessionConnection | null = null;
@@ -180,7 +182,10 @@ export class ShareSessions {
   ): ShareSession | Refused {
     const session = this.#groups.get(groupId)?.get(memberId);
     if (session === undefined) return notFound();
-    if (epoch === ShareEpoch.close) return session;
+    if (epoch === ShareEpoch.close) {
+      session.isClosing = true;
+      return session;
+    }
     if (session.epoch !== epoch) {
       return refused(
         ErrorCode.INVALID_SHARE_SESSION_EPOCH,

@@ -1,0 +1,247 @@
+/** Share groups over one whole broker in the simulation: acquire, acknowledge, come back, and what survives its death. */
+import assert from "node:assert/strict";
+import { test, type TestContext } from "node:test";
+import { aBroker, type SimulatedBroker } from "../../../test/simulated-broker.ts";
+import { Ack, beginShare, offsetsIn, ShareMember } from "../../../test/share-fixture.ts";
+import { ErrorCode } from "../../protocol/errors.ts";
+import { DeleteRecords } from "../../protocol/messages/delete-records.ts";
+import { offset, partitionIndex } from "../../base/ids.ts";
+import { IncrementalAlterConfigs } from "../../protocol/messages/incremental-alter-configs.ts";
+
+const groupResourceType = 32;
+
+async function configure(broker: SimulatedBroker, configs: Record<string, string>): Promise<void> {
+  const answer = await broker.ask(IncrementalAlterConfigs, {
+    resources: [
+      {
+        resourceType: groupResourceType,
+        resourceName: "g",
+        configs: Object.entries(configs).map(([name, value]) => ({ name, value, configOperation: 0 })),
+      },
+    ],
+    validateOnly: false,
+  });
+  assert.equal(answer.responses[0]?.errorCode, 0, answer.responses[0]?.errorMessage ?? "");
+}
+
+/** A topic "t" of which group "g" reads everything from its beginning. */
+async function aQueue(
+  context: TestContext,
+  values: readonly string[] = [],
+  configs: Record<string, string> = {},
+): Promise<SimulatedBroker> {
+  const broker = await aBroker(context);
+  await broker.createTopic("t");
+  await configure(broker, { "share.auto.offset.reset": "earliest", ...configs });
+  await beginShare(broker, "g", "t");
+  if (values.length > 0) await broker.write("t", values);
+  return broker;
+}
+
+const pass = (broker: SimulatedBroker, ms: number): Promise<void> =>
+  broker.scheduler.runUntil(new Promise<void>((resolve) => broker.scheduler.schedule(ms, () => resolve())));
+
+/** Waits until the share-partition is read, too. */
+const patient = { waitMs: 1_000 };
+
+test("what a member acquires, others do not get, and what it accepts, nobody gets again", async (context) => {
+  const broker = await aQueue(context, ["a", "b", "c"]);
+  const [one, two] = [new ShareMember(broker, "one", "t"), new ShareMember(broker, "two", "t")];
+  const first = await one.fetch(patient);
+  assert.deepEqual(first.records, [
+    { offset: 0, deliveryCount: 1, value: "a" },
+    { offset: 1, deliveryCount: 1, value: "b" },
+    { offset: 2, deliveryCount: 1, value: "c" },
+  ]);
+  assert.deepEqual(offsetsIn(await two.fetch()), []);
+  assert.equal(await one.acknowledge(0, 1, Ack.accept), ErrorCode.NONE);
+  assert.equal(await one.acknowledge(2, 2, Ack.release), ErrorCode.NONE);
+  assert.deepEqual((await two.fetch()).records, [{ offset: 2, deliveryCount: 2, value: "c" }]);
+});
+
+test("an acknowledgement that was answered survives a crash; what was in flight comes back", async (context) => {
+  const broker = await aQueue(context, ["a", "b", "c"]);
+  const one = new ShareMember(broker, "one", "t");
+  await one.fetch(patient);
+  assert.equal(await one.acknowledge(1, 1, Ack.accept), ErrorCode.NONE);
+  broker.crash();
+  await broker.boot();
+  const two = new ShareMember(broker, "two", "t");
+  assert.deepEqual(offsetsIn(await two.fetch(patient)), [0, 2]);
+});
+
+test("an acknowledgement whose answer was not there may count or not, and nothing else is lost", async (context) => {
+  const broker = await aQueue(context, ["a", "b"]);
+  const one = new ShareMember(broker, "one", "t");
+  await one.fetch(patient);
+  one.sendWord(0, 0, Ack.accept).catch(() => undefined);
+  await pass(broker, 0);
+  broker.crash();
+  await broker.boot();
+  const two = new ShareMember(broker, "two", "t");
+  assert.ok(offsetsIn(await two.fetch(patient)).includes(1));
+});
+
+test("where a group begins is durable before anything is delivered", async (context) => {
+  const broker = await aQueue(context, ["a"], { "share.auto.offset.reset": "latest" });
+  const one = new ShareMember(broker, "one", "t");
+  assert.deepEqual(offsetsIn(await one.fetch(patient)), []);
+  await broker.write("t", ["b"]);
+  broker.crash();
+  await broker.boot();
+  await broker.write("t", ["c"]);
+  const two = new ShareMember(broker, "two", "t");
+  assert.deepEqual(offsetsIn(await two.fetch(patient)), [1, 2]);
+});
+
+test("a lock that runs out frees its records, and not before", async (context) => {
+  const broker = await aQueue(context, ["a"], { "share.record.lock.duration.ms": "15000" });
+  const [one, two] = [new ShareMember(broker, "one", "t"), new ShareMember(broker, "two", "t")];
+  await one.fetch(patient);
+  await pass(broker, 14_000);
+  assert.deepEqual(offsetsIn(await two.fetch()), []);
+  await pass(broker, 1_500);
+  assert.deepEqual((await two.fetch()).records, [{ offset: 0, deliveryCount: 2, value: "a" }]);
+  assert.equal(await one.acknowledge(0, 0, Ack.accept), ErrorCode.INVALID_RECORD_STATE);
+  assert.equal(await two.acknowledge(0, 0, Ack.accept), ErrorCode.NONE);
+});
+
+test("a lock that is renewed lasts longer, and a request that renews fetches nothing", async (context) => {
+  const broker = await aQueue(context, ["a"], { "share.record.lock.duration.ms": "15000" });
+  const [one, two] = [new ShareMember(broker, "one", "t"), new ShareMember(broker, "two", "t")];
+  await one.fetch(patient);
+  await pass(broker, 10_000);
+  await broker.write("t", ["b"]);
+  const renewed = await one.fetch({ renews: true, words: [[0, 0, Ack.renew]] });
+  assert.deepEqual([renewed.acknowledgeErrorCode, offsetsIn(renewed)], [ErrorCode.NONE, []]);
+  await pass(broker, 10_000);
+  assert.deepEqual(offsetsIn(await two.fetch()), [1]);
+  assert.equal(await one.acknowledge(0, 0, Ack.accept), ErrorCode.NONE);
+});
+
+test("a fetch waits for new records, and for records that come free; who waits longest is served first", async (context) => {
+  const broker = await aQueue(context, ["a"]);
+  const [one, two, three] = ["one", "two", "three"].map((name) => new ShareMember(broker, name, "t")) as [
+    ShareMember,
+    ShareMember,
+    ShareMember,
+  ];
+  await one.fetch(patient);
+  const waitingTwo = two.send({ waitMs: 60_000 });
+  await pass(broker, 100);
+  const waitingThree = three.send({ waitMs: 60_000 });
+  await pass(broker, 100);
+  await one.acknowledge(0, 0, Ack.release);
+  assert.deepEqual(offsetsIn(two.read(await broker.scheduler.runUntil(waitingTwo))), [0]);
+  await broker.write("t", ["b"]);
+  assert.deepEqual(offsetsIn(three.read(await broker.scheduler.runUntil(waitingThree))), [1]);
+});
+
+test("acknowledgements along with a fetch count first", async (context) => {
+  const broker = await aQueue(context, ["a", "b"]);
+  const one = new ShareMember(broker, "one", "t");
+  await one.fetch({ ...patient });
+  const next = await one.fetch({
+    words: [
+      [0, 0, Ack.accept],
+      [1, 1, Ack.release],
+    ],
+  });
+  assert.equal(next.acknowledgeErrorCode, ErrorCode.NONE);
+  assert.deepEqual(next.records, [{ offset: 1, deliveryCount: 2, value: "b" }]);
+  const wrong = await one.fetch({ words: [[0, 0, Ack.accept]] });
+  assert.equal(wrong.acknowledgeErrorCode, ErrorCode.NONE, "what is done already is no longer asked for");
+});
+
+test("a member whose connection ends loses what it holds at once; one that says good-bye gives it back", async (context) => {
+  const broker = await aQueue(context, ["a"]);
+  const [one, two] = [new ShareMember(broker, "one", "t"), new ShareMember(broker, "two", "t")];
+  await two.fetch();
+  await one.fetch(patient);
+  one.vanish();
+  assert.deepEqual((await two.fetch({ waitMs: 1_000 })).records, [
+    { offset: 0, deliveryCount: 2, value: "a" },
+  ]);
+  one.comeBack();
+  await one.fetch();
+  await two.fetch({}, -1);
+  assert.deepEqual(offsetsIn(await one.fetch({ waitMs: 1_000 })), [0]);
+});
+
+test("a record is delivered no more often than the limit says, also over crashes", async (context) => {
+  const broker = await aQueue(context, ["a", "b"], { "share.delivery.count.limit": "3" });
+  const counts: number[] = [];
+  for (let life = 0; life < 8; life++) {
+    const member = new ShareMember(broker, `m${life}`, "t");
+    const { records } = await member.fetch({ ...patient, recordsMax: 1, strict: true });
+    const [given] = records;
+    if (given?.offset === 0) {
+      counts.push(given.deliveryCount);
+      await member.acknowledge(0, 0, Ack.release);
+    }
+    broker.crash();
+    await broker.boot();
+  }
+  assert.deepEqual(counts, [1, 2, 3]);
+});
+
+test("a member gets no more records than it asks for in strict mode, and whole batches else", async (context) => {
+  const broker = await aQueue(context, ["a", "b", "c"]);
+  await broker.write("t", ["d", "e", "f"]);
+  const one = new ShareMember(broker, "one", "t");
+  assert.deepEqual(offsetsIn(await one.fetch({ ...patient, recordsMax: 2, strict: true })), [0, 1]);
+  assert.deepEqual(offsetsIn(await one.fetch({ recordsMax: 2, strict: true })), [2, 3]);
+  assert.deepEqual(offsetsIn(await one.fetch({ recordsMax: 1 })), [4, 5]);
+});
+
+test("records that are deleted are not delivered any more, and the group goes on behind them", async (context) => {
+  const broker = await aQueue(context, ["a", "b", "c"]);
+  const one = new ShareMember(broker, "one", "t");
+  await one.fetch({ ...patient, recordsMax: 1, strict: true });
+  const partitions = [{ partitionIndex: partitionIndex(0), offset: offset(2) }];
+  await broker.ask(DeleteRecords, { topics: [{ name: "t", partitions }], timeoutMs: 1_000 });
+  assert.deepEqual(offsetsIn(await one.fetch()), [2]);
+  assert.equal(await one.acknowledge(0, 0, Ack.accept), ErrorCode.NONE);
+});
+
+test("what lies in segments is delivered as well", async (context) => {
+  const broker = await aQueue(context, ["a", "b"]);
+  await broker.scheduler.runUntil(broker.broker.flush());
+  await broker.restart();
+  const one = new ShareMember(broker, "one", "t");
+  assert.deepEqual(offsetsIn(await one.fetch(patient)), [0, 1]);
+});
+
+test("a member hears that its topic was deleted, also one that waits", async (context) => {
+  const broker = await aQueue(context);
+  const one = new ShareMember(broker, "one", "t");
+  await one.fetch(patient);
+  const waiting = one.send({ waitMs: 60_000 });
+  await pass(broker, 100);
+  await broker.deleteTopic("t");
+  const { errorCode } = one.read(await broker.scheduler.runUntil(waiting));
+  assert.equal(errorCode, ErrorCode.UNKNOWN_TOPIC_OR_PARTITION);
+});
+
+test("acknowledging what another member holds, or nobody, is refused and changes nothing", async (context) => {
+  const broker = await aQueue(context, ["a", "b"]);
+  const [one, two] = [new ShareMember(broker, "one", "t"), new ShareMember(broker, "two", "t")];
+  await one.fetch({ ...patient, recordsMax: 1, strict: true });
+  await two.fetch({ recordsMax: 1, strict: true });
+  assert.equal(await one.acknowledge(1, 1, Ack.accept), ErrorCode.INVALID_RECORD_STATE);
+  assert.equal(await one.acknowledge(0, 5, Ack.accept), ErrorCode.INVALID_REQUEST);
+  assert.equal(await one.acknowledge(0, 0, Ack.renew, one.epoch), ErrorCode.NONE);
+  assert.equal(await two.acknowledge(1, 1, Ack.accept), ErrorCode.NONE);
+  assert.equal(await one.acknowledge(0, 0, Ack.accept), ErrorCode.NONE);
+});
+
+test("share-partitions go with the last session of their group", async (context) => {
+  const broker = await aQueue(context, ["a"]);
+  const { shares } = broker.broker.services;
+  const one = new ShareMember(broker, "one", "t");
+  await one.fetch(patient);
+  assert.deepEqual([shares.count, shares.sessions.count, shares.bytes > 0], [1, 1, true]);
+  one.vanish();
+  await pass(broker, 100);
+  assert.deepEqual([shares.count, shares.sessions.count, shares.bytes], [0, 0, 0]);
+});

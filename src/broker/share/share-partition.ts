@@ -1,0 +1,445 @@
+/**
+ * One share-partition at the leader of its partition: what the group was given of it, and what came of that. Its
+ * table is read with our leader epoch before anything is served, so that no older leader writes any more; what
+ * ends a delivery is told when it is durable (I1). Giving is synchronous: what lies in segments is read ahead, once
+ * for all, and whoever has waited longest takes of it first. It ends when the partition goes, when a newer leader or
+ * a newer state shows, or when the group reads nothing here any more; nothing is kept beyond that.
+ */
+import { type LeaderEpoch, offset, type Offset } from "../../base/ids.ts";
+import type { Env, Timer } from "../../base/ports.ts";
+import type { AcknowledgeBatch } from "../../coordinator/share/delivery/acknowledgement.ts";
+import type { AcquiredRecords } from "../../coordinator/share/delivery/acquisition.ts";
+import { type DeliveryCounts, DeliveryTable, type HoldEnd } from "../../coordinator/share/delivery/table.ts";
+import type { DeliverySettings } from "../../coordinator/share/delivery/state.ts";
+import type { Partition } from "../../log/partition.ts";
+import type { Partitions } from "../../log/partitions.ts";
+import type { Wal } from "../../log/wal.ts";
+import { ErrorCode } from "../../protocol/errors.ts";
+import type { SharePartitionKey, SharePersister } from "./persister.ts";
+import type { RecordRead } from "./record-read.ts";
+import { ShareLog } from "./share-log.ts";
+import type { ShareMetrics } from "./share-metrics.ts";
+import type { ShareSettings } from "./settings.ts";
+import { type Persisted, StateLine, toldToClients } from "./state-line.ts";
+
+export interface SharePartitionOptions {
+  readonly key: SharePartitionKey;
+  readonly partition: Partition;
+  readonly env: Pick<Env, "clock" | "log">;
+  readonly persister: SharePersister;
+  readonly partitions: Partitions;
+  readonly wal: Wal;
+  /** As they are now. */
+  readonly settings: () => ShareSettings;
+  /** False: there is no memory for more records in flight. */
+  readonly mayGrow: () => boolean;
+  /** So many ranges more, or fewer, than before. */
+  readonly onRanges: (more: number) => void;
+  readonly metrics: ShareMetrics;
+  /** Resolves when nothing is on its way of whoever had this share-partition here before. */
+  readonly before: Promise<void>;
+  /** Once: nothing is served here any more. */
+  readonly onOver: (share: SharePartition) => void;
+}
+
+/** How much a fetch may take. */
+export interface TakeWish {
+  readonly memberId: string;
+  readonly recordsMax: number;
+  readonly bytesMax: number;
+  /** The first batch comes even if it is larger. */
+  readonly orOneBatch: boolean;
+  readonly mode: "batch" | "strict";
+  readonly batchSize: number;
+}
+
+export type Taken =
+  | {
+      readonly kind: "records";
+      readonly acquired: readonly AcquiredRecords[];
+      readonly count: number;
+      readonly chunks: readonly Uint8Array[];
+      readonly bytes: number;
+    }
+  | { readonly kind: "nothing" }
+  | { readonly kind: "refused"; readonly errorCode: ErrorCode };
+
+/** A fetch that waits. Returns whether it is done. Must not throw. */
+export type Attempt = () => boolean;
+
+/** What became of an acknowledgement; `errorCode` may be told once `persisted` resolves with null. */
+export interface Acknowledged {
+  readonly errorCode: ErrorCode;
+  readonly persisted: Promise<Persisted>;
+}
+
+/** Longest delay of a timer: later deadlines are looked at again. */
+const timerMaxMs = 60_000;
+/** Turns of one take: each has acquired something, or passed over what has no records. */
+const turnsMax = 1_000;
+
+const nothing: Taken = { kind: "nothing" };
+
+export class SharePartition implements DeliverySettings {
+  readonly key: SharePartitionKey;
+  readonly partition: Partition;
+  readonly #options: SharePartitionOptions;
+  readonly #log: ShareLog;
+  #table: DeliveryTable | null = null;
+  #line: StateLine | null = null;
+  /** Why nothing is served here any more; null: it is, or will be. */
+  #over: ErrorCode | null = null;
+  /** In the order in which they came. */
+  readonly #waiting = new Set<Attempt>();
+  #isWaking = false;
+  #timer: { readonly atMs: number; readonly timer: Timer } | null = null;
+  #unwatch: () => void = () => undefined;
+  /** As they were told and seen last. */
+  #ranges = 0;
+  #start = -1;
+  #startedMs = 0;
+  #isDone = true;
+
+  constructor(options: SharePartitionOptions) {
+    this.#options = options;
+    this.key = options.key;
+    this.partition = options.partition;
+    const { key, partition, env, settings } = options;
+    this.#log = new ShareLog({ key, partition, log: env.log, settings, onRead: () => this.#wakeSoon() });
+  }
+
+  // ── Settings of its table: those of the group, as they are now ──
+
+  get lockDurationMs(): number {
+    return this.#options.settings().lockDurationMs;
+  }
+  get deliveryCountLimit(): number {
+    return this.#options.settings().deliveryCountLimit;
+  }
+  get recordLocksMax(): number {
+    return this.#options.mayGrow() ? this.#options.settings().partitionLocksMax : 0;
+  }
+  get hasDeadLetters(): boolean {
+    return false;
+  }
+
+  // ── What it is ──
+
+  get leaderEpoch(): LeaderEpoch {
+    return this.partition.leaderEpoch;
+  }
+  get isOver(): boolean {
+    return this.#over !== null;
+  }
+  /** Why nothing is served here any more; null: it is, or will be. */
+  get over(): ErrorCode | null {
+    return this.#over;
+  }
+  get isLoaded(): boolean {
+    return this.#table !== null;
+  }
+  get counts(): DeliveryCounts | null {
+    return this.#table?.counts ?? null;
+  }
+  get startOffset(): Offset | null {
+    return this.#table?.startOffset ?? null;
+  }
+  /** Records that were never given to anybody, and those that may be given again. */
+  get readyCount(): number {
+    const table = this.#table;
+    return table === null ? 0 : Math.max(0, this.#log.end - table.endOffset) + table.counts.available;
+  }
+  /** Since when its first record that is not done is that, monotonic ms; null: there is none. */
+  get stuckSinceMs(): number | null {
+    const table = this.#table;
+    return table === null || table.startOffset >= this.#log.end ? null : this.#startedMs;
+  }
+
+  // ── Loading ──
+
+  /** Reads what is kept; nothing is served before. Never rejects: who waits hears of the end, or goes on. */
+  async load(): Promise<void> {
+    const { before, persister, env } = this.#options;
+    await before;
+    while (!this.isOver) {
+      const told = await persister.read(this.key, this.leaderEpoch);
+      if (this.isOver) return;
+      if (told.kind === "refused") return this.end(toldToClients(told.errorCode));
+      if (told.kind === "away") {
+        env.log.warn("share-partition.state-away", { ...this.key, errorCode: told.errorCode });
+        continue;
+      }
+      const { stateEpoch, startOffset, batches } = told.value;
+      const isNew = startOffset < 0;
+      const start = isNew ? await this.#firstOffset() : startOffset;
+      if (this.isOver) return;
+      if (start === null) return this.end(ErrorCode.KAFKA_STORAGE_ERROR);
+      // A new one has nothing before it: so its beginning is a change, and is kept before anything is given.
+      const table = DeliveryTable.load({ startOffset, batches }, this);
+      if (isNew) table.moveStart(start);
+      await this.#begin(table, stateEpoch);
+      return;
+    }
+  }
+
+  async #begin(table: DeliveryTable, stateEpoch: number): Promise<void> {
+    const { persister, partitions, wal, env } = this.#options;
+    const line = new StateLine({
+      key: this.key,
+      stateEpoch,
+      leaderEpoch: this.leaderEpoch,
+      persister,
+      partitions,
+      wal,
+      clock: env.clock,
+      take: () => table.takeChanges(),
+      onLost: (why) => this.end(why),
+    });
+    this.#line = line;
+    if ((await line.persisted()) !== null || this.isOver) return;
+    this.#table = table;
+    this.#unwatch = this.partition.watch(() => this.#onLogChange());
+    this.#onLogChange();
+    this.#wakeSoon();
+  }
+
+  /** Where a group begins that has no state; null: the log cannot be read. */
+  #firstOffset(): Offset | Promise<Offset | null> {
+    const { offsetReset } = this.#options.settings();
+    switch (offsetReset.kind) {
+      case "earliest":
+        return this.partition.logStart;
+      case "latest":
+        return this.partition.highWatermark;
+      case "by_duration":
+        return this.#log.find(Math.max(0, this.#options.env.clock.wallMs() - offsetReset.ms));
+      default:
+        return offsetReset satisfies never;
+    }
+  }
+
+  // ── Giving ──
+
+  /** Whether a member could be given something now. */
+  get #hasWork(): boolean {
+    const table = this.#table;
+    if (this.#over !== null || this.#log.hasFailed) return true;
+    if (table === null || this.#log.isReading || !table.mayAcquire) return false;
+    return table.nextFetchOffset < this.#log.end;
+  }
+
+  /** About how many bytes a member could be given now; infinitely many where they lie in segments, or it has an error to hear. */
+  get availableBytes(): number {
+    if (!this.#hasWork) return 0;
+    const table = this.#table;
+    if (table === null || this.#over !== null || this.#log.hasFailed) return Infinity;
+    // What is available again lies before what is new, and is not waited with.
+    return table.counts.available > 0 ? Infinity : this.#log.availableBytes(table.nextFetchOffset);
+  }
+
+  /** Synchronous: acquires what is there for the member. Nothing may also mean that it is being read. */
+  take(wish: TakeWish): Taken {
+    if (this.#over !== null) return { kind: "refused", errorCode: this.#over };
+    const table = this.#table;
+    if (table === null) return nothing;
+    const failure = this.#log.takeFailure();
+    if (failure !== null) return { kind: "refused", errorCode: failure };
+    const taken = { acquired: [] as AcquiredRecords[], count: 0, chunks: [] as Uint8Array[], bytes: 0 };
+    for (let turn = 0; turn < turnsMax && taken.count < wish.recordsMax; turn++) {
+      const from = table.nextFetchOffset;
+      // Records go out in the order of their offsets: what came free below is for the next fetch.
+      if (!this.#hasWork || from <= (taken.acquired.at(-1)?.last ?? -1)) break;
+      const orOneBatch = wish.orOneBatch && taken.bytes === 0;
+      const records = this.#read(from, wish.bytesMax - taken.bytes, orOneBatch);
+      if (records === null) break;
+      const acquired = this.#acquire(table, from, records, {
+        ...wish,
+        recordsMax: wish.recordsMax - taken.count,
+      });
+      if (acquired.length > 0) {
+        const { chunks, bytes } = records.bytesOf(acquired);
+        taken.acquired.push(...acquired);
+        taken.chunks.push(...chunks);
+        taken.bytes += bytes;
+        for (const { first, last } of acquired) taken.count += last - first + 1;
+      } else if (table.nextFetchOffset === from) break;
+    }
+    void this.#settle();
+    if (taken.count === 0) return nothing;
+    this.#options.metrics.delivered(taken.acquired, taken.count);
+    return { kind: "records", ...taken };
+  }
+
+  #acquire(
+    table: DeliveryTable,
+    from: number,
+    records: RecordRead,
+    { memberId, recordsMax, mode, batchSize }: TakeWish,
+  ): readonly AcquiredRecords[] {
+    const nowMs = this.#options.env.clock.monotonicMs();
+    const { last, full, empty } = records;
+    const acquired = table.acquire({
+      memberId,
+      first: from,
+      last,
+      batches: full,
+      recordsMax,
+      mode,
+      nowMs,
+      ...(batchSize > 0 ? { batchSize } : {}),
+    });
+    for (const span of empty) table.skip(Math.max(span.first, from), span.last);
+    return acquired;
+  }
+
+  /** Null: there is nothing, or not yet. */
+  #read(from: Offset, bytesMax: number, orOneBatch: boolean): RecordRead | null {
+    const read = this.#log.read(from, bytesMax, orOneBatch);
+    if (read.kind === "records") return read.records;
+    if (read.kind === "deleted") this.#moveStart();
+    if (read.kind === "damaged") this.#passDamaged(from, read.resumeAt);
+    return null;
+  }
+
+  /** These records are gone, and were reported when that was found (I10): the group goes on behind them. */
+  #passDamaged(from: Offset, resumeAt: Offset): void {
+    this.#options.env.log.error("share-partition.damaged", { ...this.key, from, to: resumeAt });
+    this.#options.metrics.damaged(resumeAt - from);
+    this.#table?.skip(from, resumeAt - 1);
+    void this.#settle();
+    this.#wakeSoon();
+  }
+
+  // ── What ends a delivery ──
+
+  /** Synchronous: all of it counts, or nothing. */
+  acknowledge(memberId: string, batches: readonly AcknowledgeBatch[]): Acknowledged {
+    const table = this.#table;
+    if (table === null) {
+      // What is in flight is known here only: of a share-partition that is not loaded nothing is.
+      const errorCode = this.#over ?? ErrorCode.INVALID_RECORD_STATE;
+      return { errorCode, persisted: Promise.resolve(null) };
+    }
+    const nowMs = this.#options.env.clock.monotonicMs();
+    const { errorCode } = table.acknowledge({ memberId, batches, nowMs });
+    if (errorCode === ErrorCode.NONE) this.#options.metrics.acknowledged(batches);
+    else this.#options.metrics.refused();
+    return { errorCode, persisted: this.#settle() };
+  }
+
+  /** Its session is over: what the member holds is free. */
+  release(memberId: string, end: HoldEnd): Promise<Persisted> {
+    this.#table?.release(memberId, end);
+    return this.#settle();
+  }
+
+  #onTime(): void {
+    this.#timer = null;
+    if (this.#over !== null || this.#options.partitions.failure !== null) return;
+    const count = this.#table?.onTime(this.#options.env.clock.monotonicMs()) ?? 0;
+    if (count > 0) this.#options.metrics.timedOut(count);
+    void this.#settle();
+  }
+
+  /** After each change: what has to be kept leaves, the timer is set, and who waits is woken. */
+  #settle(): Promise<Persisted> {
+    const table = this.#table;
+    if (this.#over !== null) return Promise.resolve(this.#over);
+    if (table === null || this.#line === null) return Promise.resolve(null);
+    const persisted = this.#line.persisted();
+    // The log closed: the process ends, and nobody is told anything.
+    persisted.catch(() => undefined);
+    this.#arm(table.nextDeadlineMs);
+    this.#account(table);
+    this.#wakeSoon();
+    return persisted;
+  }
+
+  #account({ rangeCount, startOffset }: DeliveryTable): void {
+    this.#options.onRanges(rangeCount - this.#ranges);
+    this.#ranges = rangeCount;
+    this.#isDone = startOffset >= this.#log.end;
+    if (startOffset === this.#start) return;
+    this.#start = startOffset;
+    this.#startedMs = this.#options.env.clock.monotonicMs();
+  }
+
+  #arm(atMs: number): void {
+    if (atMs === Infinity || (this.#timer !== null && this.#timer.atMs <= atMs)) return;
+    this.#timer?.timer.cancel();
+    const { clock } = this.#options.env;
+    const delayMs = Math.min(Math.max(0, atMs - clock.monotonicMs()), timerMaxMs);
+    this.#timer = { atMs, timer: clock.schedule(delayMs, () => this.#onTime()) };
+  }
+
+  // ── The log beneath ──
+
+  #onLogChange(): void {
+    const start = this.#table?.startOffset ?? Infinity;
+    if (this.partition.logStart > start) this.#moveStart();
+    // What comes now is the first that it has to do.
+    if (this.#isDone) this.#startedMs = this.#options.env.clock.monotonicMs();
+    this.#isDone = start >= this.#log.end;
+    this.#wakeSoon();
+  }
+
+  /** Retention or DeleteRecords took what lies before. */
+  #moveStart(): void {
+    const { logStart } = this.partition;
+    const gone = this.#table?.moveStart(logStart);
+    if (gone === undefined) return;
+    const count = gone.available + gone.acquired + gone.archiving;
+    if (count > 0) {
+      this.#options.metrics.expiredByLog(count);
+      this.#options.env.log.warn("share-partition.records-deleted", { ...this.key, logStart, ...gone });
+    }
+    void this.#settle();
+  }
+
+  // ── Waiting ──
+
+  /** `attempt` is called when there may be something for it, in the order of arrival. Returns how to stop it. */
+  wait(attempt: Attempt): () => void {
+    this.#waiting.add(attempt);
+    return () => this.#waiting.delete(attempt);
+  }
+
+  #wakeSoon(): void {
+    if (this.#isWaking || this.#waiting.size === 0) return;
+    this.#isWaking = true;
+    queueMicrotask(() => {
+      this.#isWaking = false;
+      for (const attempt of this.#waiting) {
+        if (!this.#hasWork) return;
+        attempt();
+      }
+    });
+  }
+
+  // ── The end ──
+
+  /** Synchronous: from now on nothing is given, and nothing that is said is taken. */
+  end(why: ErrorCode): void {
+    if (this.#over !== null) return;
+    this.#over = why;
+    this.#line?.end(why);
+    this.#timer?.timer.cancel();
+    this.#unwatch();
+    this.#options.onRanges(-this.#ranges);
+    this.#ranges = 0;
+    this.#options.onOver(this);
+    this.#wakeSoon();
+  }
+
+  /** Resolves when nothing of it is on its way any more. */
+  async idle(): Promise<void> {
+    await this.#line?.idle();
+  }
+}
+
+export const offsetsOf = (acquired: readonly AcquiredRecords[]) =>
+  acquired.map(({ first, last, deliveryCount }) => ({
+    firstOffset: offset(first),
+    lastOffset: offset(last),
+    deliveryCount,
+  }));
