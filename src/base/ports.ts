@@ -199,3 +199,18 @@ export interface Env {
 export function sleep(clock: Clock, ms: number): Promise<void> {
   return new Promise((resolve) => clock.schedule(ms, resolve));
 }
+
+/**
+ * What becomes of `work`, or what `late` answers or throws after `ms`. Nothing ends the work; what becomes of it
+ * later is heard by nobody.
+ */
+export function within<Outcome>(
+  clock: Clock,
+  ms: number,
+  work: Promise<Outcome>,
+  late: () => Outcome,
+): Promise<Outcome> {
+  const { promise: bell, resolve } = Promise.withResolvers<void>();
+  const timer = clock.schedule(ms, resolve);
+  return Promise.race([work, bell.then(late)]).finally(() => timer.cancel());
+}

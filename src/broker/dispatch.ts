@@ -3,7 +3,7 @@
  * What cannot be answered in the protocol is thrown, and costs that connection only.
  */
 import { HoldfastError, MalformedError } from "../base/errors.ts";
-import type { Clock, Counter, Histogram, Labels } from "../base/ports.ts";
+import { type Counter, type Histogram, type Labels, within } from "../base/ports.ts";
 import { ErrorCode } from "../protocol/errors.ts";
 import { decodeRequest, decodeRequestHeader, encodeResponse, type RequestHeader } from "../protocol/frame.ts";
 import { ApiVersions } from "../protocol/messages/api-versions.ts";
@@ -185,7 +185,7 @@ export class Dispatch {
     let tail: Promise<void> | undefined;
     if (denials.needsTail?.(request, apiVersion) === true) tail = cluster.barrier.readTail();
     else if (namesUnknown(denials, request, topics)) tail = cluster.barrier.readTailSparingly();
-    return tail === undefined ? undefined : answeredWithin(tailWaitMs, env.clock, tail);
+    return tail === undefined ? undefined : within(env.clock, tailWaitMs, tail, silent);
   }
 
   /** The bytes of an answer. */
@@ -209,13 +209,8 @@ export class Dispatch {
   }
 }
 
-function answeredWithin(ms: number, clock: Clock, tail: Promise<void>): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const timer = clock.schedule(ms, () =>
-      reject(new SilentStoreError(`the store did not tell within ${ms} ms what the journal holds`)),
-    );
-    tail.finally(() => timer.cancel()).then(resolve, reject);
-  });
+function silent(): never {
+  throw new SilentStoreError(`the store did not tell within ${tailWaitMs} ms what the journal holds`);
 }
 
 /** Every answer that can tell a throttle time has it under this name. */

@@ -5,12 +5,12 @@
  */
 import { leaderEpoch, NO_TOPIC_ID, type Offset, offset, type TopicId } from "../../base/ids.ts";
 import { DamageError } from "../../base/errors.ts";
+import { within } from "../../base/ports.ts";
 import { AnswerRoom } from "../answer-room.ts";
 import type { ReadOutcome } from "../../log/outcomes.ts";
 import type { Partition } from "../../log/partition.ts";
 import { ErrorCode } from "../../protocol/errors.ts";
 import { Fetch, type FetchRequest, type FetchResponse } from "../../protocol/messages/fetch.ts";
-import { settledWithin } from "../cluster/barrier.ts";
 import type { RequestContext } from "../context.ts";
 import type { FetchNews, FetchPlan, FetchWish } from "../fetch-session.ts";
 import { type Awaited, waitForBytes } from "../fetch-wait.ts";
@@ -155,7 +155,11 @@ function proved(reading: Reading, { services }: RequestContext): Reading | Promi
   if (!reading.served.some(({ denies }) => denies)) return reading;
   const passed = services.cluster.barrier.pass();
   if (passed === undefined) return reading;
-  return settledWithin(proofWaitMs, services.env.clock, passed).then((isOurs) => {
+  const isOwner = passed.then(
+    () => true,
+    () => false,
+  );
+  return within(services.env.clock, proofWaitMs, isOwner, () => false).then((isOurs) => {
     if (isOurs) return reading;
     const served = reading.served.map((one) => (one.denies === true ? sentAway(one.wish) : one));
     return { ...reading, served };

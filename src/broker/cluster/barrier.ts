@@ -202,18 +202,3 @@ function replaced(): ReplacedError {
     "This broker was silent for so long that another one took over its partitions; it must be started again.",
   );
 }
-
-/** Whether it resolves in time; false when it rejects. */
-export function settledWithin(ms: number, clock: Clock, proof: Promise<void>): Promise<boolean> {
-  return new Promise((resolve) => {
-    const settle = (passed: boolean): void => {
-      timer.cancel();
-      resolve(passed);
-    };
-    const timer = clock.schedule(ms, () => resolve(false));
-    proof.then(
-      () => settle(true),
-      () => settle(false),
-    );
-  });
-}

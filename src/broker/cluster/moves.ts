@@ -6,7 +6,7 @@
  */
 import { HoldfastError } from "../../base/errors.ts";
 import type { BrokerEpoch } from "../../base/ids.ts";
-import { type Counter, type Env, sleep, type Timer } from "../../base/ports.ts";
+import { type Counter, type Env, sleep, type Timer, within } from "../../base/ports.ts";
 import type { Flusher } from "../../log/flush.ts";
 import type { Partition } from "../../log/partition.ts";
 import type { Partitions } from "../../log/partitions.ts";
@@ -165,10 +165,10 @@ export class Moves {
   }
 
   /** False: it takes too long. The log may be full of slots that only a flush releases, and no flush runs meanwhile. */
-  async #whenDurable(number: number): Promise<boolean> {
+  #whenDurable(number: number): Promise<boolean> {
     const { wal, env } = this.#options;
-    const late = sleep(env.clock, durableMsMax).then(() => false);
-    return Promise.race([wal.whenDurable(number).then(() => true), late]);
+    const durable = wal.whenDurable(number).then(() => true);
+    return within(env.clock, durableMsMax, durable, () => false);
   }
 
   /** Whether a MOVE that did not hold left it with us. */

@@ -14,7 +14,7 @@ import {
   producerEpoch as toProducerEpoch,
   producerId as toProducerId,
 } from "../../base/ids.ts";
-import { type Clock, sleep } from "../../base/ports.ts";
+import { type Clock, sleep, within } from "../../base/ports.ts";
 import type { TransactionalClaim, TransactionPartition } from "../../coordinator/transaction/transaction.ts";
 import type { Partition } from "../../log/partition.ts";
 import { ErrorCode } from "../../protocol/errors.ts";
@@ -86,12 +86,8 @@ export class Admission {
   /** Does not wait longer than `askMsMax`; where nobody answered, the answer says nothing that counts. */
   ask(question: Question): Promise<Answer> {
     const answer = new Answer(question);
-    return new Promise((resolve, reject) => {
-      const timer = this.#clock.schedule(askMsMax, () => resolve(answer));
-      this.#fill(answer, question)
-        .finally(() => timer.cancel())
-        .then(() => resolve(answer), reject);
-    });
+    const heard = this.#fill(answer, question).then(() => answer);
+    return within(this.#clock, askMsMax, heard, () => answer);
   }
 
   async #fill(answer: Answer, question: Question): Promise<void> {
