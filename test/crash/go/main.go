@@ -55,7 +55,7 @@ const (
 	clientCount   = 3
 	valueBytesMin = 24
 	valueBytesMax = 2000
-	finalReadMax  = 2 * time.Minute
+	finalReadMax  = 15 * time.Minute
 	answersMax    = 2 * time.Minute
 	silenceMax    = 5 * time.Second
 )
@@ -332,6 +332,9 @@ func (l *load) readAll(ctx context.Context) ([][]finding, error) {
 		fetches := client.PollFetches(patience)
 		silent := patience.Err() != nil
 		cancel()
+		if ctx.Err() != nil {
+			return nil, fmt.Errorf("%d records were not yet read after %v", left, finalReadMax)
+		}
 		if silent {
 			break
 		}
