@@ -15,6 +15,8 @@ export class TableReader {
   readonly #napMs: number;
   #view = new TableView();
   #position: Offset | null = null;
+  /** Whether the last answer brought it to the end of the log. */
+  #isAtEnd = false;
   /** When it was at the end last. */
   #atEndMs: number;
 
@@ -64,7 +66,7 @@ export class TableReader {
       this.#position = null;
       let records = 0;
       do records += await this.#read(client);
-      while (!this.#consumer.hasAll);
+      while (!this.#isAtEnd);
       this.#consumer.reachedEnd();
       return records;
     } finally {
@@ -89,10 +91,17 @@ export class TableReader {
     });
     if (next === null) throw new Disconnected("the table could not be read");
     this.#position = next;
-    if (this.#consumer.hasAll) {
+    this.#isAtEnd = this.#consumer.hasAll && (await this.#isEnd(client, next));
+    if (this.#isAtEnd) {
       this.#history.judge(this.#view, floor);
       this.#atEndMs = sentMs;
     }
     return records;
+  }
+
+  /** Who was replaced and has not heard of it yet serves the log as it was in its time; an end that is asked for it must prove. */
+  async #isEnd(client: Caller, position: Offset): Promise<boolean> {
+    if (!this.#actor.endsMayLag) return true;
+    return (await this.#consumer.end(client, ListedOffset.latest)) <= position;
   }
 }
