@@ -103,7 +103,7 @@ function commanderSentence(error: CommanderError, args: readonly string[]): stri
     .replace(/\n\((.*)\)$/, ", $1")
     .replaceAll("\n", " ");
   const nouns = args
-    .slice(0, ["topic", "group", "txn", "bench", "bucket"].includes(args[0] ?? "") ? 2 : 1)
+    .slice(0, ["topic", "group", "queue", "txn", "bench", "bucket"].includes(args[0] ?? "") ? 2 : 1)
     .filter((arg) => !arg.startsWith("-"));
   const command = ["holdfast", ...nouns, "--help"].join(" ");
   return `${words[0]?.toUpperCase()}${words.slice(1).replace(/[.]$/, "")}; ${command} lists the options.`;

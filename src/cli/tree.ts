@@ -23,6 +23,7 @@ import {
 } from "./declare.ts";
 import { addGroupCommands } from "./group-commands.ts";
 import { partitionList } from "./partition-choice.ts";
+import { addQueueCommands } from "./queue-commands.ts";
 import { addTopicCommands } from "./topic-commands.ts";
 import { addTxnCommands } from "./txn-commands.ts";
 
@@ -154,6 +155,7 @@ export function commandTree(act: Act): Command {
 
   addTopicCommands(root, act);
   addGroupCommands(root, act);
+  addQueueCommands(root, act);
   addTxnCommands(root, act);
   addBenchCommands(root, act);
   addBrokerCommands(root, act);

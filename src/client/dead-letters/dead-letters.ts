@@ -89,6 +89,19 @@ export class DeadLetters {
     }
   }
 
+  /** How many letters lie there, and how many of them nothing was done with. Reads none of them. */
+  async count(): Promise<{ readonly letters: number; readonly left: number }> {
+    const { partitions } = await this.#admin().describeTopic(this.topic);
+    const ledger = await this.#ledger();
+    let letters = 0;
+    let settled = 0;
+    for (const { partition, start = 0, end = 0 } of partitions) {
+      letters += end - start;
+      settled += ledger.countFrom(partition, start);
+    }
+    return { letters, left: letters - settled };
+  }
+
   /**
    * Sends the letters that are meant to where they came from, each once, and notes that. Begun again after a crash it
    * sends the rest. Another redrive or drop of the topic that is under way ends with `ProducerFencedError`. Rejects with

@@ -45,6 +45,13 @@ export class Ledger {
     return this.#settled.get(partition)?.get(offset);
   }
 
+  /** How many of a partition, from this offset on. */
+  countFrom(partition: number, start: number): number {
+    let count = 0;
+    for (const at of this.#settled.get(partition)?.keys() ?? []) if (at >= start) count++;
+    return count;
+  }
+
   /** What to write with the copies of these letters of one partition; `settled` once that is committed. */
   entryFor(what: Settled, partition: number, offsets: readonly number[]): OutgoingRecord {
     const ranges = rangesOf(offsets);

@@ -200,12 +200,13 @@ export class ShareConsumer implements AsyncIterable<Message>, AsyncDisposable {
     this.#onClose();
     this.#tell();
     for (const session of this.#sessions.values()) session.stopFetching();
-    if (this.#work !== undefined) {
+    const work = this.#work;
+    if (work !== undefined) {
       const late = Promise.withResolvers<void>();
       const timer = clock.schedule(closeTimeoutMs, late.resolve);
-      await Promise.race([this.#work.end(), late.promise]);
+      await Promise.race([work.end(), late.promise]);
       timer.cancel();
-      this.#work.giveUp(new ClosedError("The worker was closed before the handler had finished."));
+      work.giveUp(new ClosedError("The worker was closed before the handler had finished."));
     }
     this.#words.releaseDelayed();
     const untilMs = clock.monotonicMs() + Math.min(acknowledgeTimeoutMs, requestTimeoutMs);
