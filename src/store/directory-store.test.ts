@@ -20,6 +20,14 @@ const some = new Uint8Array([1, 2, 3]);
 const put = (store: DirectoryStore, key: string): Promise<"created" | "exists"> =>
   store.putIfAbsent(key, [some], some.byteLength);
 
+/** As a process leaves it that is killed right behind its link. */
+async function linkAsAnother(disk: Disk, key: string): Promise<void> {
+  const file = await disk.open("objects/meta/.tmp-other-0", { mode: "create", lane: "bulk" });
+  await file.write(0, [some]);
+  await file.sync();
+  await disk.link("objects/meta/.tmp-other-0", `objects/${key}.object`);
+}
+
 describeObjectStore("A directory on the simulated disk", async () => ({ store: await open(new SimDisk()) }));
 describeObjectStore("A directory shared by processes", async () => ({
   store: await open(new SimDisk(), true),
@@ -194,11 +202,7 @@ describe("a directory as an object store", () => {
       const disk = new SimDisk();
       const store = await open(disk, true);
       await put(store, "meta/0");
-      // As a process leaves it that is killed right behind its link.
-      const file = await disk.open("objects/meta/.tmp-other-0", { mode: "create", lane: "bulk" });
-      await file.write(0, [some]);
-      await file.sync();
-      await disk.link("objects/meta/.tmp-other-0", "objects/meta/1.object");
+      await linkAsAnother(disk, "meta/1");
       const lost = disk.clone();
       lost.crash(() => false);
       assert.equal(await (await open(lost)).get("meta/1"), null);
@@ -238,6 +242,28 @@ describe("a directory as an object store", () => {
     assert.equal(calls.filter((call) => call === "syncDirectory").length, 1);
     await (await open(disk, true)).delete("seg/1");
     assert.equal(await store.get("seg/1", { start: 0, length: 1 }), null, "what another one deleted is gone");
+  });
+
+  it("in a shared directory, shares a sync among all who saw their names before it began, and with nobody else", async () => {
+    const { scheduler } = aWorld();
+    const latencyMs = (operation: string): number => (operation === "syncDirectory" ? 10 : 0);
+    const disk = new SimDisk({ scheduler, latencyMs });
+    const store = await scheduler.runUntil(open(disk, true));
+    await scheduler.runUntil(put(store, "meta/0"));
+    let syncs = 0;
+    disk.fault = ({ operation }) => {
+      if (operation === "syncDirectory") syncs += 1;
+      return undefined;
+    };
+    const early = store.get("meta/0");
+    while (syncs === 0) await Promise.resolve();
+    await linkAsAnother(disk, "meta/1");
+    const late = [store.get("meta/1"), store.get("meta/1"), store.get("meta/1")];
+    assert.deepEqual(await scheduler.runUntil(Promise.all([early, ...late])), [some, some, some, some]);
+    assert.equal(syncs, 2);
+    disk.crash(() => false);
+    const reopened = await scheduler.runUntil(open(disk));
+    assert.deepEqual(await scheduler.runUntil(reopened.get("meta/1")), some);
   });
 
   it("reads parts of an object from one open file", async () => {
