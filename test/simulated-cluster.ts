@@ -2,6 +2,7 @@
 import type { TestContext } from "node:test";
 import { Broker, type BrokerBounds } from "../src/broker/broker.ts";
 import { BrokerConfig } from "../src/broker/config.ts";
+import type { ObjectStore } from "../src/base/ports.ts";
 import { createClient, type Client } from "../src/client/client.ts";
 import type { ClientOptions } from "../src/client/options.ts";
 import { sha256 } from "../src/io/sha256.ts";
@@ -43,6 +44,8 @@ export class SimulatedCluster {
   readonly #members = new Map<number, Member>();
   readonly #clients: Client[] = [];
   #lives = 0;
+  /** Asked before each put of a broker: may let it wait, and what it throws the broker is told. */
+  beforePut: ((place: number, key: string) => Promise<void>) | null = null;
 
   constructor(
     settings: { readonly [name: string]: string } = {},
@@ -94,7 +97,7 @@ export class SimulatedCluster {
         log: silentLogger,
         meter: silentMeter,
       },
-      storage: { kind: "objects", store: this.bucket.connect(process), disk: null, dialer: network },
+      storage: { kind: "objects", store: this.#storeOf(place, process), disk: null, dialer: network },
       network,
       sha256,
       config: new BrokerConfig(this.#settings),
@@ -113,6 +116,18 @@ export class SimulatedCluster {
     member = { process, broker, failure: null };
     this.#members.set(place, member);
     return broker;
+  }
+
+  #storeOf(place: number, process: SimProcess): ObjectStore {
+    const store = this.bucket.connect(process);
+    return {
+      ...store,
+      putIfAbsent: (key, chunks, length) => {
+        const held = this.beforePut?.(place, key);
+        const put = () => store.putIfAbsent(key, chunks, length);
+        return held === undefined ? put() : held.then(put);
+      },
+    };
   }
 
   /** Brokers 0 to count − 1, which know of each other. */
@@ -168,6 +183,10 @@ export class SimulatedCluster {
     const client = createClient({ bootstrap, ...options }, ports);
     this.#clients.push(client);
     return client;
+  }
+
+  async createTopic(topic: string, partitions: number): Promise<void> {
+    await this.run(this.client().admin().createTopics([{ topic, partitions }]));
   }
 
   /** Asks one broker over a connection of its own, in the newest version unless another is named. */
