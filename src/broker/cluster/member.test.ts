@@ -22,12 +22,7 @@ const numbered = (count: number): string[] => Array.from({ length: count }, (_, 
 describe("Brokers over one store", () => {
   it("spread the partitions of a topic, and each says the same of them", async (test) => {
     const cluster = await aCluster(test);
-    await cluster.run(
-      cluster
-        .client()
-        .admin()
-        .createTopics([{ topic: "t", partitions: 6 }]),
-    );
+    await cluster.createTopic("t", 6);
     await cluster.pass(1_000);
     for (const place of [0, 1, 2]) {
       const owners = [0, 1, 2, 3, 4, 5].map((index) => cluster.ownerOf("t", index, place));
@@ -37,12 +32,7 @@ describe("Brokers over one store", () => {
 
   it("keep what was acknowledged when one is killed, and go on without it", async (test) => {
     const cluster = await aCluster(test);
-    await cluster.run(
-      cluster
-        .client()
-        .admin()
-        .createTopics([{ topic: "t", partitions: 6 }]),
-    );
+    await cluster.createTopic("t", 6);
     const producer = cluster.client().producer();
     const send = (from: number, to: number): Promise<unknown> =>
       Promise.all(
@@ -61,12 +51,7 @@ describe("Brokers over one store", () => {
 
   it("hand everything over when one is stopped, without an error at the producer", async (test) => {
     const cluster = await aCluster(test);
-    await cluster.run(
-      cluster
-        .client()
-        .admin()
-        .createTopics([{ topic: "t", partitions: 6 }]),
-    );
+    await cluster.createTopic("t", 6);
     const producer = cluster.client().producer();
     const sent: Promise<unknown>[] = [];
     let longestMs = 0;
@@ -96,12 +81,7 @@ describe("Brokers over one store", () => {
 
   it("give a broker that comes its share", async (test) => {
     const cluster = await aCluster(test);
-    await cluster.run(
-      cluster
-        .client()
-        .admin()
-        .createTopics([{ topic: "t", partitions: 6 }]),
-    );
+    await cluster.createTopic("t", 6);
     await cluster.stop(2);
     await cluster.boot(2);
     await cluster.until("all own two", () => {
@@ -120,12 +100,7 @@ describe("Brokers over one store", () => {
 
   it("do not believe one that was paused and replaced, and it gives up with a sentence", async (test) => {
     const cluster = await aCluster(test);
-    await cluster.run(
-      cluster
-        .client()
-        .admin()
-        .createTopics([{ topic: "t", partitions: 3 }]),
-    );
+    await cluster.createTopic("t", 3);
     const producer = cluster.client().producer();
     const send = (at: number): Promise<unknown> =>
       producer.send({ topic: "t", partition: at % 3, value: `v${at}` });
@@ -144,12 +119,7 @@ describe("Brokers over one store", () => {
     const cluster = new SimulatedCluster({}, 3, { unreleasedSlotsMax: 32, flushAgeMs: 3_600_000 });
     test.after(() => cluster.close());
     await cluster.bootAll(2);
-    await cluster.run(
-      cluster
-        .client()
-        .admin()
-        .createTopics([{ topic: "t", partitions: 6 }]),
-    );
+    await cluster.createTopic("t", 6);
     const producer = cluster.client().producer();
     const sent: Promise<unknown>[] = [];
     // Each in a slot of its own, in many times more slots than may wait for a flush.
@@ -171,12 +141,7 @@ describe("Brokers over one store", () => {
 
   it("go on with everything after all were killed at once", async (test) => {
     const cluster = await aCluster(test);
-    await cluster.run(
-      cluster
-        .client()
-        .admin()
-        .createTopics([{ topic: "t", partitions: 6 }]),
-    );
+    await cluster.createTopic("t", 6);
     const producer = cluster.client().producer();
     const values = numbered(30);
     await cluster.run(
