@@ -159,6 +159,15 @@ export class SharePartition implements DeliverySettings {
 
   /** Reads what is kept; nothing is served before. Never rejects: who waits hears of the end, or goes on. */
   async load(): Promise<void> {
+    try {
+      await this.#load();
+    } catch (cause) {
+      // The log closed: the process ends, and nobody is told anything.
+      if (this.#options.partitions.failure === null) throw cause;
+    }
+  }
+
+  async #load(): Promise<void> {
     const { before, persister, env } = this.#options;
     await before;
     while (!this.isOver) {

@@ -59,6 +59,8 @@ export class StateLine {
   /** Resolves when everything that was decided up to now is durable, or never will be. Rejects when the log closed. */
   persisted(): Promise<Persisted> {
     if (this.#lost !== null) return Promise.resolve(this.#lost);
+    const { failure } = this.#options.partitions;
+    if (failure !== null) return Promise.reject(failure);
     if (this.#away === null) return this.#leave();
     this.#next ??= this.#away.then((lost) => {
       this.#next = null;
