@@ -214,6 +214,9 @@ describe("an end that comes too late", () => {
 });
 
 describe("a transaction that hangs in one partition", () => {
+  /** A start answers before it has written the markers that it owes. */
+  const markersMs = 100;
+
   /** As if damage had taken a marker, or what the coordinator knew. */
   async function strand(broker: SimulatedBroker, name: string, producer: Producer, value: string) {
     const { partitions, topics, wal } = broker.broker.services;
@@ -238,6 +241,7 @@ describe("a transaction that hangs in one partition", () => {
       assert.deepEqual(await committed(broker, "damaged"), []);
       broker.crash();
       await broker.boot();
+      await pass(broker, markersMs);
       assert.deepEqual(await committed(broker, "damaged"), commits ? ["lost its marker"] : []);
       assert.equal((await viewOf(broker, "damaged")).lastStable, 2);
     }
@@ -274,6 +278,7 @@ describe("a transaction that hangs in one partition", () => {
     broker.crash();
     const errors = t.mock.method(silentLogger, "error");
     await broker.boot();
+    await pass(broker, markersMs);
     assert.deepEqual(await committed(broker), ["prepared"]);
     assert.equal(errors.mock.callCount(), 0);
   });
