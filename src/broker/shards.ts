@@ -20,6 +20,7 @@ import type { Partitions } from "../log/partitions.ts";
 import type { Wal } from "../log/wal.ts";
 import type { TopicState } from "../metadata/state.ts";
 import { ErrorCode } from "../protocol/errors.ts";
+import { AwakeClock } from "./awake-clock.ts";
 import type { Topics } from "./topics.ts";
 
 export interface ShardsOptions<S extends Shard<R>, R> {
@@ -58,11 +59,10 @@ interface Owned<S extends Shard<R>, R> {
 const loadingMax = 4;
 /** A request waits so long for its shard to be read, and those behind it on its connection; then its client asks again. */
 const loadWaitMaxMs = 5_000;
-/** Longest delay of a timer: later deadlines are looked at again. */
-const timerMaxMs = 60_000;
 
 export class Shards<S extends Shard<R>, R> {
   readonly #options: ShardsOptions<S, R>;
+  readonly #clock: AwakeClock;
   /** By partition; sparse. */
   readonly #owned: (Owned<S, R> | undefined)[] = [];
   /** Those that are read, in the order of their partitions. */
@@ -78,6 +78,7 @@ export class Shards<S extends Shard<R>, R> {
 
   constructor(options: ShardsOptions<S, R>) {
     this.#options = options;
+    this.#clock = new AwakeClock(options.env.clock);
   }
 
   /** Begins to read what is there, and follows what this broker owns. */
@@ -261,7 +262,7 @@ export class Shards<S extends Shard<R>, R> {
     if (partition.topicId !== this.#topic?.id) return;
     assert(this.#owned[partition.partition] === undefined, "a partition has one shard at a time");
     const { env, partitions, wal, codec, makeShard, topic } = this.#options;
-    const { clock, log } = env;
+    const { log } = env;
     const shard = makeShard(partition);
     const runtime = new ShardRuntime({
       shard,
@@ -270,7 +271,7 @@ export class Shards<S extends Shard<R>, R> {
       partition,
       partitions,
       wal,
-      clock,
+      clock: this.#clock,
       log,
     });
     this.#owned[partition.partition] = { partition, runtime };
@@ -335,14 +336,13 @@ export class Shards<S extends Shard<R>, R> {
   #arm(atMs: number): void {
     if (this.isOver || atMs === Infinity || (this.#timer !== null && this.#timer.atMs <= atMs)) return;
     this.#timer?.timer.cancel();
-    const { clock } = this.#options.env;
-    const delayMs = Math.min(Math.max(0, atMs - clock.monotonicMs()), timerMaxMs);
-    this.#timer = { atMs, timer: clock.schedule(delayMs, () => this.#onTime()) };
+    const delayMs = atMs - this.#clock.monotonicMs();
+    this.#timer = { atMs, timer: this.#clock.schedule(delayMs, () => this.#onTime()) };
   }
 
   #onTime(): void {
     this.#timer = null;
-    const nowMs = this.#options.env.clock.monotonicMs();
+    const nowMs = this.#clock.monotonicMs();
     for (const shard of this.all) {
       if (shard.nextDeadlineMs <= nowMs) this.#decide(shard, () => shard.onTime());
     }

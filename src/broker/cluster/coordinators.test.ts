@@ -1,7 +1,7 @@
 /** Groups in a cluster: who looks after them, and what their members notice when that one goes. */
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { aCluster, type SimulatedCluster } from "../../../test/simulated-cluster.ts";
+import { aCluster, SimulatedCluster } from "../../../test/simulated-cluster.ts";
 import { leaderEpoch, NO_TOPIC_ID, offset, partitionIndex } from "../../base/ids.ts";
 import type { GroupConsumerOptions } from "../../client/group/options.ts";
 import { ErrorCode } from "../../protocol/errors.ts";
@@ -282,6 +282,47 @@ describe("a coordinator that was paused and replaced", () => {
     member.process.resume();
     const told = await cluster.run(late.then(({ errorCode }) => errorCode).catch(() => "no answer"));
     assert.notEqual(told, ErrorCode.NONE);
+  });
+});
+
+describe("a coordinator that slept longer than a session, and that nobody replaced", () => {
+  test("hears its members before it judges them, and then judges them as before", async (t) => {
+    const cluster = new SimulatedCluster(settings, 1);
+    t.after(() => cluster.close());
+    await cluster.bootAll(1);
+    const client = SimClient.connect(cluster.network, 9092, "test");
+    assert.ok(client);
+    const groupId = "g0";
+    const join = {
+      groupId,
+      sessionTimeoutMs: 10_000,
+      rebalanceTimeoutMs: 10_000,
+      groupInstanceId: null,
+      protocolType: "consumer",
+      protocols: [{ name: "range", metadata: new Uint8Array([0, 0, 0, 0, 0, 0]) }],
+      reason: null,
+    };
+    const { memberId } = await cluster.run(client.call(JoinGroup, 9, { ...join, memberId: "" }));
+    const { generationId } = await cluster.run(client.call(JoinGroup, 9, { ...join, memberId }));
+    const claim = { groupId, memberId, generationId, groupInstanceId: null };
+    const assignments = [{ memberId, assignment: new Uint8Array([1]) }];
+    const sync = { ...claim, protocolType: "consumer", protocolName: "range", assignments };
+    assert.equal((await cluster.run(client.call(SyncGroup, 5, sync))).errorCode, ErrorCode.NONE);
+    const { process } = cluster.memberAt(0);
+    await cluster.pass(5_000);
+    process.pause();
+    await cluster.pass(120_000);
+    process.resume();
+    // The member had lost the connection, and looks for the coordinator anew.
+    await cluster.pass(8_000);
+    const again = SimClient.connect(cluster.network, 9092, "test");
+    assert.ok(again);
+    const beat = () => cluster.run(again.call(Heartbeat, 4, claim));
+    assert.equal((await beat()).errorCode, ErrorCode.NONE);
+    await cluster.pass(8_000);
+    assert.equal((await beat()).errorCode, ErrorCode.NONE);
+    await cluster.pass(12_000);
+    assert.equal((await beat()).errorCode, ErrorCode.UNKNOWN_MEMBER_ID);
   });
 });
 
