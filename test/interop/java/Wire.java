@@ -32,6 +32,7 @@ import org.apache.kafka.common.serialization.ByteArraySerializer;
  *   Wire produce ADDRESS TOPIC FILE PARTITIONS
  *   Wire consume ADDRESS TOPIC PARTITIONS
  *   Wire member ...    see Member
+ *   Wire share ...     see ShareMember
  *   Wire copy ...      see Copier
  *   Wire follow ...    see Follower
  *
@@ -46,6 +47,7 @@ public final class Wire {
             case "produce" -> produce(args[1], args[2], args[3], Integer.parseInt(args[4]));
             case "consume" -> consume(args[1], args[2], Integer.parseInt(args[3]));
             case "member" -> Member.run(java.util.Arrays.copyOfRange(args, 1, args.length));
+            case "share" -> ShareMember.run(java.util.Arrays.copyOfRange(args, 1, args.length));
             case "copy" -> Copier.run(named(args));
             case "follow" -> Follower.run(named(args));
             default -> throw new IllegalArgumentException(args[0]);
