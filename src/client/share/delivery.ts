@@ -25,6 +25,8 @@ export class Delivery {
   /** The lock is renewed by itself while it is open. */
   keepsLock = false;
   rejectReason: string | undefined = undefined;
+  /** The same message, which came again while a word about this one was on its way: the word counts for it, too. */
+  successor: Delivery | undefined = undefined;
   #ending: AbortController | undefined = undefined;
 
   constructor(facts: {

@@ -44,11 +44,9 @@ export class Locks {
     this.look();
   }
 
-  /** Whether it was held. */
-  drop(delivery: Delivery): boolean {
+  drop(delivery: Delivery): void {
     const name = nameOf(delivery);
-    if (this.#held.get(name) !== delivery) return false;
-    return this.#held.delete(name);
+    if (this.#held.get(name) === delivery) this.#held.delete(name);
   }
 
   /** Begins to watch, if it does not. */

@@ -20,6 +20,7 @@ import { BrokerRefusedError, ClosedError, ConnectionLostError, NoBrokerError } f
 import type { Links } from "../links.ts";
 import type { RetryWatch } from "../retry-watch.ts";
 import { Acknowledgements, type Carried, nameOf, type Wish } from "./acknowledgements.ts";
+import type { Delivery } from "./delivery.ts";
 import type { ShareSettings } from "./options.ts";
 import type { SharePlace } from "./membership.ts";
 import { forgotten, topicsOf } from "./share-request.ts";
@@ -66,8 +67,8 @@ export class ShareSession {
   readonly #notBeforeMs = new Map<string, number>();
   #epoch = opening;
   #pausedUntilMs = 0;
-  /** Deliveries that nothing was said of yet, or no answer came to. */
-  openCount = 0;
+  /** Nothing was said of them yet, or no answer came to it. */
+  readonly #open = new Set<Delivery>();
   #connection: Connection | undefined = undefined;
   #isFetching = true;
   /** A request is under way. */
@@ -85,7 +86,7 @@ export class ShareSession {
 
   /** Nothing is asked for, held or to be said. */
   get isIdle(): boolean {
-    return this.#wanted.size === 0 && this.openCount === 0 && this.#wishes.isEmpty;
+    return this.#wanted.size === 0 && this.#open.size === 0 && this.#wishes.isEmpty;
   }
 
   /** Whether locks can be renewed (KIP-1222); true until the broker has been asked. */
@@ -96,6 +97,14 @@ export class ShareSession {
       !connection.serves(ShareAcknowledge) ||
       connection.versionOf(ShareAcknowledge) >= 2
     );
+  }
+
+  begin(delivery: Delivery): void {
+    this.#open.add(delivery);
+  }
+
+  over(delivery: Delivery): void {
+    this.#open.delete(delivery);
   }
 
   want(places: readonly SharePlace[]): void {
@@ -198,7 +207,7 @@ export class ShareSession {
 
   async #fetch(wanted: ReadonlyMap<string, SharePlace>, room: number, carried: Carried): Promise<void> {
     const { settings, giveBack, memberId } = this.#access;
-    const isBusy = this.openCount > 0 || !this.#wishes.isEmpty || carried.wishes.size > 0;
+    const isBusy = this.#open.size > 0 || !this.#wishes.isEmpty || carried.wishes.size > 0;
     const maxWaitMs = room === 0 ? 0 : isBusy ? Math.min(busyWaitMs, settings.maxWaitMs) : settings.maxWaitMs;
     const added = [...wanted].flatMap(([name, place]) => (this.#told.has(name) ? [] : [place]));
     const gone = [...this.#told].flatMap(([name, place]) => (wanted.has(name) ? [] : [place]));

@@ -97,6 +97,11 @@ export class ShareConsumer implements AsyncIterable<Message>, AsyncDisposable {
       },
       onLost: (delivery, why) => this.#lose(delivery, why),
       onOver: (delivery) => this.#over(delivery),
+      onDone: ({ successor }) => {
+        if (successor?.state !== "buffered") return;
+        this.#buffered = this.#buffered.filter((each) => each !== successor);
+        this.#over(successor);
+      },
     });
     this.#membership = new ShareMembership({
       cluster,
@@ -234,8 +239,13 @@ export class ShareConsumer implements AsyncIterable<Message>, AsyncDisposable {
         if (this.#failure !== undefined) throw this.#failure;
         const delivery = this.#buffered.shift();
         if (delivery !== undefined) {
-          this.#pokeAll();
-          if (delivery.lockedUntilMs > this.#nowMs) return delivery;
+          // Before anything else runs: what is on its way to a handler takes the handler's place.
+          if (delivery.lockedUntilMs > this.#nowMs) {
+            delivery.state = "open";
+            this.#busy++;
+            this.#pokeAll();
+            return delivery;
+          }
           // This process was asleep: another worker may have it by now.
           this.#lose(delivery, "it ran out");
           continue;
@@ -251,8 +261,6 @@ export class ShareConsumer implements AsyncIterable<Message>, AsyncDisposable {
   }
 
   #handOut(delivery: Delivery): Message {
-    delivery.state = "open";
-    this.#busy++;
     this.#counts.delivered++;
     return new Message(delivery, this.#words);
   }
@@ -321,8 +329,11 @@ export class ShareConsumer implements AsyncIterable<Message>, AsyncDisposable {
         const { records, gaps, damaged, damage } = acquiredOf(place.topic, place.partition, answer);
         for (const { record, deliveryCount } of records) {
           const delivery = new Delivery({ place, record, deliveryCount, session, lockedUntilMs });
-          this.#locks.hold(delivery, (before) => this.#lose(before, "it was delivered again"));
-          session.openCount++;
+          this.#locks.hold(delivery, (before) => {
+            before.successor = delivery;
+            this.#lose(before, "it was delivered again");
+          });
+          session.begin(delivery);
           this.#buffered.push(delivery);
         }
         for (const range of gaps) this.#words.sayOfRange(session, place, range, "gap");
@@ -380,7 +391,8 @@ export class ShareConsumer implements AsyncIterable<Message>, AsyncDisposable {
 
   #over(delivery: Delivery): void {
     delivery.state = "over";
-    if (this.#locks.drop(delivery)) delivery.session.openCount--;
+    this.#locks.drop(delivery);
+    delivery.session.over(delivery);
     this.#pokeAll();
   }
 

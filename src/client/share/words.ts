@@ -32,6 +32,8 @@ export interface WordsAccess {
   /** Nobody handles the message any more. */
   readonly onSaid: (delivery: Delivery) => void;
   readonly onLost: (delivery: Delivery, why: string) => void;
+  /** The broker has it. */
+  readonly onDone: (delivery: Delivery) => void;
   /** It is answered. */
   readonly onOver: (delivery: Delivery) => void;
 }
@@ -140,7 +142,7 @@ export class Words implements Desk {
 
   #send(delivery: Delivery, word: LastWord): Promise<void> {
     const { session, record } = delivery;
-    const { counts, onOver, client } = this.#access;
+    const { counts, onDone: onHeard, onOver, client } = this.#access;
     delivery.state = "said";
     session.wishes.dropRenewal(delivery);
     if (word === "reject" && delivery.rejectReason !== undefined) {
@@ -150,6 +152,7 @@ export class Words implements Desk {
     return new Promise<void>((resolve, reject) => {
       const onDone = (): void => {
         counts[countOf[word]]++;
+        onHeard(delivery);
         onOver(delivery);
         resolve();
       };
