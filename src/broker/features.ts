@@ -11,6 +11,7 @@ import type { AnyApi } from "../protocol/api.ts";
 import { ErrorCode } from "../protocol/errors.ts";
 import { ConsumerGroupHeartbeat } from "../protocol/messages/consumer-group-heartbeat.ts";
 import { EndTxn } from "../protocol/messages/end-txn.ts";
+import { ShareGroupHeartbeat } from "../protocol/messages/share-group-heartbeat.ts";
 import { UpdateFeatures } from "../protocol/messages/update-features.ts";
 import type { Services } from "./context.ts";
 import type { AnyHandler } from "./handle.ts";
@@ -26,6 +27,8 @@ interface Feature {
 const features = {
   /** 1: groups of KIP-848 are served; 0: they are refused. */
   "group.version": { levelMin: 0, levelMax: 1, carriedBy: ConsumerGroupHeartbeat as AnyApi },
+  /** 1: share groups are served (KIP-932); 2: with dead letters (KIP-1191); 0: they are refused. */
+  "share.version": { levelMin: 0, levelMax: 2, carriedBy: ShareGroupHeartbeat as AnyApi },
   /** 2: clients end each transaction with a new epoch, and add to it by writing (KIP-890); below: as before. */
   "transaction.version": { levelMin: 0, levelMax: 2, carriedBy: EndTxn as AnyApi },
   /** 2: partitions move, brokers drain; software that does not know it refuses to start. */
@@ -64,3 +67,13 @@ export function groupsOff({ journal }: Pick<Services, "journal">): ReturnType<ty
     "The feature group.version is set to 0: no groups of KIP-848.",
   );
 }
+
+/** Why share groups are not served; null: they are. */
+export function shareGroupsOff({ journal }: Pick<Services, "journal">): ReturnType<typeof refusal> | null {
+  if (levelOf("share.version", journal.state) > 0) return null;
+  return refusal(ErrorCode.UNSUPPORTED_VERSION, "The feature share.version is set to 0: no share groups.");
+}
+
+/** Whether dead letters of share groups are written. */
+export const writesDeadLetters = ({ journal }: Pick<Services, "journal">): boolean =>
+  levelOf("share.version", journal.state) >= 2;

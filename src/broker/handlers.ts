@@ -3,6 +3,7 @@ import { addOffsetsToTxn } from "./api/add-offsets-to-txn.ts";
 import { addPartitionsToTxn } from "./api/add-partitions-to-txn.ts";
 import { alterConfigs } from "./api/alter-configs.ts";
 import { alterPartitionReassignments } from "./api/alter-partition-reassignments.ts";
+import { alterShareGroupOffsets } from "./api/alter-share-group-offsets.ts";
 import { apiVersions } from "./api/api-versions.ts";
 import { consumerGroupDescribe } from "./api/consumer-group-describe.ts";
 import { consumerGroupHeartbeat } from "./api/consumer-group-heartbeat.ts";
@@ -12,6 +13,7 @@ import { createTopics } from "./api/create-topics.ts";
 import { deleteAcls } from "./api/delete-acls.ts";
 import { deleteGroups } from "./api/delete-groups.ts";
 import { deleteRecords } from "./api/delete-records.ts";
+import { deleteShareGroupOffsets } from "./api/delete-share-group-offsets.ts";
 import { deleteShareGroupState } from "./api/delete-share-group-state.ts";
 import { deleteTopics } from "./api/delete-topics.ts";
 import { describeAcls } from "./api/describe-acls.ts";
@@ -20,6 +22,7 @@ import { describeConfigs } from "./api/describe-configs.ts";
 import { describeGroups } from "./api/describe-groups.ts";
 import { describeLogDirs } from "./api/describe-log-dirs.ts";
 import { describeProducers } from "./api/describe-producers.ts";
+import { describeShareGroupOffsets } from "./api/describe-share-group-offsets.ts";
 import { describeTopicPartitions } from "./api/describe-topic-partitions.ts";
 import { describeTransactions } from "./api/describe-transactions.ts";
 import { electLeaders } from "./api/elect-leaders.ts";
@@ -50,6 +53,8 @@ import { produce } from "./api/produce.ts";
 import { pushTelemetry } from "./api/push-telemetry.ts";
 import { readShareGroupState } from "./api/read-share-group-state.ts";
 import { readShareGroupStateSummary } from "./api/read-share-group-state-summary.ts";
+import { shareGroupDescribe } from "./api/share-group-describe.ts";
+import { shareGroupHeartbeat } from "./api/share-group-heartbeat.ts";
 import { shareAcknowledge } from "./api/share-acknowledge.ts";
 import { shareFetch } from "./api/share-fetch.ts";
 import { syncGroup } from "./api/sync-group.ts";
@@ -108,6 +113,11 @@ export const clientHandlers: readonly AnyHandler[] = [
   describeAcls,
   createAcls,
   deleteAcls,
+  shareGroupHeartbeat,
+  shareGroupDescribe,
+  describeShareGroupOffsets,
+  alterShareGroupOffsets,
+  deleteShareGroupOffsets,
   shareFetch,
   shareAcknowledge,
   initializeShareGroupState,

@@ -28,7 +28,8 @@ test("tells what is served, and Produce from version 0 on for librdkafka", async
       answer.apiKeys.map(({ apiKey }) => apiKey),
       [
         0, 1, 2, 3, 8, 9, 10, 11, 12, 13, 14, 15, 16, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31,
-        32, 33, 35, 37, 42, 43, 44, 45, 46, 47, 57, 60, 61, 65, 66, 68, 69, 74, 75,
+        32, 33, 35, 37, 42, 43, 44, 45, 46, 47, 57, 60, 61, 65, 66, 68, 69, 74, 75, 76, 77, 78, 79, 83, 84,
+        85, 86, 87, 90, 91, 92,
       ],
     );
     assert.deepEqual(answer.apiKeys[0], { apiKey: 0, minVersion: 0, maxVersion: 13 });

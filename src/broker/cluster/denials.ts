@@ -15,17 +15,20 @@ import { AddOffsetsToTxn } from "../../protocol/messages/add-offsets-to-txn.ts";
 import { AddPartitionsToTxn } from "../../protocol/messages/add-partitions-to-txn.ts";
 import { AlterConfigs } from "../../protocol/messages/alter-configs.ts";
 import { AlterPartitionReassignments } from "../../protocol/messages/alter-partition-reassignments.ts";
+import { AlterShareGroupOffsets } from "../../protocol/messages/alter-share-group-offsets.ts";
 import { ConsumerGroupDescribe } from "../../protocol/messages/consumer-group-describe.ts";
 import { ConsumerGroupHeartbeat } from "../../protocol/messages/consumer-group-heartbeat.ts";
 import { CreatePartitions } from "../../protocol/messages/create-partitions.ts";
 import { CreateTopics } from "../../protocol/messages/create-topics.ts";
 import { DeleteGroups } from "../../protocol/messages/delete-groups.ts";
 import { DeleteRecords } from "../../protocol/messages/delete-records.ts";
+import { DeleteShareGroupOffsets } from "../../protocol/messages/delete-share-group-offsets.ts";
 import { DeleteShareGroupState } from "../../protocol/messages/delete-share-group-state.ts";
 import { DeleteTopics } from "../../protocol/messages/delete-topics.ts";
 import { DescribeConfigs } from "../../protocol/messages/describe-configs.ts";
 import { DescribeGroups } from "../../protocol/messages/describe-groups.ts";
 import { DescribeProducers } from "../../protocol/messages/describe-producers.ts";
+import { DescribeShareGroupOffsets } from "../../protocol/messages/describe-share-group-offsets.ts";
 import { DescribeTopicPartitions } from "../../protocol/messages/describe-topic-partitions.ts";
 import { DescribeTransactions } from "../../protocol/messages/describe-transactions.ts";
 import { ElectLeaders } from "../../protocol/messages/elect-leaders.ts";
@@ -50,6 +53,10 @@ import { OffsetForLeaderEpoch } from "../../protocol/messages/offset-for-leader-
 import { Produce } from "../../protocol/messages/produce.ts";
 import { ReadShareGroupState } from "../../protocol/messages/read-share-group-state.ts";
 import { ReadShareGroupStateSummary } from "../../protocol/messages/read-share-group-state-summary.ts";
+import { ShareGroupDescribe } from "../../protocol/messages/share-group-describe.ts";
+import { ShareGroupHeartbeat } from "../../protocol/messages/share-group-heartbeat.ts";
+import { ShareAcknowledge } from "../../protocol/messages/share-acknowledge.ts";
+import { ShareFetch } from "../../protocol/messages/share-fetch.ts";
 import { SyncGroup } from "../../protocol/messages/sync-group.ts";
 import { TxnOffsetCommit } from "../../protocol/messages/txn-offset-commit.ts";
 import { UpdateFeatures } from "../../protocol/messages/update-features.ts";
@@ -218,6 +225,33 @@ row(DeleteGroups, { denies: ({ results }) => results.some(denied) });
 row(DescribeGroups, { denies: ({ groups }) => groups.some(toldOrDenied) });
 row(ConsumerGroupDescribe, { denies: ({ groups }) => groups.some(toldOrDenied) });
 row(ListGroups, { denies: toldOrDenied });
+row(ShareGroupHeartbeat, { denies: denied });
+row(ShareGroupDescribe, { denies: ({ groups }) => groups.some(toldOrDenied) });
+row(DescribeShareGroupOffsets, {
+  denies: ({ groups }) => groups.some(toldOrDenied),
+  names({ groups }, look) {
+    for (const { topics } of groups) {
+      for (const { topicName, partitions } of topics ?? []) {
+        for (const index of partitions) look(topicName, NO_TOPIC_ID, index);
+      }
+    }
+  },
+});
+row(AlterShareGroupOffsets, {
+  denies: (response) =>
+    denied(response) || response.responses.some(({ partitions }) => partitions.some(denied)),
+  names({ topics }, look) {
+    for (const { topicName, partitions } of topics) {
+      for (const { partitionIndex } of partitions) look(topicName, NO_TOPIC_ID, partitionIndex);
+    }
+  },
+});
+row(DeleteShareGroupOffsets, {
+  denies: (response) => denied(response) || response.responses.some(denied),
+  names({ topics }, look) {
+    for (const { topicName } of topics) look(topicName, NO_TOPIC_ID);
+  },
+});
 
 // ── Transactions ──
 
@@ -265,6 +299,31 @@ row(WriteTxnMarkers, {
 });
 row(DescribeTransactions, { denies: ({ transactionStates }) => transactionStates.some(toldOrDenied) });
 row(ListTransactions, { denies: toldOrDenied });
+
+// ── Share groups. Records that are acquired are the handler's affair: it asks for a proof that is younger than that. ──
+
+interface ShareRequest {
+  readonly topics: readonly {
+    readonly topicId: TopicId;
+    readonly partitions: readonly { readonly partitionIndex: number }[];
+  }[];
+}
+const shareNames = ({ topics }: ShareRequest, look: Look): void => {
+  for (const { topicId, partitions } of topics) {
+    for (const { partitionIndex } of partitions) look(null, topicId, partitionIndex);
+  }
+};
+row(ShareFetch, {
+  denies: ({ responses }) =>
+    responses.some(({ partitions }) =>
+      partitions.some((each) => denied(each) || denied({ errorCode: each.acknowledgeErrorCode })),
+    ),
+  names: shareNames,
+});
+row(ShareAcknowledge, {
+  denies: ({ responses }) => responses.some(({ partitions }) => partitions.some(denied)),
+  names: shareNames,
+});
 
 // ── The state of share-partitions. What was written is proved by its own slot; what is told from memory is not. ──
 

@@ -433,8 +433,8 @@ const epochsBeginMs = 1_577_836_800_000;
 
 /**
  * For state that begins now. A group that was deleted and one of its name made later count from 1 both, and what is
- * late of the first must not touch what is the second's: seconds tell them apart. Where a clock goes back, whoever
- * begins the state asks for the number that is there, and takes the next.
+ * late of the first must not touch what is the second's: seconds tell them apart. Whoever begins state anew that is
+ * there takes a number after its newest in any case.
  */
 function stateEpochAt(wallMs: number, groupEpoch: number): number {
   return Math.max(groupEpoch, Math.floor((wallMs - epochsBeginMs) / 1000), 1);
