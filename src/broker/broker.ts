@@ -283,6 +283,7 @@ async function openRooms(options: BrokerOptions, listener: Listener): Promise<Ro
         flusher.noticeDurable();
         member?.noticeDurable();
       },
+      onFull: () => diskFloor.reportFull(),
       onFailure: (cause) => partitions.onFailure(cause),
     },
   });
@@ -387,7 +388,26 @@ async function openRooms(options: BrokerOptions, listener: Listener): Promise<Ro
     clock,
     epoch,
   });
-  const shares = new SharePartitions({ env, config, journal, partitions, wal, persister: sharePersister });
+  const shares = new SharePartitions({
+    env,
+    config,
+    journal,
+    partitions,
+    wal,
+    persister: sharePersister,
+    letters: {
+      env,
+      config,
+      topics,
+      partitions,
+      wal,
+      diskFloor,
+      epoch,
+      peers: cluster.peers,
+      producerIds,
+      persister: sharePersister,
+    },
+  });
   const services: Services = {
     env,
     nodeId: own,

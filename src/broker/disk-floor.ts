@@ -67,7 +67,7 @@ export class DiskFloor {
 
   /** Somebody met ENOSPC: refuse from now on, until a look says otherwise. */
   reportFull(): void {
-    this.#refuse(true);
+    if (this.#disk !== null) this.#refuse(true);
   }
 
   #arm(): void {

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
+import { DiskError } from "../base/errors.ts";
 import { type BrokerEpoch, brokerEpoch, type WalPosition, walPosition } from "../base/ids.ts";
 import type { ObjectStore } from "../base/ports.ts";
 import { SimClock } from "../sim/clock.ts";
@@ -270,4 +271,37 @@ test("one seal ahead of the writer, with the end at the first gap below it, is f
       if (!world.objects.objects.has(slotKey(epoch, slot))) return walPosition(slot);
   };
   assert.equal(await isFoundOut(aheadOnly), true);
+});
+
+test("a store without room is asked again with the same bytes until there is some, and the log goes on", async () => {
+  const world = makeWorld();
+  const connected = world.objects.connect();
+  const sent = new Map<string, Set<string>>();
+  let isFull = false;
+  const store: ObjectStore = {
+    ...connected,
+    putIfAbsent: (key, chunks, length) => {
+      const bodies = sent.get(key) ?? new Set();
+      sent.set(key, bodies.add(Buffer.concat(chunks).toString("hex")));
+      if (!isFull) return connected.putIfAbsent(key, chunks, length);
+      return Promise.reject(new DiskError({ errno: "ENOSPC", operation: "write", path: key }));
+    },
+  };
+  let fulls = 0;
+  let failure: Error | null = null;
+  const events = { ...deaf, onFull: () => fulls++, onFailure: (cause: Error) => (failure = cause) };
+  const wal = world.openNow(epoch, events, { store });
+  await world.run(wal.whenDurable(wal.append([anEntry({ base: 0 })])));
+  isFull = true;
+  for (let base = 1; base < 5; base++) {
+    wal.append([anEntry({ base })]);
+    await world.advance(1_000);
+  }
+  assert.equal(wal.durable, 1);
+  assert.ok(fulls > 4);
+  isFull = false;
+  await world.run(wal.whenDurable(5));
+  await world.run(wal.whenDurable(wal.append([anEntry({ base: 5 })])));
+  assert.equal(failure, null);
+  for (const [key, bodies] of sent) assert.equal(bodies.size, 1, key);
 });

@@ -10,7 +10,7 @@
  */
 import { assert } from "../base/assert.ts";
 import { crc32c } from "../base/crc32c.ts";
-import { WalClosedError } from "../base/errors.ts";
+import { DiskError, WalClosedError } from "../base/errors.ts";
 import { type BrokerEpoch, type WalPosition, walPosition } from "../base/ids.ts";
 import type { Clock, Counter, Histogram, Logger, Meter, ObjectStore, Random, Timer } from "../base/ports.ts";
 import { Waiters } from "../base/waiters.ts";
@@ -23,6 +23,10 @@ export const lanesDefault = 8;
 /** Slots above the released position (U): what a take-over has to read at most. */
 export const unreleasedSlotsMaxDefault = 4_096;
 const objectBytesMaxDefault = 8 * 1024 * 1024;
+/** Until a store that was full is asked again. */
+const fullRetryMs = 500;
+/** It is told of once in this time. */
+const complaintMs = 60_000;
 
 export interface ObjectWalOptions {
   readonly store: ObjectStore;
@@ -87,6 +91,7 @@ export class ObjectWal implements Wal {
   /** Before it no further slot may leave. */
   #nextPutMs = -Infinity;
   #paceTimer: Timer | null = null;
+  #complainedMs = -Infinity;
   #closing = false;
   #failure: WalClosedError | null = null;
 
@@ -213,7 +218,7 @@ export class ObjectWal implements Wal {
   }
 
   #send(appends: readonly Append[], sentMs: number): void {
-    const { store, clock, random, clusterId } = this.#options;
+    const { clusterId } = this.#options;
     const number = this.#next++;
     const entries = appends.flatMap((each) => each.entries);
     const checksums = appends.flatMap((each) => each.checksums);
@@ -227,13 +232,36 @@ export class ObjectWal implements Wal {
     const { lastNumber } = appends.at(-1) as Append;
     const slot: Slot = { number, entries, bytes, lastNumber, sentMs, isDecided: false };
     this.#sent.push(slot);
-    create(store, slotKey(this.epoch, number), body, { clock, random }).then(
+    this.#put(slot, body);
+  }
+
+  #put(slot: Slot, body: Uint8Array): void {
+    const { store, clock, random } = this.#options;
+    create(store, slotKey(this.epoch, slot.number), body, { clock, random }).then(
       (created) => {
         if (created.kind === "mine") this.#decided(slot, body.byteLength);
-        else this.#fail(`slot ${number} is somebody else's: a successor has sealed this log`);
+        else this.#fail(`slot ${slot.number} is somebody else's: a successor has sealed this log`);
       },
-      (cause: unknown) => this.#fail(cause instanceof Error ? cause.message : String(cause), cause),
+      (cause: unknown) => {
+        if (cause instanceof DiskError && cause.retriable) this.#putLater(slot, body, cause);
+        else this.#fail(cause instanceof Error ? cause.message : String(cause), cause);
+      },
     );
+  }
+
+  /** The store is full, and it is certain that nothing of this stands there: the same bytes again (I6), while producers are refused. */
+  #putLater(slot: Slot, body: Uint8Array, cause: DiskError): void {
+    if (this.#failure !== null) return;
+    const { clock, log, events } = this.#options;
+    events.onFull?.();
+    const nowMs = clock.monotonicMs();
+    if (nowMs - this.#complainedMs >= complaintMs) {
+      this.#complainedMs = nowMs;
+      log.warn("wal-waits-for-room", { epoch: this.epoch, slot: slot.number, cause: cause.message });
+    }
+    clock.schedule(fullRetryMs, () => {
+      if (this.#failure === null) this.#put(slot, body);
+    });
   }
 
   #decided(slot: Slot, bodyBytes: number): void {

@@ -60,6 +60,8 @@ export interface WalGroup {
 export interface WalEvents {
   /** In WAL order, once per group, before anybody who waits is woken. Must not throw. */
   onDurable(group: WalGroup): void;
+  /** Again and again while the store has no room: what is appended waits for it, and producers must not add to that. Must not throw. */
+  onFull?(): void;
   /** Once, when the WAL closed because of an error: nothing more will become durable. */
   onFailure(cause: Error): void;
 }
