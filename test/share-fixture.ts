@@ -1,6 +1,7 @@
 /** Members of a share group that speak the protocol by hand, for tests of what the broker answers them. */
 import assert from "node:assert/strict";
 import { partitionIndex, offset, type TopicId } from "../src/base/ids.ts";
+import { IncrementalAlterConfigs } from "../src/protocol/messages/incremental-alter-configs.ts";
 import { ErrorCode } from "../src/protocol/errors.ts";
 import {
   ShareAcknowledge,
@@ -59,6 +60,30 @@ export async function beginShare(
   );
   assert.equal(told.kind, "told", JSON.stringify(told));
 }
+
+const groupResourceType = 32;
+
+export async function configureShare(
+  broker: SimulatedBroker,
+  groupId: string,
+  configs: Record<string, string>,
+): Promise<void> {
+  const answer = await broker.ask(IncrementalAlterConfigs, {
+    resources: [
+      {
+        resourceType: groupResourceType,
+        resourceName: groupId,
+        configs: Object.entries(configs).map(([name, value]) => ({ name, value, configOperation: 0 })),
+      },
+    ],
+    validateOnly: false,
+  });
+  assert.equal(answer.responses[0]?.errorCode, 0, answer.responses[0]?.errorMessage ?? "");
+}
+
+/** Time passes. */
+export const pass = (broker: SimulatedBroker, ms: number): Promise<void> =>
+  broker.scheduler.runUntil(new Promise<void>((resolve) => broker.scheduler.schedule(ms, () => resolve())));
 
 export function topicIdOf(broker: SimulatedBroker, topic: string): TopicId {
   const id = broker.broker.services.topics.idOf(topic);

@@ -2,27 +2,17 @@
 import assert from "node:assert/strict";
 import { test, type TestContext } from "node:test";
 import { aBroker, type SimulatedBroker } from "../../../test/simulated-broker.ts";
-import { Ack, beginShare, offsetsIn, ShareMember } from "../../../test/share-fixture.ts";
+import {
+  Ack,
+  beginShare,
+  configureShare,
+  offsetsIn,
+  pass,
+  ShareMember,
+} from "../../../test/share-fixture.ts";
 import { ErrorCode } from "../../protocol/errors.ts";
 import { DeleteRecords } from "../../protocol/messages/delete-records.ts";
 import { offset, partitionIndex } from "../../base/ids.ts";
-import { IncrementalAlterConfigs } from "../../protocol/messages/incremental-alter-configs.ts";
-
-const groupResourceType = 32;
-
-async function configure(broker: SimulatedBroker, configs: Record<string, string>): Promise<void> {
-  const answer = await broker.ask(IncrementalAlterConfigs, {
-    resources: [
-      {
-        resourceType: groupResourceType,
-        resourceName: "g",
-        configs: Object.entries(configs).map(([name, value]) => ({ name, value, configOperation: 0 })),
-      },
-    ],
-    validateOnly: false,
-  });
-  assert.equal(answer.responses[0]?.errorCode, 0, answer.responses[0]?.errorMessage ?? "");
-}
 
 /** A topic "t" of which group "g" reads everything from its beginning. */
 async function aQueue(
@@ -32,14 +22,11 @@ async function aQueue(
 ): Promise<SimulatedBroker> {
   const broker = await aBroker(context);
   await broker.createTopic("t");
-  await configure(broker, { "share.auto.offset.reset": "earliest", ...configs });
+  await configureShare(broker, "g", { "share.auto.offset.reset": "earliest", ...configs });
   await beginShare(broker, "g", "t");
   if (values.length > 0) await broker.write("t", values);
   return broker;
 }
-
-const pass = (broker: SimulatedBroker, ms: number): Promise<void> =>
-  broker.scheduler.runUntil(new Promise<void>((resolve) => broker.scheduler.schedule(ms, () => resolve())));
 
 /** Waits until the share-partition is read, too. */
 const patient = { waitMs: 1_000 };

@@ -10,11 +10,14 @@ import type { Env, Timer } from "../../base/ports.ts";
 import type { AcknowledgeBatch } from "../../coordinator/share/delivery/acknowledgement.ts";
 import type { AcquiredRecords } from "../../coordinator/share/delivery/acquisition.ts";
 import { type DeliveryCounts, DeliveryTable, type HoldEnd } from "../../coordinator/share/delivery/table.ts";
-import type { DeliverySettings } from "../../coordinator/share/delivery/state.ts";
+import type { DeadRecords, DeliverySettings } from "../../coordinator/share/delivery/state.ts";
+import type { StateBatch } from "../../coordinator/share/state-batch.ts";
 import type { Partition } from "../../log/partition.ts";
 import type { Partitions } from "../../log/partitions.ts";
 import type { Wal } from "../../log/wal.ts";
 import { ErrorCode } from "../../protocol/errors.ts";
+import { DeadLetters, type LetterServices } from "./dead-letters.ts";
+import { takeLeaving } from "./leaving.ts";
 import type { SharePartitionKey, SharePersister } from "./persister.ts";
 import type { RecordRead } from "./record-read.ts";
 import { ShareLog } from "./share-log.ts";
@@ -36,6 +39,7 @@ export interface SharePartitionOptions {
   /** So many ranges more, or fewer, than before. */
   readonly onRanges: (more: number) => void;
   readonly metrics: ShareMetrics;
+  readonly letters: LetterServices;
   /** Resolves when nothing is on its way of whoever had this share-partition here before. */
   readonly before: Promise<void>;
   /** Once: nothing is served here any more. */
@@ -87,6 +91,7 @@ export class SharePartition implements DeliverySettings {
   readonly #log: ShareLog;
   #table: DeliveryTable | null = null;
   #line: StateLine | null = null;
+  #letters: DeadLetters | null = null;
   /** Why nothing is served here any more; null: it is, or will be. */
   #over: ErrorCode | null = null;
   /** In the order in which they came. */
@@ -120,7 +125,7 @@ export class SharePartition implements DeliverySettings {
     return this.#options.mayGrow() ? this.#options.settings().partitionLocksMax : 0;
   }
   get hasDeadLetters(): boolean {
-    return false;
+    return this.#options.settings().deadLetterTopic !== null;
   }
 
   // ── What it is ──
@@ -186,13 +191,24 @@ export class SharePartition implements DeliverySettings {
       // A new one has nothing before it: so its beginning is a change, and is kept before anything is given.
       const table = DeliveryTable.load({ startOffset, batches }, this);
       if (isNew) table.moveStart(start);
-      await this.#begin(table, stateEpoch);
+      await this.#begin(table, stateEpoch, batches);
       return;
     }
   }
 
-  async #begin(table: DeliveryTable, stateEpoch: number): Promise<void> {
-    const { persister, partitions, wal, env } = this.#options;
+  async #begin(table: DeliveryTable, stateEpoch: number, batches: readonly StateBatch[]): Promise<void> {
+    const { persister, partitions, wal, env, settings, metrics } = this.#options;
+    const letters = new DeadLetters({
+      key: this.key,
+      source: this.partition,
+      services: this.#options.letters,
+      settings,
+      metrics,
+      archive: (first, last) => table.archive(first, last),
+      settle: () => this.#settle(),
+      isOver: () => this.isOver,
+    });
+    this.#letters = letters;
     const line = new StateLine({
       key: this.key,
       stateEpoch,
@@ -201,12 +217,13 @@ export class SharePartition implements DeliverySettings {
       partitions,
       wal,
       clock: env.clock,
-      take: () => table.takeChanges(),
+      take: (isHere) => takeLeaving(table, letters, isHere, (dead) => this.#onDead(table, dead, batches)),
       onLost: (why) => this.end(why),
     });
     this.#line = line;
     if ((await line.persisted()) !== null || this.isOver) return;
     this.#table = table;
+    letters.carry();
     this.#unwatch = this.partition.watch(() => this.#onLogChange());
     this.#onLogChange();
     this.#wakeSoon();
@@ -358,6 +375,7 @@ export class SharePartition implements DeliverySettings {
     const persisted = this.#line.persisted();
     // The log closed: the process ends, and nobody is told anything.
     persisted.catch(() => undefined);
+    this.#letters?.carry();
     this.#arm(table.nextDeadlineMs);
     this.#account(table);
     this.#wakeSoon();
@@ -381,6 +399,23 @@ export class SharePartition implements DeliverySettings {
     this.#timer = { atMs, timer: clock.schedule(delayMs, () => this.#onTime()) };
   }
 
+  /** Those that wait for their letters are archiving; of the others nothing remains but that they are counted and told. */
+  #onDead(table: DeliveryTable, dead: readonly DeadRecords[], kept: readonly StateBatch[]): void {
+    const { metrics, env } = this.#options;
+    for (const each of dead) {
+      const archiving = table.ranges(each.first, each.last).filter(({ state }) => state === "archiving");
+      if (archiving.length > 0) {
+        this.#letters?.add(
+          archiving.map(({ first, last }) => ({ ...each, first, last })),
+          kept,
+        );
+        continue;
+      }
+      metrics.dropped(each.reason, each.last - each.first + 1);
+      env.log.warn("share-partition.records-dropped", { ...this.key, ...each });
+    }
+  }
+
   // ── The log beneath ──
 
   #onLogChange(): void {
@@ -397,6 +432,7 @@ export class SharePartition implements DeliverySettings {
     const { logStart } = this.partition;
     const gone = this.#table?.moveStart(logStart);
     if (gone === undefined) return;
+    this.#letters?.forget(logStart);
     const count = gone.available + gone.acquired + gone.archiving;
     if (count > 0) {
       this.#options.metrics.expiredByLog(count);

@@ -13,6 +13,7 @@ import type { Journal } from "../../metadata/journal.ts";
 import { ErrorCode } from "../../protocol/errors.ts";
 import type { BrokerConfig } from "../config.ts";
 import { memoryShares } from "../memory.ts";
+import type { LetterServices } from "./dead-letters.ts";
 import type { SharePartitionKey, SharePersister } from "./persister.ts";
 import { type ShareSettings, shareSettingsOf } from "./settings.ts";
 import { ShareMetrics } from "./share-metrics.ts";
@@ -27,6 +28,7 @@ export interface SharePartitionsOptions {
   readonly partitions: Partitions;
   readonly wal: Wal;
   readonly persister: SharePersister;
+  readonly letters: LetterServices;
 }
 
 /** Each takes some KiB beside its deliveries. */
@@ -130,6 +132,7 @@ export class SharePartitions {
         this.#ranges += more;
       },
       metrics: this.metrics,
+      letters: this.#options.letters,
       before: this.#leaving.get(leavingKey(key)) ?? Promise.resolve(),
       onOver: (over) => this.#drop(over),
     });

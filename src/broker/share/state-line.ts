@@ -8,7 +8,7 @@
 import { assert } from "../../base/assert.ts";
 import { type LeaderEpoch, offset } from "../../base/ids.ts";
 import { type Clock, sleep } from "../../base/ports.ts";
-import type { DeliveryChanges } from "../../coordinator/share/delivery/state.ts";
+import type { StateBatch } from "../../coordinator/share/state-batch.ts";
 import type { AppendSession } from "../../log/memory-tail.ts";
 import type { Partitions } from "../../log/partitions.ts";
 import type { Wal } from "../../log/wal.ts";
@@ -16,7 +16,10 @@ import { ErrorCode } from "../../protocol/errors.ts";
 import type { SharePartitionKey, SharePersister, StateChange } from "./persister.ts";
 
 /** What leaves next. `attach` puts more into the same frame, after the change is in it. */
-export interface LeavingChange extends DeliveryChanges {
+export interface LeavingChange {
+  readonly startOffset: number;
+  readonly deliveryCompleteCount: number;
+  readonly batches: readonly StateBatch[];
   readonly attach?: (session: AppendSession) => void;
 }
 
@@ -141,14 +144,14 @@ export class StateLine {
     return why;
   }
 
-  #changeOf({ startOffset, batches, deliveryCompleteCount }: DeliveryChanges): StateChange {
+  #changeOf({ startOffset, batches, deliveryCompleteCount }: LeavingChange): StateChange {
     const { stateEpoch, leaderEpoch } = this.#options;
     return {
       stateEpoch,
       leaderEpoch,
       startOffset: offset(startOffset),
       deliveryCompleteCount,
-      batches: batches.map((batch) => ({ ...batch, first: offset(batch.first), last: offset(batch.last) })),
+      batches,
     };
   }
 }
