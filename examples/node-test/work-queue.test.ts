@@ -1,0 +1,54 @@
+/** Workers that die with work in their hands, and a mail that nobody can send. */
+import assert from "node:assert/strict";
+import { type ChildProcess, fork } from "node:child_process";
+import { test } from "node:test";
+import { createClient } from "holdfast/client";
+import { startBroker } from "holdfast/testing";
+import { mailQueue, order } from "../work-queue.ts";
+
+test("every mail is sent, though workers die of some", { timeout: 60_000 }, async () => {
+  await using broker = await startBroker({ topics: ["sent"] });
+  await using client = createClient({ bootstrap: broker.address });
+  const queue = mailQueue(client);
+  for (let n = 0; n < 40; n++) {
+    await order(queue, { to: `u${n}@example.org`, text: n % 10 === 7 ? `heavy ${n}` : `light ${n}` });
+  }
+  await order(queue, { to: "nowhere", text: "lost" });
+
+  let deaths = 0;
+  let isOver = false;
+  const workers = new Set<ChildProcess>();
+  const hire = (): void => {
+    const worker = fork(new URL("../work-queue.ts", import.meta.url), [broker.address], { stdio: "ignore" });
+    workers.add(worker);
+    worker.once("exit", () => {
+      workers.delete(worker);
+      if (isOver) return;
+      deaths++;
+      hire();
+    });
+  };
+  hire();
+  hire();
+
+  const sent = new Set<string>();
+  for await (const { key } of client.consumer({ topic: "sent" })) {
+    if (sent.add(String(key)).size === 40) break;
+  }
+  isOver = true;
+  await Promise.all([...workers].map(ended));
+  assert.ok(deaths >= 1, "nobody died");
+  // All are done, and the one that was rejected is not given to anybody any more.
+  const waiting = await client.admin().listShareGroupOffsets("mails");
+  assert.equal(
+    waiting.reduce((sum, { lag }) => sum + lag, 0),
+    0,
+  );
+});
+
+function ended(worker: ChildProcess): Promise<void> {
+  return new Promise((resolve) => {
+    worker.once("exit", () => resolve());
+    worker.kill("SIGTERM");
+  });
+}

@@ -1,0 +1,47 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import { ShareWorld, until } from "../../../test/share-workers.ts";
+import { OptionError } from "../errors.ts";
+
+describe("a queue", () => {
+  it("is made by its first use, and its workers get what was sent before they came", async (test) => {
+    const world = await ShareWorld.make(test);
+    const sender = world.process().client.queue("mails", { partitions: 3 });
+    for (const value of ["a", "b"]) await world.run(sender.send(value));
+    await world.run(sender.send({ key: "k", value: "c", headers: { trace: "t" } }));
+    const { client } = world.process();
+    const queue = client.queue("mails", { deliveriesMax: 3, lockMs: 20_000 });
+    const seen: string[] = [];
+    const working = queue.work(({ value, key }) => {
+      seen.push(`${String(value)} ${String(key)}`);
+    });
+    await world.run(until(world, () => seen.length === 3));
+    assert.deepEqual(seen.toSorted(), ["a null", "b null", "c k"]);
+    const [topic] = await world.run(client.admin().describeTopics(["mails"]));
+    assert.equal(topic?.partitions.length, 3);
+    const [configs] = await world.run(client.admin().describeConfigs([{ group: "mails" }]));
+    const value = (name: string): string | null | undefined =>
+      configs?.entries.find((entry) => entry.name === name)?.value;
+    assert.deepEqual(
+      [
+        "share.auto.offset.reset",
+        "share.isolation.level",
+        "share.delivery.count.limit",
+        "share.record.lock.duration.ms",
+      ].map(value),
+      ["earliest", "read_committed", "3", "20000"],
+    );
+    await world.run(queue.close());
+    await world.run(working);
+    await world.run(sender.close());
+  });
+
+  it("has no dead letters unless it was told where they go, and not in itself", async (test) => {
+    const world = await ShareWorld.make(test);
+    const { client } = world.process();
+    assert.throws(() => client.queue("mails").deadLetters, OptionError);
+    assert.throws(() => client.queue("mails", { deadLetters: "mails" }), OptionError);
+    assert.throws(() => client.queue(""), OptionError);
+    assert.equal(client.queue("mails", { deadLetters: true }).deadLetters.topic, "dlq.mails");
+  });
+});
