@@ -101,7 +101,7 @@ export class TableReader {
 
   /** Who was replaced and has not heard of it yet serves the log as it was in its time; an end that is asked for it must prove. */
   async #isEnd(client: Caller, position: Offset): Promise<boolean> {
-    if (!this.#actor.endsMayLag) return true;
+    if (!this.#actor.hasSeveralBrokers) return true;
     return (await this.#consumer.end(client, ListedOffset.latest)) <= position;
   }
 }
