@@ -8,6 +8,7 @@ import type { Counter, Env, Timer } from "../base/ports.ts";
 import { type GroupRecord, groupRecords, type GroupTurn } from "../coordinator/group/records.ts";
 import type { GroupSettings } from "../coordinator/group/settings.ts";
 import { type ExpiredOffset, GroupShard, type Regression } from "../coordinator/group/shard.ts";
+import type { ShareGroup } from "../coordinator/group/share.ts";
 import type { ProducerIdentity } from "../coordinator/runtime.ts";
 import type { TopicView } from "../coordinator/topic-view.ts";
 import type { Ticket } from "../coordinator/turn.ts";
@@ -94,6 +95,12 @@ export class Groups {
     );
     meter.gauge("holdfast_groups_bytes", "About what groups take in memory.", () => this.bytes);
     meter.gauge("holdfast_groups_count", "Groups with members or committed offsets.", () => this.count);
+    meter.gauge("holdfast_share_groups_count", "Share groups, with members or without.", () => {
+      return this.#shareGroups().length;
+    });
+    meter.gauge("holdfast_share_group_members_count", "Members of all share groups.", () => {
+      return this.#shareGroups().reduce((sum, group) => sum + group.memberCount, 0);
+    });
   }
 
   /** Begins to read what is there, and follows the journal. */
@@ -121,6 +128,11 @@ export class Groups {
   }
   get count(): number {
     return this.#shards.all.reduce((sum, { shard }) => sum + shard.groupCount, 0);
+  }
+
+  #shareGroups(): readonly ShareGroup[] {
+    const groups = this.#shards.all.flatMap(({ shard }) => [...shard.groups()]);
+    return groups.flatMap(({ share }) => (share === null ? [] : [share]));
   }
 
   // ── Before a request is decided ──

@@ -5,7 +5,7 @@
 import type { PartitionIndex, TopicId } from "../../base/ids.ts";
 import type { PartitionSet } from "../../coordinator/group/partition-set.ts";
 import type { ShareWork, StateBeginning } from "../../coordinator/group/share-request.ts";
-import { ErrorCode } from "../../protocol/errors.ts";
+import { ErrorCode, errorFacts } from "../../protocol/errors.ts";
 import type { Services } from "../context.ts";
 import { accepted, type Refusal } from "../refusal.ts";
 import type { SharePersister, Told } from "./persister.ts";
@@ -25,11 +25,18 @@ export interface Carried {
 
 /** Carries it out, and tells the group. Rejects where the log of this broker fails. */
 export async function settleWork(
-  { groups, sharePersister }: Pick<Services, "groups" | "sharePersister">,
+  { groups, sharePersister, env }: Pick<Services, "groups" | "sharePersister" | "env">,
   groupId: string,
   work: ShareWork,
 ): Promise<Carried> {
   const carried = await carryOut(sharePersister, groupId, work);
+  const failed = [...carried.beginnings, ...carried.endings.values()].filter((each) => each !== accepted);
+  const [first] = failed;
+  if (first !== undefined) {
+    // Until it is done nobody of the group reads there, or the group cannot go.
+    const why = errorFacts(first.errorCode).name;
+    env.log.warn("share-group.state-waits", { group: groupId, count: failed.length, why });
+  }
   await groups.run(
     groupId,
     (shard, turn) => shard.share.settled(turn, groupId, work, carried),

@@ -91,6 +91,9 @@ export class ShareGroup {
   get members(): Iterable<ShareMember> {
     return this.#members.values();
   }
+  get memberCount(): number {
+    return this.#members.size;
+  }
   get isEmpty(): boolean {
     return this.#members.size === 0;
   }
