@@ -14,11 +14,21 @@ import {
 } from "../src/protocol/messages/share-fetch.ts";
 import { batchesIn } from "../src/record/batch.ts";
 import { recordsIn } from "../src/record/record.ts";
+import type { Broker } from "../src/broker/broker.ts";
+import type { Api } from "../src/protocol/api.ts";
 import type { SimClient } from "../src/sim/client.ts";
-import type { SimulatedBroker } from "./simulated-broker.ts";
+import type { Scheduler } from "../src/sim/scheduler.ts";
 
 export const Ack = { gap: 0, accept: 1, release: 2, reject: 3, renew: 4 } as const;
 export type Ack = (typeof Ack)[keyof typeof Ack];
+
+/** One broker of a simulated world: alone, or of a cluster. */
+export interface AskedBroker {
+  readonly broker: Broker;
+  readonly scheduler: Scheduler;
+  connect(): SimClient;
+  ask<Req, Res>(api: Api<Req, Res>, request: Req): Promise<Res>;
+}
 
 /** One record as its member has it. */
 export interface Given {
@@ -48,7 +58,7 @@ export interface FetchOptions {
 
 /** The state that the group's coordinator would begin before it assigns the partition. */
 export async function beginShare(
-  broker: SimulatedBroker,
+  broker: AskedBroker,
   groupId: string,
   topic: string,
   partition = 0,
@@ -64,7 +74,7 @@ export async function beginShare(
 const groupResourceType = 32;
 
 export async function configureShare(
-  broker: SimulatedBroker,
+  broker: AskedBroker,
   groupId: string,
   configs: Record<string, string>,
 ): Promise<void> {
@@ -82,17 +92,17 @@ export async function configureShare(
 }
 
 /** Time passes. */
-export const pass = (broker: SimulatedBroker, ms: number): Promise<void> =>
+export const pass = (broker: AskedBroker, ms: number): Promise<void> =>
   broker.scheduler.runUntil(new Promise<void>((resolve) => broker.scheduler.schedule(ms, () => resolve())));
 
-export function topicIdOf(broker: SimulatedBroker, topic: string): TopicId {
+export function topicIdOf(broker: AskedBroker, topic: string): TopicId {
   const id = broker.broker.services.topics.idOf(topic);
   assert.ok(id !== undefined, topic);
   return id;
 }
 
 export class ShareMember {
-  readonly #broker: SimulatedBroker;
+  readonly #broker: AskedBroker;
   readonly #groupId: string;
   readonly memberId: string;
   readonly #topicId: TopicId;
@@ -101,7 +111,7 @@ export class ShareMember {
   epoch = 0;
 
   constructor(
-    broker: SimulatedBroker,
+    broker: AskedBroker,
     memberId: string,
     topic: string,
     { groupId = "g", partition = 0 }: { readonly groupId?: string; readonly partition?: number } = {},

@@ -34,9 +34,7 @@ import { ReleasedSlots } from "./released-slots.ts";
 import { SharedListings } from "./shared-listings.ts";
 import { openStore, openWal, type Storage, windowOf } from "./storage.ts";
 import { adoptBrokerConfig, Topics } from "./topics.ts";
-import { RoutedPersister } from "./share/routed-persister.ts";
-import { SharePartitions } from "./share/share-partitions.ts";
-import { ShareStates } from "./share/state.ts";
+import { openShareRooms } from "./share/share-rooms.ts";
 import { markersAtOnceDefault, Transactions } from "./transactions.ts";
 
 export interface BrokerOptions {
@@ -371,42 +369,18 @@ async function openRooms(options: BrokerOptions, listener: Listener): Promise<Ro
     markersAtOnce: bounds.markersAtOnce ?? markersAtOnceDefault,
     onFailure: (cause) => failure.report(cause),
   });
-  const shareStates = new ShareStates({
+  const share = openShareRooms({
     env,
     config,
     topics,
     partitions,
     journal,
     wal,
-    onFailure: (cause) => failure.report(cause),
-  });
-  const { clock } = env;
-  const sharePersister = new RoutedPersister({
-    states: shareStates,
     cluster,
-    tail: partitions.tail,
-    clock,
+    diskFloor,
+    producerIds,
     epoch,
-  });
-  const shares = new SharePartitions({
-    env,
-    config,
-    journal,
-    partitions,
-    wal,
-    persister: sharePersister,
-    letters: {
-      env,
-      config,
-      topics,
-      partitions,
-      wal,
-      diskFloor,
-      epoch,
-      peers: cluster.peers,
-      producerIds,
-      persister: sharePersister,
-    },
+    onFailure: (cause) => failure.report(cause),
   });
   const services: Services = {
     env,
@@ -422,9 +396,7 @@ async function openRooms(options: BrokerOptions, listener: Listener): Promise<Ro
     producerIds,
     groups,
     transactions,
-    shareStates,
-    sharePersister,
-    shares,
+    ...share,
     fetchSessions: new FetchSessions({
       clock: env.clock,
       slots: config.get("max.incremental.fetch.session.cache.slots"),
@@ -439,8 +411,8 @@ async function openRooms(options: BrokerOptions, listener: Listener): Promise<Ro
   housekeeping.start();
   groups.start();
   transactions.start();
-  shareStates.start();
-  shares.start();
+  share.shareStates.start();
+  share.shares.start();
   member?.start();
   return { services, store, closeStore, member, recovery, flusher, housekeeping, failure };
 }

@@ -13,9 +13,7 @@ import type { FetchSessions } from "./fetch-session.ts";
 import type { Groups } from "./groups.ts";
 import type { AnyHandler } from "./handle.ts";
 import type { ProducerIds } from "./producer-ids.ts";
-import type { SharePersister } from "./share/persister.ts";
-import type { SharePartitions } from "./share/share-partitions.ts";
-import type { ShareStates } from "./share/state.ts";
+import type { ShareRooms } from "./share/share-rooms.ts";
 import type { Topics } from "./topics.ts";
 import type { Transactions } from "./transactions.ts";
 
@@ -49,7 +47,7 @@ export interface ConnectionFacts {
 }
 
 /** The rooms of one broker, put together in broker.ts. */
-export interface Services {
+export interface Services extends ShareRooms {
   readonly env: Env;
   readonly nodeId: NodeId;
   readonly epoch: BrokerEpoch;
@@ -64,11 +62,6 @@ export interface Services {
   readonly producerIds: ProducerIds;
   readonly groups: Groups;
   readonly transactions: Transactions;
-  /** What this broker keeps of share-partitions, and where all of them are found. */
-  readonly shareStates: ShareStates;
-  readonly sharePersister: SharePersister;
-  /** What share groups are given of the partitions of this broker, and who reads them. */
-  readonly shares: SharePartitions;
   readonly fetchSessions: FetchSessions;
   readonly cluster: Cluster;
   readonly diskFloor: DiskFloor;

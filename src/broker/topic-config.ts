@@ -44,7 +44,7 @@ export const topicSettings = {
   "compression.zstd.level": as("compression.zstd.level"),
   "delete.retention.ms": as("log.cleaner.delete.retention.ms"),
   "errors.deadletterqueue.group.enable": alone(
-    boolean({ default: false, text: "Accepted and shown; share groups are not served yet." }),
+    boolean({ default: false, text: "Whether share groups may write dead letters to the topic." }),
   ),
   "file.delete.delay.ms": as("log.segment.delete.delay.ms"),
   "flush.messages": as("log.flush.interval.messages"),

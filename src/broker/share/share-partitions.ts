@@ -12,6 +12,7 @@ import type { Wal } from "../../log/wal.ts";
 import type { Journal } from "../../metadata/journal.ts";
 import { ErrorCode } from "../../protocol/errors.ts";
 import type { BrokerConfig } from "../config.ts";
+import { writesDeadLetters } from "../features.ts";
 import { memoryShares } from "../memory.ts";
 import type { LetterServices } from "./dead-letters.ts";
 import type { SharePartitionKey, SharePersister } from "./persister.ts";
@@ -24,7 +25,7 @@ import type { Persisted } from "./state-line.ts";
 export interface SharePartitionsOptions {
   readonly env: Env;
   readonly config: BrokerConfig;
-  readonly journal: Pick<Journal, "state" | "onApplied">;
+  readonly journal: Journal;
   readonly partitions: Partitions;
   readonly wal: Wal;
   readonly persister: SharePersister;
@@ -95,7 +96,8 @@ export class SharePartitions {
     const known = this.#settings.get(groupId);
     if (known !== undefined) return known;
     const { journal, config } = this.#options;
-    const settings = shareSettingsOf(groupId, journal.state, config);
+    const own = shareSettingsOf(groupId, journal.state, config);
+    const settings = writesDeadLetters({ journal }) ? own : { ...own, deadLetterTopic: null };
     if (this.#settings.size >= settingsKeptMax) this.#settings.clear();
     this.#settings.set(groupId, settings);
     return settings;
