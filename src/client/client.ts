@@ -9,6 +9,7 @@ import type { ConsumerOptions } from "./consumer-options.ts";
 import { DeadLetters } from "./dead-letters/dead-letters.ts";
 import { GroupConsumer } from "./group/group-consumer.ts";
 import type { GroupConsumerOptions } from "./group/options.ts";
+import { Once, type OnceOptions } from "./share/once.ts";
 import { Queue, type QueueOptions } from "./share/queue.ts";
 import type { ShareConsumerOptions } from "./share/options.ts";
 import { ShareConsumer } from "./share/share-consumer.ts";
@@ -87,6 +88,18 @@ export class Client implements AsyncDisposable {
     );
     this.#open.add(queue);
     return queue;
+  }
+
+  /** For handlers of messages whose effects shall count once. Throws `OptionError`. */
+  once(options: OnceOptions): Once {
+    const once = new Once(
+      this.#cluster,
+      options,
+      () => this.admin(),
+      () => this.#open.delete(once),
+    );
+    this.#open.add(once);
+    return once;
   }
 
   /** The dead letters in a topic: to look at, send again or drop. */

@@ -97,6 +97,7 @@ export {
 export type { Selection } from "../client/dead-letters/selection.ts";
 export * from "../client/share/errors.ts";
 export type { Message, ReleaseOptions } from "../client/share/message.ts";
+export type { Once, OnceContext, OnceOptions } from "../client/share/once.ts";
 export type { Queue, QueueMessage, QueueOptions } from "../client/share/queue.ts";
 export type { ShareConsumerOptions } from "../client/share/options.ts";
 export type { ShareConsumer, ShareStats } from "../client/share/share-consumer.ts";
