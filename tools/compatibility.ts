@@ -49,7 +49,14 @@ function apiTable(): string {
   return ["| key | API | versions | tagged fields from |", "|---|---|---|---|", ...rows].join("\n");
 }
 
-const elsewhere: readonly InteropResult["kind"][] = ["groups", "transactions", "suite", "same", "framework"];
+const elsewhere: readonly InteropResult["kind"][] = [
+  "groups",
+  "shares",
+  "transactions",
+  "suite",
+  "same",
+  "framework",
+];
 
 function clientTables({ scale, results: all }: InteropResults): string {
   const results = all.filter(({ kind }) => !elsewhere.includes(kind));
@@ -69,6 +76,7 @@ function clientTables({ scale, results: all }: InteropResults): string {
     ...remarks.map((remark) => `- ${remark}`),
     ...(kafkas.length === 0 ? [] : ["### Against Apache Kafka 4.3.0", exchangeTable(kafkas)]),
     ...groupsSection(all.filter(({ kind, target }) => kind === "groups" && target === "holdfast")),
+    ...sharesSection(all.filter(({ kind, target }) => kind === "shares" && target === "holdfast")),
     ...frameworkSection(all.filter(({ kind, target }) => kind === "framework" && target === "holdfast")),
     ...transactionsSection(
       all.filter(({ kind, target }) => kind === "transactions" && target === "holdfast"),
@@ -138,6 +146,26 @@ function groupsSection(results: readonly InteropResult[]): string[] {
       `|---|---|${protocols.map(() => "---|").join("")}`,
       ...rows,
     ].join("\n"),
+    ...(notes.length === 0 ? [] : [notes.join("\n")]),
+  ];
+}
+
+function sharesSection(results: readonly InteropResult[]): string[] {
+  if (results.length === 0) return [];
+  const inOrder = results.toSorted(
+    (a, b) => nameOf(a).localeCompare(nameOf(b)) || (a.what < b.what ? -1 : 1),
+  );
+  const rows = inOrder.map((result) => {
+    const { client, version, what, passed } = result;
+    return `| ${[client, version, what, countOf(result), passed ? "passed" : "**failed**"].join(" | ")} |`;
+  });
+  const notes = inOrder.flatMap((result) =>
+    result.failure === undefined ? [] : [`- ${nameOf(result)}, ${result.what}: ${firstLine(result.failure)}`],
+  );
+  return [
+    "### Share groups",
+    `Members of share groups take records while the broker is killed (\`kill -9\`) and started again; those of kafka-clients also join, leave, are killed and stopped for longer than a lock lasts, at moments that a seed decides. "Passed" means: every record was accepted, none was given out after its acceptance was answered, and none more often than the group allows (${runsOf(results)}).`,
+    ["| client | version | how | records | result |", "|---|---|---|---|---|", ...rows].join("\n"),
     ...(notes.length === 0 ? [] : [notes.join("\n")]),
   ];
 }

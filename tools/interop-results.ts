@@ -22,8 +22,8 @@ export interface InteropResult {
   /** The broker: holdfast or kafka. */
   readonly target: string;
   /**
-   * An exchange of the data set, a newcomer's first steps, what an operator does with Kafka's own tools, what
-   * these tools say here and of Apache Kafka, a case of the client's own test suite, copying in transactions, or
+   * An exchange of the data set, a newcomer's first steps, what an operator does with Kafka's own tools, work in
+   * consumer groups and in share groups, what these tools say here and of Apache Kafka, a case of the client's own test suite, copying in transactions, or
    * what one of Kafka's frameworks did (test/conformance).
    */
   readonly kind:
@@ -32,6 +32,7 @@ export interface InteropResult {
     | "tour"
     | "admin"
     | "groups"
+    | "shares"
     | "transactions"
     | "same"
     | "suite"

@@ -51,9 +51,9 @@ interface Case {
 
 const both: readonly ShareMode[] = ["explicit", "implicit"];
 const cases = shareMembers().flatMap((member): Case[] => {
-  const mixed = { member, what: "share group", modes: both };
+  const mixed = { member, what: "both ways", modes: both };
   if (scale !== "full") return [mixed];
-  return [mixed, ...both.map((mode) => ({ member, what: `share group, ${mode}`, modes: [mode] }))];
+  return [mixed, ...both.map((mode) => ({ member, what: `${mode} acknowledgement`, modes: [mode] }))];
 });
 
 describe("share groups", { concurrency: 1 }, () => {
@@ -87,7 +87,7 @@ function keep({ client, version, language }: ShareMember, what: string, outcome:
     version,
     language,
     target,
-    kind: "groups",
+    kind: "shares",
     what,
     killed: true,
     passed: outcome.failure === undefined,
