@@ -5,6 +5,7 @@
  * may be missing, nothing twice or out of order, and nothing that was served may have changed.
  *
  *   node test/cluster/storm.ts [--kills 100] [--pauses 20] [--all 10] [--restarts 10] [--every 10] [--store s3://…] [--seed 1]
+ *     [--copiers]   with groups and transactions of five clients (copies.ts) beside the load
  */
 import { mkdirSync, mkdtempSync, realpathSync, rmSync } from "node:fs";
 import { join } from "node:path";
@@ -14,6 +15,7 @@ import type { Broker } from "../../tools/brokers.ts";
 import { type BrokerCluster, startCluster } from "../../tools/clusters.ts";
 import { cacheDirectory } from "../../tools/toolbox.ts";
 import { type Counts, isClean, type Load, seeded, startLoad } from "../crash/run.ts";
+import { type Copies, type CopyReport, settingsOfCopies, startCopies } from "./copies.ts";
 
 export interface StormOptions {
   /** How many of each. */
@@ -27,6 +29,7 @@ export interface StormOptions {
   readonly pauseMs: number;
   /** As `--store` takes it; default a directory. */
   readonly store?: string;
+  readonly copiers?: boolean;
   readonly seed: number;
   readonly onEvent?: (line: string) => void;
 }
@@ -35,6 +38,7 @@ export interface StormReport extends Counts {
   readonly events: number;
   /** From an event to the next acknowledgement of any partition, and until `everyPartition` more came. */
   readonly silentMs: readonly number[];
+  readonly copies: readonly CopyReport[];
   readonly passed: boolean;
 }
 
@@ -46,10 +50,12 @@ export async function storm(options: StormOptions): Promise<StormReport> {
   const cluster = await startCluster({
     directory,
     ...(options.store === undefined ? {} : { store: options.store }),
+    ...(options.copiers === true ? { settings: settingsOfCopies } : {}),
   });
   const random = seeded(options.seed);
   const load = await startLoad(cluster.address, "storm");
   await load.acknowledges(1000);
+  const copiers = options.copiers === true ? await startCopies(cluster.address) : undefined;
   const silentMs: number[] = [];
   const events = shuffled(options, random);
   for (const [at, event] of events.entries()) {
@@ -65,16 +71,22 @@ export async function storm(options: StormOptions): Promise<StormReport> {
     await load.acknowledges(500);
     await sleep(Math.max(0, options.everyMs - (performance.now() - begun)));
   }
-  const counts = await finish(load, cluster);
-  const passed = isClean(counts);
+  const { counts, copies } = await finish(load, copiers, cluster);
+  const passed = isClean(counts) && copies.every(({ violations }) => violations.length === 0);
   if (passed) rmSync(directory, { recursive: true, force: true });
-  return { events: events.length, silentMs, passed, ...counts };
+  return { events: events.length, silentMs, copies, passed, ...counts };
 }
 
-async function finish(load: Load, cluster: BrokerCluster): Promise<Counts> {
+async function finish(
+  load: Load,
+  copiers: Copies | undefined,
+  cluster: BrokerCluster,
+): Promise<{ readonly counts: Counts; readonly copies: readonly CopyReport[] }> {
+  const copies = (await copiers?.end()) ?? [];
   const counts = await load.end();
   await cluster.stop();
-  return counts;
+  await copiers?.dismiss();
+  return { counts, copies };
 }
 
 function shuffled(options: StormOptions, random: () => number): readonly Event[] {
@@ -144,6 +156,7 @@ if (import.meta.main) {
       pause: count("30"),
       seed: count("1"),
       store: { type: "string" },
+      copiers: { type: "boolean", default: false },
     },
   });
   const report = await storm({
@@ -154,15 +167,20 @@ if (import.meta.main) {
     everyMs: Number(values.every) * 1000,
     pauseMs: Number(values.pause) * 1000,
     seed: Number(values.seed),
+    copiers: values.copiers,
     ...(values.store === undefined ? {} : { store: values.store }),
     onEvent: console.log,
   });
-  const { silentMs, failures, ...counts } = report;
+  const { silentMs, failures, copies, ...counts } = report;
   const sorted = silentMs.toSorted((a, b) => a - b);
   console.log(JSON.stringify(counts));
   console.log(
     `no acknowledgement at all for ${Math.round(sorted[sorted.length >> 1] ?? 0)} ms (median), ${Math.round(sorted.at(-1) ?? 0)} ms (worst)`,
   );
+  for (const { violations, ...did } of copies) {
+    console.log(JSON.stringify(did));
+    for (const violation of violations) console.log(`✗ ${did.client}: ${violation}`);
+  }
   for (const failure of failures.slice(0, 20)) console.log(`failure: ${failure}`);
   console.log(report.passed ? "passed" : "FAILED");
   process.exit(report.passed ? 0 : 1);
