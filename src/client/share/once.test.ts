@@ -82,7 +82,8 @@ describe("a handler whose effects count once", () => {
     world.door.on(ShareAcknowledge, dieWithWord);
     await world.run(until(world, () => first === undefined));
     const second = begin(world, handle);
-    await world.pass(3 * lockMs);
+    // The group has to notice the death first, and give the partition to the other.
+    await world.pass(60_000 + lockMs);
     assert.ok(second.skipped() > 0);
     assert.equal(await world.waiting(), 0);
     assert.deepEqual(await output(world), ["1", "2", "3", "4"]);
