@@ -6,7 +6,7 @@
  * a newer state shows, or when the group reads nothing here any more; nothing is kept beyond that.
  */
 import { type LeaderEpoch, offset, type Offset } from "../../base/ids.ts";
-import type { Env, Timer } from "../../base/ports.ts";
+import type { Env } from "../../base/ports.ts";
 import type { AcknowledgeBatch } from "../../coordinator/share/delivery/acknowledgement.ts";
 import type { AcquiredRecords } from "../../coordinator/share/delivery/acquisition.ts";
 import { type DeliveryCounts, DeliveryTable, type HoldEnd } from "../../coordinator/share/delivery/table.ts";
@@ -28,7 +28,10 @@ import { type Persisted, StateLine, toldToClients } from "./state-line.ts";
 export interface SharePartitionOptions {
   readonly key: SharePartitionKey;
   readonly partition: Partition;
+  /** Its clock stands still while the process does: nobody could be heard then. */
   readonly env: Pick<Env, "clock" | "log">;
+  /** `onTime` is to be called then, in monotonic ms. */
+  readonly arm: (atMs: number) => void;
   readonly persister: SharePersister;
   readonly partitions: Partitions;
   readonly wal: Wal;
@@ -77,8 +80,6 @@ export interface Acknowledged {
   readonly persisted: Promise<Persisted>;
 }
 
-/** Longest delay of a timer: later deadlines are looked at again. */
-const timerMaxMs = 60_000;
 /** Turns of one take: each has acquired something, or passed over what has no records. */
 const turnsMax = 1_000;
 
@@ -97,7 +98,6 @@ export class SharePartition implements DeliverySettings {
   /** In the order in which they came. */
   readonly #waiting = new Set<Attempt>();
   #isWaking = false;
-  #timer: { readonly atMs: number; readonly timer: Timer } | null = null;
   #unwatch: () => void = () => undefined;
   /** As they were told and seen last. */
   #ranges = 0;
@@ -359,12 +359,17 @@ export class SharePartition implements DeliverySettings {
     return this.#settle();
   }
 
-  #onTime(): void {
-    this.#timer = null;
+  /** Locks that ran out by now free their records. */
+  onTime(nowMs: number): void {
     if (this.#over !== null || this.#options.partitions.failure !== null) return;
-    const count = this.#table?.onTime(this.#options.env.clock.monotonicMs()) ?? 0;
+    const count = this.#table?.onTime(nowMs) ?? 0;
     if (count > 0) this.#options.metrics.timedOut(count);
     void this.#settle();
+  }
+
+  /** Monotonic ms of `env.clock`; `Infinity`: nothing will happen by itself. */
+  get nextDeadlineMs(): number {
+    return this.#over === null ? (this.#table?.nextDeadlineMs ?? Infinity) : Infinity;
   }
 
   /** After each change: what has to be kept leaves, the timer is set, and who waits is woken. */
@@ -376,7 +381,7 @@ export class SharePartition implements DeliverySettings {
     // The log closed: the process ends, and nobody is told anything.
     persisted.catch(() => undefined);
     this.#letters?.carry();
-    this.#arm(table.nextDeadlineMs);
+    this.#options.arm(table.nextDeadlineMs);
     this.#account(table);
     this.#wakeSoon();
     return persisted;
@@ -389,14 +394,6 @@ export class SharePartition implements DeliverySettings {
     if (startOffset === this.#start) return;
     this.#start = startOffset;
     this.#startedMs = this.#options.env.clock.monotonicMs();
-  }
-
-  #arm(atMs: number): void {
-    if (atMs === Infinity || (this.#timer !== null && this.#timer.atMs <= atMs)) return;
-    this.#timer?.timer.cancel();
-    const { clock } = this.#options.env;
-    const delayMs = Math.min(Math.max(0, atMs - clock.monotonicMs()), timerMaxMs);
-    this.#timer = { atMs, timer: clock.schedule(delayMs, () => this.#onTime()) };
   }
 
   /** Those that wait for their letters are archiving; of the others nothing remains but that they are counted and told. */
@@ -468,7 +465,6 @@ export class SharePartition implements DeliverySettings {
     if (this.#over !== null) return;
     this.#over = why;
     this.#line?.end(why);
-    this.#timer?.timer.cancel();
     this.#unwatch();
     this.#options.onRanges(-this.#ranges);
     this.#ranges = 0;

@@ -4,13 +4,14 @@
  * group's offsets may be altered then, and its members may never come back. Bounded in number and in what their
  * deliveries take in memory.
  */
-import type { Env } from "../../base/ports.ts";
+import type { Env, Timer } from "../../base/ports.ts";
 import type { DeliveryCounts, HoldEnd } from "../../coordinator/share/delivery/table.ts";
 import type { Partition } from "../../log/partition.ts";
 import type { Partitions } from "../../log/partitions.ts";
 import type { Wal } from "../../log/wal.ts";
 import type { Journal } from "../../metadata/journal.ts";
 import { ErrorCode } from "../../protocol/errors.ts";
+import { AwakeClock } from "../awake-clock.ts";
 import type { BrokerConfig } from "../config.ts";
 import { writesDeadLetters } from "../features.ts";
 import { memoryShares } from "../memory.ts";
@@ -55,11 +56,15 @@ export class SharePartitions {
   /** Of share-partitions that ended, what is still on its way: who comes next waits for it. */
   readonly #leaving = new Map<string, Promise<void>>();
   readonly #settings = new Map<string, ShareSettings>();
+  /** A broker that stood still hears its members before it takes their records away. */
+  readonly #clock: AwakeClock;
+  #timer: { readonly atMs: number; readonly timer: Timer } | null = null;
   #isClosed = false;
 
   constructor(options: SharePartitionsOptions) {
     this.#options = options;
     const { config, env } = options;
+    this.#clock = new AwakeClock(env.clock);
     this.#bytesMax = memoryShares(config).groupBytesMax / deliveryShare;
     this.sessions = new ShareSessions({
       sessionsMax: () => config.get("group.share.max.share.sessions"),
@@ -124,7 +129,8 @@ export class SharePartitions {
     const share = new SharePartition({
       key,
       partition,
-      env,
+      env: { log: env.log, clock: this.#clock },
+      arm: (atMs) => this.#arm(atMs),
       persister,
       partitions,
       wal,
@@ -201,15 +207,33 @@ export class SharePartitions {
   }
 
   #oldestMs(): number {
-    const nowMs = this.#options.env.clock.monotonicMs();
+    const nowMs = this.#clock.monotonicMs();
     let oldestMs = 0;
     for (const share of this.all()) oldestMs = Math.max(oldestMs, nowMs - (share.stuckSinceMs ?? nowMs));
     return oldestMs;
   }
 
+  // ── Time: one timer for the locks of all of them ──
+
+  #arm(atMs: number): void {
+    if (this.#isClosed || atMs === Infinity || (this.#timer !== null && this.#timer.atMs <= atMs)) return;
+    this.#timer?.timer.cancel();
+    const delayMs = Math.max(0, atMs - this.#clock.monotonicMs());
+    this.#timer = { atMs, timer: this.#clock.schedule(delayMs, () => this.#onTime()) };
+  }
+
+  #onTime(): void {
+    this.#timer = null;
+    const nowMs = this.#clock.monotonicMs();
+    const shares = this.all();
+    for (const share of shares) if (share.nextDeadlineMs <= nowMs) share.onTime(nowMs);
+    for (const share of shares) this.#arm(share.nextDeadlineMs);
+  }
+
   /** The broker stops: nothing is given any more, and who waits is answered. */
   close(): void {
     this.#isClosed = true;
+    this.#timer?.timer.cancel();
     for (const share of this.all()) share.end(ErrorCode.NOT_LEADER_OR_FOLLOWER);
   }
 }
