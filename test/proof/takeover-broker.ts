@@ -12,7 +12,7 @@ import {
   producerId,
   type TopicId,
 } from "../../src/base/ids.ts";
-import type { Clock, Env, ObjectStore } from "../../src/base/ports.ts";
+import { type Clock, type Env, type ObjectStore, sleep } from "../../src/base/ports.ts";
 import { StoreBarrier } from "../../src/broker/cluster/barrier.ts";
 import { Moves } from "../../src/broker/cluster/moves.ts";
 import { Ownership } from "../../src/broker/cluster/ownership.ts";
@@ -54,6 +54,8 @@ export interface SmallBrokerOptions {
   readonly flushAgeMs: number;
   /** So many times as often as in earnest it is looked whether something is to be moved. */
   readonly moveHaste: number;
+  /** So long a segment is on its way before the store hears of it: partitions come and go meanwhile. */
+  readonly uploadMs: number;
   /** Epochs of the brokers that answer, as the story has it. */
   readonly answering: () => ReadonlySet<BrokerEpoch>;
   /** It ended by itself. */
@@ -210,7 +212,7 @@ export class SmallBroker {
     const { number, scheduler, random, trace, bucket, chapterSlots } = options;
     const process = new SimProcess(`broker ${number}`, scheduler);
     const env = simEnv({ clock: process.clock, random: random.fork(`broker-${number}`), trace });
-    const store = bucket.connect(process);
+    const store = withSlowUploads(bucket.connect(process), process.clock, options.uploadMs);
     const journal = await Journal.open({
       store,
       env,
@@ -336,6 +338,18 @@ export class SmallBroker {
     }
     await this.#garbage.round().catch(retriable);
   }
+}
+
+/** Segments, and nothing else, arrive late. */
+function withSlowUploads(store: ObjectStore, clock: Clock, uploadMs: number): ObjectStore {
+  if (uploadMs === 0) return store;
+  return {
+    ...store,
+    putIfAbsent: async (key, chunks, length) => {
+      if (key.startsWith("seg/")) await sleep(clock, uploadMs);
+      return store.putIfAbsent(key, chunks, length);
+    },
+  };
 }
 
 /** A clock that goes `factor` times as fast. */

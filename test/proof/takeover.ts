@@ -95,6 +95,9 @@ class Schedule {
   readonly #partitions: number;
   /** Whether peers notice at once who is stopped. */
   readonly #areStoppedKnown: boolean;
+  readonly #uploads: SimRandom;
+  /** What a broker draws of; in most schedules uploads are as fast as everything else. */
+  readonly #uploadsMs: readonly number[];
   readonly #producers: Producer[] = [];
   #brokers: SmallBroker[] = [];
   readonly #suspected = new Set<BrokerEpoch>();
@@ -110,6 +113,8 @@ class Schedule {
     this.#scheduler = new Scheduler(this.#random);
     this.#bucket = new SimBucket(this.#scheduler, this.#random);
     this.#partitions = this.#random.fork("partitions").pick([1, 1, 2, 3]);
+    this.#uploads = this.#random.fork("uploads");
+    this.#uploadsMs = this.#uploads.chance(0.2) ? [0, 1_000, 5_000] : [0];
     this.#areStoppedKnown = this.#random.fork("answers").chance(0.4);
   }
 
@@ -213,6 +218,7 @@ class Schedule {
       unreleasedSlotsMax: draw.pick([lanes, 12, 4_096]),
       chapterSlots: 4,
       moveHaste: draw.pick([1, 20, 60]),
+      uploadMs: this.#uploads.pick(this.#uploadsMs),
       flushAgeMs: draw.pick([300, 3_000, 1e9]),
       answering: () => this.#answering(),
       onEnd: (cause) => this.#ended(number, cause),
