@@ -75,6 +75,10 @@ const proofs: readonly Proof[] = [
     run: () => command("node", "src/sim/cluster.ts", "--hours", "2000", "--workers", "2"),
   },
   {
+    name: "simulation: share hours, five hundred of them",
+    run: () => command("node", "src/sim/share.ts", "--hours", "500", "--workers", "2"),
+  },
+  {
     name: "cluster: take-overs, moves and zombies in random schedules",
     run: async () => ({ ...(await takeOvers({ schedules: 50_000 })) }),
   },

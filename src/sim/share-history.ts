@@ -1,0 +1,254 @@
+/**
+ * What the workers of one share group did and saw, and the judgement on it. A record that was accepted or rejected,
+ * and whose worker was told so, is never given again to whoever asks later; none is given more often than the limit;
+ * while a worker has a record in time, nobody else gets it, and his word about it counts; a word about what one does
+ * not hold changes nothing. In the end each record was accepted, or is dead: rejected, or given as often as allowed.
+ * A request of which nobody heard an answer may have happened or not.
+ */
+import type { ErrorCode } from "../protocol/errors.ts";
+import { ErrorCode as Code, errorFacts } from "../protocol/errors.ts";
+
+export interface ShareRecord {
+  readonly topic: string;
+  readonly partition: number;
+  readonly offset: number;
+  readonly value: string;
+}
+
+/** A record as one worker has it. */
+export interface Held extends ShareRecord {
+  readonly deliveryCount: number;
+  /** When the request was sent that gave it, or that renewed its lock: it is locked from then on at least. */
+  sinceMs: number;
+}
+
+export type Word = "accept" | "release" | "reject" | "renew";
+
+/** So many of the newest records are spoken of by those who do not hold them. */
+const recent = 20;
+
+interface Fate {
+  readonly value: string;
+  /** The highest delivery count that a worker was told, and how many fetches had no answer by then. */
+  count: number;
+  doubts: number;
+  /** Words that were not refused. */
+  accepts: number;
+  rejects: number;
+  /** Since when a worker knows that it is done with; `Infinity`: nobody was told. */
+  doneMs: number;
+  holder: { readonly session: ShareVisit; readonly untilMs: number } | null;
+}
+
+/** One connection of one worker. What is suspected is a fact once the answer comes to a request that it sent later. */
+export class ShareVisit {
+  readonly memberId: string;
+  suspicions: { readonly sentence: string; readonly atMs: number }[] = [];
+  /** What it held may be others' now. */
+  isGone = false;
+  constructor(memberId: string) {
+    this.memberId = memberId;
+  }
+}
+
+export interface ShareHistoryOptions {
+  readonly group: string;
+  readonly deliveryCountLimit: number;
+  readonly lockMs: number;
+  readonly nowMs: () => number;
+  readonly violate: (sentence: string) => void;
+}
+
+export class ShareHistory {
+  readonly #options: ShareHistoryOptions;
+  readonly #fates = new Map<string, Fate>();
+  /** In the order in which they were seen first. */
+  readonly #records: ShareRecord[] = [];
+  /** Fetches of which nobody heard an answer: what they gave is not known. */
+  #doubts = 0;
+  readonly counts = {
+    given: 0,
+    again: 0,
+    accepted: 0,
+    rejected: 0,
+    released: 0,
+    renewed: 0,
+    refused: 0,
+    expired: 0,
+  };
+
+  constructor(options: ShareHistoryOptions) {
+    this.#options = options;
+  }
+
+  get group(): string {
+    return this.#options.group;
+  }
+
+  /** Some record that was given and is perhaps not done with, or null; for those who say what is not theirs to say. */
+  someRecord(below: (count: number) => number): ShareRecord | null {
+    const { length } = this.#records;
+    return this.#records[length - 1 - below(Math.min(recent, length))] ?? null;
+  }
+
+  /** A fetch whose connection ended before an answer came. */
+  fetchLost(): void {
+    this.#doubts++;
+  }
+
+  given(visit: ShareVisit, record: Held, sentMs: number): void {
+    const { deliveryCountLimit: limit, lockMs, nowMs } = this.#options;
+    const { deliveryCount, value } = record;
+    const fate = this.#fate(record);
+    const name = nameOf(record);
+    if (fate.value !== value) this.#violate(`${name} was ${fate.value} and is ${value}`);
+    if (deliveryCount < 1 || deliveryCount > limit)
+      this.#violate(`${name} was given for the ${deliveryCount}th time, and the limit is ${limit}`);
+    if (sentMs > fate.doneMs) this.#violate(`${name} was given again after its acknowledgement was answered`);
+    const { holder } = fate;
+    if (holder !== null && holder.session !== visit && !holder.session.isGone && nowMs() < holder.untilMs)
+      holder.session.suspicions.push({ sentence: `${name} was given to two at a time`, atMs: nowMs() });
+    this.counts.given++;
+    if (deliveryCount > 1) this.counts.again++;
+    fate.count = Math.max(fate.count, deliveryCount);
+    fate.doubts = this.#doubts;
+    fate.holder = { session: visit, untilMs: sentMs + lockMs };
+  }
+
+  /** The visit heard the answer to a request: so its connection was there when that was sent. */
+  heard(visit: ShareVisit, sentMs: number): void {
+    const isProved = ({ atMs }: { readonly atMs: number }): boolean => atMs < sentMs;
+    for (const { sentence } of visit.suspicions.filter(isProved)) this.#violate(sentence);
+    visit.suspicions = visit.suspicions.filter((each) => !isProved(each));
+  }
+
+  /** A word of a worker is sent: from now on others may get the records, unless it renews. */
+  says(word: Word, records: readonly ShareRecord[]): void {
+    for (const record of records) {
+      const fate = this.#fate(record);
+      if (word !== "renew") fate.holder = null;
+      if (word === "accept") fate.accepts++;
+      if (word === "reject") fate.rejects++;
+    }
+  }
+
+  /** About what it holds, all said with one word; it may be late. */
+  answered(visit: ShareVisit, word: Word, records: readonly Held[], code: ErrorCode, sentMs: number): void {
+    const nowMs = this.#options.nowMs();
+    for (const record of records) {
+      const fate = this.#fate(record);
+      const isInTime = nowMs < record.sinceMs + this.#options.lockMs;
+      if (code === Code.NONE) {
+        if (word === "accept" || word === "reject") fate.doneMs = Math.min(fate.doneMs, nowMs);
+        if (word === "renew") {
+          record.sinceMs = sentMs;
+          if (fate.holder?.session === visit)
+            fate.holder = { session: visit, untilMs: sentMs + this.#options.lockMs };
+        }
+        this.counts[counted[word]]++;
+        continue;
+      }
+      this.counts.refused++;
+      if (!errorFacts(code).retriable) {
+        if (word === "accept") fate.accepts--;
+        if (word === "reject") fate.rejects--;
+      }
+      const isOdd = code !== Code.INVALID_RECORD_STATE && !errorFacts(code).retriable;
+      if (isOdd || (isInTime && code === Code.INVALID_RECORD_STATE && records.length === 1))
+        this.#violate(`${word} of ${nameOf(record)}, in time, was answered with ${errorFacts(code).name}`);
+    }
+  }
+
+  /** Somebody who was never given the record said that he accepts it. */
+  answeredThief(record: ShareRecord, code: ErrorCode): void {
+    const fate = this.#fate(record);
+    if (code === Code.NONE && !this.#mayBeDone(fate))
+      this.#violate(`${nameOf(record)} was accepted by one who does not hold it`);
+  }
+
+  /** Its worker is gone, or does not want it any more. */
+  gone(visit: ShareVisit): void {
+    visit.isGone = true;
+    visit.suspicions = [];
+  }
+
+  // ── The end ──
+
+  /** `final`: what a partition holds in the end, as the group sees it. */
+  judge(topic: string, partition: number, final: ReadonlyMap<number, string>): void {
+    for (const [offset, value] of final) {
+      const name = nameOf({ topic, partition, offset });
+      const fate = this.#fates.get(name);
+      if (fate === undefined) this.#violate(`${name} was never given to anybody`);
+      else if (fate.value !== value) this.#violate(`${name} was given as ${fate.value} and is ${value}`);
+      else if (!this.#mayBeDone(fate))
+        this.#violate(
+          `${name} is lost: given up to the ${fate.count}th time of ${this.#options.deliveryCountLimit}, and neither accepted nor dead`,
+        );
+      else if (fate.accepts === 0 && fate.rejects === 0) this.counts.expired++;
+    }
+  }
+
+  /** Nothing that was given was of a transaction that was aborted. */
+  judgeCommitted(topic: string, partition: number, final: ReadonlyMap<number, string>, start: number): void {
+    for (const [name, { value }] of this.#fates) {
+      const [ofTopic, ofPartition, at] = name.split("/") as [string, string, string];
+      if (ofTopic !== topic || Number(ofPartition) !== partition || Number(at) < start) continue;
+      if (!final.has(Number(at))) this.#violate(`${name} was given and is not there: ${value.slice(0, 40)}`);
+    }
+  }
+
+  /** `letters`: the values of the dead-letter topic of the group, by topic partition and offset where they came from. */
+  judgeLetters(letters: readonly string[]): void {
+    const seen = new Map<string, number>();
+    for (const value of letters) seen.set(value, (seen.get(value) ?? 0) + 1);
+    const values = new Set<string>();
+    for (const [name, fate] of this.#fates) {
+      values.add(fate.value);
+      const count = seen.get(fate.value) ?? 0;
+      if (count > 1) this.#violate(`${name} has ${count} dead letters`);
+      const mayBeDead = fate.rejects > 0 || this.#mayBeExpired(fate);
+      if (count > 0 && !mayBeDead) this.#violate(`${name} has a dead letter and is not dead`);
+      if (count === 0 && fate.accepts === 0 && mayBeDead) this.#violate(`${name} is dead and has no letter`);
+    }
+    for (const value of seen.keys())
+      if (!values.has(value))
+        this.#violate(`a dead letter tells of ${value.slice(0, 40)}, which nobody was given`);
+  }
+
+  #mayBeDone(fate: Fate): boolean {
+    return fate.accepts > 0 || fate.rejects > 0 || this.#mayBeExpired(fate);
+  }
+
+  /** It was given as often as allowed, counting what nobody saw. */
+  #mayBeExpired(fate: Fate): boolean {
+    return fate.count + this.#doubts - fate.doubts >= this.#options.deliveryCountLimit;
+  }
+
+  #fate(record: ShareRecord): Fate {
+    const name = nameOf(record);
+    const known = this.#fates.get(name);
+    if (known !== undefined) return known;
+    const fate: Fate = {
+      value: record.value,
+      count: 0,
+      doubts: this.#doubts,
+      accepts: 0,
+      rejects: 0,
+      doneMs: Infinity,
+      holder: null,
+    };
+    this.#fates.set(name, fate);
+    this.#records.push(record);
+    return fate;
+  }
+
+  #violate(sentence: string): void {
+    this.#options.violate(`${this.#options.group}: ${sentence}`);
+  }
+}
+
+const counted = { accept: "accepted", release: "released", reject: "rejected", renew: "renewed" } as const;
+
+const nameOf = ({ topic, partition, offset }: Omit<ShareRecord, "value">): string =>
+  `${topic}/${partition}/${offset}`;
