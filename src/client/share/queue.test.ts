@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { ShareWorld, until } from "../../../test/share-workers.ts";
 import { OptionError } from "../errors.ts";
+import { Reject } from "./errors.ts";
 
 describe("a queue", () => {
   it("is made by its first use, and its workers get what was sent before they came", async (test) => {
@@ -34,6 +35,48 @@ describe("a queue", () => {
     await world.run(queue.close());
     await world.run(working);
     await world.run(sender.close());
+  });
+
+  it("keeps what it could not handle, and gets it back when it is redriven", async (test) => {
+    const world = await ShareWorld.make(test);
+    const { client } = world.process();
+    const queue = client.queue("mails", { deadLetters: true, partitions: 1 });
+    for (const value of ["good", "poison", "stubborn"]) {
+      await world.run(queue.send({ key: value, value, headers: { trace: value } }));
+    }
+    const seen: string[] = [];
+    let isMended = false;
+    const working = queue.work(({ value }) => {
+      seen.push(String(value));
+      if (isMended || String(value) === "good") return;
+      throw String(value) === "poison" ? new Reject("no address") : new Error("not now");
+    });
+    // The stubborn one is delivered five times.
+    await world.run(until(world, () => seen.length === 7));
+    await world.pass(2_000);
+    const letters = async (): Promise<readonly (readonly [string, string, number | null])[]> => {
+      const found: [string, string, number | null][] = [];
+      for await (const { record, origin, deliveryCount } of queue.deadLetters.read()) {
+        found.push([
+          String(record.value),
+          `${origin?.topic}/${origin?.partition}/${origin?.offset}`,
+          deliveryCount,
+        ]);
+        assert.equal(String(record.headers[0]?.value), String(record.key));
+      }
+      return found.toSorted();
+    };
+    assert.deepEqual(await world.run(letters()), [
+      ["poison", "mails/0/1", 1],
+      ["stubborn", "mails/0/2", 5],
+    ]);
+    isMended = true;
+    await world.run(queue.deadLetters.redrive());
+    await world.run(until(world, () => seen.length === 9));
+    assert.deepEqual(seen.slice(7).toSorted(), ["poison", "stubborn"]);
+    assert.deepEqual(await world.run(letters()), []);
+    await world.run(queue.close());
+    await world.run(working);
   });
 
   it("has no dead letters unless it was told where they go, and not in itself", async (test) => {
