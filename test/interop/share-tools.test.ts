@@ -184,7 +184,7 @@ describe("Kafka's share consumers", { concurrency: 1 }, () => {
   test("Kafka's formatter reads the states that they left", { skip, timeout: toolMs }, async () => {
     const formatter = "org.apache.kafka.tools.consumer.group.share.ShareGroupStateMessageFormatter";
     const kinds = new Map<number, number>();
-    const bound = ["--from-beginning", "--timeout-ms", "10000"];
+    const bound = ["--from-beginning", "--timeout-ms", "20000"];
     const said: string[] = [];
     await kafkaTool(
       "consumer.ConsoleConsumer",
@@ -194,7 +194,7 @@ describe("Kafka's share consumers", { concurrency: 1 }, () => {
     // It puts nothing between them.
     for (const line of said.join("").replaceAll('}{"key"', '}\n{"key"').split("\n")) {
       const { key, value } = JSON.parse(line) as StateLine;
-      kinds.set(key.version, (kinds.get(key.version) ?? 0) + 1);
+      kinds.set(key.type, (kinds.get(key.type) ?? 0) + 1);
       assert.match(key.data.groupId, /-workers$|^verifiers-/);
       for (const each of value?.data.stateBatches ?? []) {
         assert.ok(each.firstOffset <= each.lastOffset && [0, 2, 4].includes(each.deliveryState));
@@ -206,7 +206,7 @@ describe("Kafka's share consumers", { concurrency: 1 }, () => {
 });
 
 interface StateLine {
-  readonly key: { readonly version: number; readonly data: { readonly groupId: string } };
+  readonly key: { readonly type: number; readonly data: { readonly groupId: string } };
   readonly value: {
     readonly data: {
       readonly stateBatches: readonly {
