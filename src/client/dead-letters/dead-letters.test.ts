@@ -209,6 +209,29 @@ describe("dead letters", () => {
     });
   }
 
+  it("are redriven once each though the broker loses its power three times meanwhile", async (test) => {
+    const count = 4_000;
+    const world = await aWorld(test, count);
+    const { broker, run } = world;
+    let transactions = 0;
+    const failPower = (): void => {
+      broker.crash();
+      broker.scheduler.schedule(700, () => void broker.bootLater());
+    };
+    const redriven = new Process(test, broker).client.deadLetters("dead").redrive({
+      onProgress: () => {
+        if (++transactions % 2 === 1 && transactions < 6)
+          broker.scheduler.schedule(transactions * 2, failPower);
+      },
+    });
+    await run(redriven);
+    const arrived = [...(await readOf(world, "orders")), ...(await readOf(world, "mails"))];
+    assert.deepEqual(
+      sorted(arrived),
+      Array.from({ length: count }, (_, index) => index),
+    );
+  });
+
   it("are redriven by one process at a time: the earlier one is put out", async (test) => {
     const world = await aWorld(test, 2_000);
     const first = world.client.deadLetters("dead").redrive({

@@ -64,7 +64,7 @@ describe("a queue", () => {
         ]);
         assert.equal(String(record.headers[0]?.value), String(record.key));
       }
-      return found.toSorted();
+      return found.toSorted(([a], [b]) => (a < b ? -1 : 1));
     };
     assert.deepEqual(await world.run(letters()), [
       ["poison", "mails/0/1", 1],
