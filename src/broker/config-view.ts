@@ -59,7 +59,10 @@ export function groupEntries(own: ReadonlyMap<string, string>, config: BrokerCon
     const key = synonym === undefined ? setting : keyOf(synonym);
     const fallback = { name: synonym ?? name, value: key.default, source: ConfigSource.default };
     const places = synonym === undefined ? [] : config.places(synonym);
-    return entry(name, { ...key, dynamic: true }, [...set, ...places, fallback]);
+    const all = [...set, ...places, fallback];
+    const shown = entry(name, { ...key, dynamic: true }, all);
+    // What no key of the broker stands behind has its own default among them, other than a topic's.
+    return synonym === undefined ? { ...shown, synonyms: all } : shown;
   });
 }
 

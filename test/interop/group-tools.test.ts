@@ -1,6 +1,6 @@
 /**
  * Kafka's own tools say the same of Holdfast as of Apache Kafka 4.3.0, apart from ids and times: each scene of
- * tool-scenes.ts (groups) and cluster-scenes.ts is played against both, and what the tools said is compared.
+ * tool-scenes.ts (groups), share-scenes.ts and cluster-scenes.ts is played against both, and what the tools said is compared.
  *
  *   HOLDFAST_INTEROP   sample (some scenes, for .ci/run) or full; without it nothing runs
  *
@@ -15,6 +15,7 @@ import { type Broker, startBroker } from "../../tools/brokers.ts";
 import { type InteropResult, keepNewest, testedCommit } from "../../tools/interop-results.ts";
 import { cacheDirectory } from "../../tools/toolbox.ts";
 import { clusterScenes } from "./cluster-scenes.ts";
+import { shareScenes } from "./share-scenes.ts";
 import { type Line, scenes, Stage } from "./tool-scenes.ts";
 import { transactionScenes } from "./transaction-scenes.ts";
 import { openToolShell, type ToolShell, toolShellClasspath } from "./tool-shell.ts";
@@ -23,6 +24,12 @@ const scale = process.env["HOLDFAST_INTEROP"];
 const skip = scale === undefined ? "set HOLDFAST_INTEROP to sample or full" : false;
 const kinds = ["kafka", "holdfast"] as const;
 type Kind = (typeof kinds)[number];
+
+/** For one broker. */
+const kafkaSettings = [
+  "share.coordinator.state.topic.replication.factor=1",
+  "share.coordinator.state.topic.min.isr=1",
+];
 
 let directory = "";
 const brokers: Broker[] = [];
@@ -33,7 +40,7 @@ before(async () => {
   mkdirSync(join(cacheDirectory, "interop"), { recursive: true });
   directory = mkdtempSync(join(cacheDirectory, "interop", "tools-"));
   const open = async (kind: Kind): Promise<void> => {
-    const settings = kind === "holdfast" ? ["--set", "group.initial.rebalance.delay.ms=0"] : [];
+    const settings = kind === "holdfast" ? ["--set", "group.initial.rebalance.delay.ms=0"] : kafkaSettings;
     const broker = await startBroker(kind, { directory: join(directory, kind), settings });
     brokers.push(broker);
     shells.set(kind, await openToolShell(broker.address));
@@ -48,7 +55,12 @@ after(async () => {
   if (directory !== "") rmSync(directory, { recursive: true, force: true });
 });
 
-for (const { tool, name, sample, play } of [...scenes, ...clusterScenes, ...transactionScenes]) {
+for (const { tool, name, sample, play } of [
+  ...scenes,
+  ...clusterScenes,
+  ...transactionScenes,
+  ...shareScenes,
+]) {
   if (scale === "sample" && !sample) continue;
   test(`what Kafka's tools say is the same: ${name}`, { skip, timeout: 300_000 }, async () => {
     const begun = performance.now();

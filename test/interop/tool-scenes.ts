@@ -35,8 +35,10 @@ const toolClasses = {
   "delete-records": "DeleteRecordsCommand",
   features: "FeatureCommand",
   "get-offsets": "GetOffsetShell",
+  groups: "GroupsCommand",
   "leader-election": "LeaderElectionCommand",
   "reassign-partitions": "reassign.ReassignPartitionsCommand",
+  "share-groups": "consumer.group.ShareGroupCommand",
   topics: "TopicCommand",
   transactions: "TransactionsCommand",
 } as const;
@@ -146,8 +148,8 @@ export class Stage {
 
   /** Epochs of groups of KIP-848 as distances from the first that was seen: they are ids. */
   #countedEpochs(rows: readonly string[]): readonly string[] {
-    const header = rows.find((row) => /\b(GROUP|TARGET|CURRENT)-EPOCH\b/.test(row)) ?? "";
-    const columns = Array.from(header.matchAll(/[A-Z-]*\b(GROUP|TARGET|CURRENT|ASSIGNMENT)-EPOCH\b/g));
+    const header = rows.find((row) => /\b(GROUP|TARGET|CURRENT|MEMBER)-EPOCH\b/.test(row)) ?? "";
+    const columns = Array.from(header.matchAll(/[A-Z-]*\b(GROUP|TARGET|CURRENT|MEMBER|ASSIGNMENT)-EPOCH\b/g));
     return rows.map((row) => {
       let text = row;
       for (const { index } of columns.toReversed()) {
@@ -187,7 +189,7 @@ async function describe(stage: Stage, group: string): Promise<void> {
 }
 
 /** Three partitions: ten records in the first, half of them two hours old; four in the second; none in the third. */
-async function filledTopic(stage: Stage, name: string): Promise<void> {
+export async function filledTopic(stage: Stage, name: string): Promise<void> {
   await stage.topic(name, 3);
   await stage.shell.produce(name, 0, stage.nowMs - 2 * hourMs, 5);
   await stage.shell.produce(name, 0, stage.nowMs, 5);

@@ -30,6 +30,8 @@ export interface ToolShell {
   /** Resolves when the member has read and committed everything in its partitions. */
   settle(client: string): Promise<void>;
   leave(client: string): Promise<void>;
+  /** A member of a share group that accepts what it is given, and has been given so many records. */
+  share(group: string, client: string, topic: string, count: number): Promise<void>;
   /** A producer of a transactional id makes itself known; the one of that id in this shell is forgotten. */
   transactional(id: string, timeoutMs: number): Promise<void>;
   begin(id: string): Promise<void>;
@@ -105,6 +107,10 @@ export async function openToolShell(address: string): Promise<ToolShell> {
     },
     leave: async (client) => {
       await ask("leave", client);
+    },
+    share: async (group, client, topic, count) => {
+      await ask("share-join", group, client, topic);
+      await ask("share-read", client, `${count}`);
     },
     transactional: async (id, timeoutMs) => {
       await ask("transactional", id, `${timeoutMs}`);

@@ -12,7 +12,7 @@ import type { Services } from "../context.ts";
 import { shareGroupsOff } from "../features.ts";
 import { handle } from "../handle.ts";
 import { accepted, type Refusal, refusal } from "../refusal.ts";
-import { settleWork } from "../share/group-work.ts";
+import { noSuchPartition, settleWork } from "../share/group-work.ts";
 
 export const alterShareGroupOffsets = handle(AlterShareGroupOffsets, {
   prepare: (request, { services }) => services.groups.enter(request.groupId)?.then(() => request),
@@ -48,7 +48,7 @@ function placesOf({ topics }: AlterShareGroupOffsetsRequest, services: Services)
       const topic = services.topics.byName(topicName);
       const place = { topicName, topicId: topic?.id ?? NO_TOPIC_ID, partition };
       if (topic?.partitions[partition] === undefined) {
-        return { ...place, ...refusal(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION) };
+        return { ...place, ...noSuchPartition };
       }
       const name = `${topicName}/${partition}`;
       if (seen.has(name)) return { ...place, ...refusal(ErrorCode.INVALID_REQUEST, "It is named twice.") };

@@ -9,7 +9,7 @@ import {
 import { shareGroupsOff } from "../features.ts";
 import { handle } from "../handle.ts";
 import { accepted, type Refusal, refusal } from "../refusal.ts";
-import { settleWork } from "../share/group-work.ts";
+import { noSuchPartition, settleWork } from "../share/group-work.ts";
 
 export const deleteShareGroupOffsets = handle(DeleteShareGroupOffsets, {
   prepare: (request, { services }) => services.groups.enter(request.groupId)?.then(() => request),
@@ -27,7 +27,7 @@ export const deleteShareGroupOffsets = handle(DeleteShareGroupOffsets, {
     const { work } = decided;
     const { endings } = await settleWork(services, groupId, work);
     const outcome = (id: TopicId | undefined): Refusal => {
-      if (id === undefined) return refusal(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION);
+      if (id === undefined) return noSuchPartition;
       if (!work.ending.has(id)) return refusal(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, nothingThere);
       return endings.get(id) ?? accepted;
     };

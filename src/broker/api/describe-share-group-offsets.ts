@@ -21,7 +21,7 @@ import type { Services } from "../context.ts";
 import { shareGroupsOff } from "../features.ts";
 import { handle } from "../handle.ts";
 import { type Refusal, refusal } from "../refusal.ts";
-import { inTurns, refusalOf } from "../share/group-work.ts";
+import { inTurns, noSuchPartition, refusalOf } from "../share/group-work.ts";
 import { endKey, partitionEnds } from "../share/partition-ends.ts";
 import type { StateSummary, Told } from "../share/persister.ts";
 
@@ -103,7 +103,7 @@ async function look(
     topicName,
     topicId: topicId ?? NO_TOPIC_ID,
     partitions: partitions.map((partition) => {
-      if (topicId === undefined) return unknown(partition, refusal(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION));
+      if (topicId === undefined) return unknown(partition, noSuchPartition);
       const key = endKey({ topicId, partition });
       return describePartition(partition, summaries.get(key) as Told<StateSummary>, ends.get(key));
     }),

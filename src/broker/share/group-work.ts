@@ -7,8 +7,14 @@ import type { PartitionSet } from "../../coordinator/group/partition-set.ts";
 import type { ShareWork, StateBeginning } from "../../coordinator/group/share-request.ts";
 import { ErrorCode, errorFacts } from "../../protocol/errors.ts";
 import type { Services } from "../context.ts";
-import { accepted, type Refusal } from "../refusal.ts";
+import { accepted, type Refusal, refusal } from "../refusal.ts";
 import type { SharePersister, Told } from "./persister.ts";
+
+/** In Kafka's words: its tools for share groups show what the broker says. */
+export const noSuchPartition: Refusal = refusal(
+  ErrorCode.UNKNOWN_TOPIC_OR_PARTITION,
+  "This server does not host this topic-partition.",
+);
 
 /** Calls of one group that are under way at a time. */
 const callsAtOnceMax = 64;

@@ -99,7 +99,7 @@ export class ShareGroups {
   ): ShareDecision {
     const share = this.#orNew(groupId);
     if ("kind" in share) return share;
-    if (!share.isEmpty) return notEmpty(groupId);
+    if (!share.isEmpty) return notEmpty;
     if (beginning.some(({ topicId }) => share.state.deleting.has(topicId))) {
       const message = `What group ${groupId} knew of one of these topics is about to go; try again.`;
       return refused(ErrorCode.COORDINATOR_LOAD_IN_PROGRESS, message);
@@ -113,7 +113,7 @@ export class ShareGroups {
   end(turn: GroupTurn, groupId: string, topics: ReadonlySet<TopicId> | null): ShareDecision {
     const share = this.find(groupId);
     if ("kind" in share) return share;
-    if (!share.isEmpty) return notEmpty(groupId);
+    if (!share.isEmpty) return notEmpty;
     const { initializing, initialized, deleting } = share.state;
     const all = new Set([...initializing.keys(), ...initialized.keys(), ...deleting]);
     const work = share.end(turn, topics === null ? all : new Set([...all].filter((id) => topics.has(id))));
@@ -145,5 +145,4 @@ const refused = (errorCode: ErrorCode, errorMessage: string): ShareRefusal => ({
 });
 const notAShareGroup = (groupId: string): ShareRefusal =>
   refused(ErrorCode.GROUP_ID_NOT_FOUND, `Group ${groupId} is not a share group.`);
-const notEmpty = (groupId: string): ShareRefusal =>
-  refused(ErrorCode.NON_EMPTY_GROUP, `Group ${groupId} is not empty.`);
+const notEmpty: ShareRefusal = refused(ErrorCode.NON_EMPTY_GROUP, "The group is not empty.");

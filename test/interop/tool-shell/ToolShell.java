@@ -38,6 +38,8 @@ import org.apache.kafka.common.utils.Exit;
  *   hold CLIENT COUNT                 returns when CLIENT holds COUNT partitions
  *   settle CLIENT                     returns when CLIENT has read everything and committed it
  *   leave CLIENT                      closes it
+ *   share-join GROUP CLIENT TOPIC     a member of a share group, which accepts what it is given
+ *   share-read CLIENT N               returns when CLIENT has been given N records
  *   transactional ID TIME             a producer of this transactional id, with a time-out in ms, makes itself known
  *   begin ID                          its transaction
  *   send ID TOPIC PARTITION N         N records within it
@@ -48,6 +50,7 @@ public final class ToolShell {
     private static final ObjectMapper json = new ObjectMapper();
     private static final long waitMs = 60_000;
     private static final Map<String, Member> members = new HashMap<>();
+    private static final Shares shares = new Shares();
     private static final Transactions transactions = new Transactions();
     private static String address;
 
@@ -92,6 +95,7 @@ public final class ToolShell {
             answers.println(json.writeValueAsString(answer));
         }
         for (Member member : members.values()) member.leave();
+        shares.close();
         transactions.close();
         System.exit(0);
     }
@@ -118,7 +122,14 @@ public final class ToolShell {
                 members.get(words.get(0)).settle();
                 return Map.of();
             case "leave":
-                members.remove(words.get(0)).leave();
+                if (shares.has(words.get(0))) shares.leave(words.get(0));
+                else members.remove(words.get(0)).leave();
+                return Map.of();
+            case "share-join":
+                shares.join(address, words.get(0), words.get(1), words.get(2));
+                return Map.of();
+            case "share-read":
+                shares.read(words.get(0), Integer.parseInt(words.get(1)));
                 return Map.of();
             case "transactional":
                 transactions.open(address, words.get(0), words.get(1));
