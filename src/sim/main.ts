@@ -4,6 +4,7 @@
  * in them; exits with 1 and the line that replays the first failure.
  */
 import { parseArgs } from "node:util";
+import { runSeeds, Totals } from "./seeds.ts";
 import { World, type WorldReport } from "./world.ts";
 
 const { values } = parseArgs({
@@ -15,53 +16,28 @@ const { values } = parseArgs({
   },
 });
 
-const first = Number(values.seed ?? values.first);
-const count = values.seed === undefined ? Number(values.seeds) : 1;
-const totals = {
-  operations: 0,
-  processed: 0,
-  commits: 0,
-  transactions: 0,
-  acked: 0,
-  read: 0,
-  starts: 0,
-  kills: 0,
-  powerCuts: 0,
-  diskFaults: 0,
-  events: 0,
-  simulatedMs: 0,
-};
+const totals = new Totals<keyof WorldReport["counts"]>();
 
-for (let seed = first; seed < first + count; seed++) {
-  const report = await run(seed);
-  if (values.twice) {
-    const again = await run(seed);
-    if (again.traceHash !== report.traceHash) {
-      fail(seed, [`two runs differ: ${report.traceHash} and ${again.traceHash}`], report);
-    }
-  }
-  for (const name of Object.keys(totals) as (keyof typeof totals)[]) totals[name] += report[name];
-  if (report.violations.length > 0) fail(seed, report.violations, report);
-}
-console.log(
-  `simulation: ${count} seeds, ${totals.events} events, ${(totals.simulatedMs / 1000).toFixed(0)} simulated s, ` +
-    `${totals.operations} operations of clients, ${totals.acked} records acknowledged, ${totals.read} read, ${totals.processed} processed by groups with ${totals.commits} commits, ${totals.transactions} transactions, ${totals.starts} starts, ${totals.kills} kills, ` +
-    `${totals.powerCuts} power cuts, ${totals.diskFaults} disk faults, 0 violations`,
-);
+await runSeeds({
+  program: import.meta.url,
+  first: Number(values.seed ?? values.first),
+  count: values.seed === undefined ? Number(values.seeds) : 1,
+  workers: 1,
+  twice: values.twice,
+  showsTrace: values.seed !== undefined,
+  tellEach: Number.POSITIVE_INFINITY,
+  run: (seed) => new World(seed).run(),
+  add: ({ counts }: WorldReport) => totals.add(counts),
+  describe,
+  replay: (seed) => `npm run sim -- --seed ${seed}`,
+});
+console.log(describe());
 
-async function run(seed: number): Promise<WorldReport> {
-  try {
-    return await new World(seed).run();
-  } catch (cause) {
-    console.error(cause);
-    return fail(seed, [String(cause)], null);
-  }
-}
-
-function fail(seed: number, violations: readonly string[], report: WorldReport | null): never {
-  if (report !== null && values.seed !== undefined) console.error(report.trace.join("\n"));
-  for (const violation of violations.slice(0, 20))
-    console.error(`✗ ${violation.replace(/x{9,}/g, "x…").slice(0, 300)}`);
-  console.error(`seed ${seed} failed; replay: npm run sim -- --seed ${seed}`);
-  process.exit(1);
+function describe(): string {
+  const total = (name: keyof WorldReport["counts"]): number => totals.of(name);
+  return (
+    `simulation: ${totals.worlds} seeds, ${total("events")} events, ${(total("simulatedMs") / 1000).toFixed(0)} simulated s, ` +
+    `${total("operations")} operations of clients, ${total("acked")} records acknowledged, ${total("read")} read, ${total("processed")} processed by groups with ${total("commits")} commits, ${total("transactions")} transactions, ${total("starts")} starts, ${total("kills")} kills, ` +
+    `${total("powerCuts")} power cuts, ${total("diskFaults")} disk faults, 0 violations`
+  );
 }

@@ -34,19 +34,21 @@ export interface WorldReport {
   readonly violations: readonly string[];
   readonly traceHash: string;
   readonly trace: readonly string[];
-  readonly simulatedMs: number;
-  readonly events: number;
-  /** Of clients, as the checker was told them. */
-  readonly operations: number;
-  readonly acked: number;
-  readonly read: number;
-  readonly processed: number;
-  readonly commits: number;
-  readonly transactions: number;
-  readonly starts: number;
-  readonly kills: number;
-  readonly powerCuts: number;
-  readonly diskFaults: number;
+  readonly counts: {
+    readonly simulatedMs: number;
+    readonly events: number;
+    /** Of clients, as the checker was told them. */
+    readonly operations: number;
+    readonly acked: number;
+    readonly read: number;
+    readonly processed: number;
+    readonly commits: number;
+    readonly transactions: number;
+    readonly starts: number;
+    readonly kills: number;
+    readonly powerCuts: number;
+    readonly diskFaults: number;
+  };
 }
 
 const port = 9092;
@@ -144,18 +146,20 @@ export class World {
       violations: this.#history.violations,
       traceHash: this.#trace.hash,
       trace: this.#trace.recent(),
-      simulatedMs: this.#scheduler.nowMs,
-      events: this.#scheduler.events,
-      operations: this.#history.audit.operations.kind.length,
-      acked: this.#history.acked,
-      read: this.#history.read,
-      processed: this.#groups.processedCount,
-      commits: this.#groups.commits,
-      transactions: (this.#transactions?.actors ?? []).reduce((sum, each) => sum + each.transactions, 0),
-      starts: this.#lives.starts,
-      kills: this.#lives.kills,
-      powerCuts: this.#lives.powerCuts,
-      diskFaults: this.#diskFaults,
+      counts: {
+        simulatedMs: this.#scheduler.nowMs,
+        events: this.#scheduler.events,
+        operations: this.#history.audit.operations.kind.length,
+        acked: this.#history.acked,
+        read: this.#history.read,
+        processed: this.#groups.processedCount,
+        commits: this.#groups.commits,
+        transactions: (this.#transactions?.actors ?? []).reduce((sum, each) => sum + each.transactions, 0),
+        starts: this.#lives.starts,
+        kills: this.#lives.kills,
+        powerCuts: this.#lives.powerCuts,
+        diskFaults: this.#diskFaults,
+      },
     };
   }
 
