@@ -9,7 +9,7 @@
 import { assert } from "../base/assert.ts";
 import { Budget } from "../base/budget.ts";
 import { type PartitionIndex, partitionIndex } from "../base/ids.ts";
-import type { Env, Timer } from "../base/ports.ts";
+import { type Env, type Timer, within } from "../base/ports.ts";
 import { type ProducerIdentity, ShardRuntime } from "../coordinator/runtime.ts";
 import type { RecordCodec, Shard } from "../coordinator/shard.ts";
 import type { Ticket, Turn } from "../coordinator/turn.ts";
@@ -321,13 +321,8 @@ export class Shards<S extends Shard<R>, R> {
   }
 
   #bounded(reading: Promise<unknown>): Promise<void> {
-    return new Promise((resolve) => {
-      const timer = this.#options.env.clock.schedule(loadWaitMaxMs, resolve);
-      void reading.then(() => {
-        timer.cancel();
-        resolve();
-      });
-    });
+    const nothing = (): void => undefined;
+    return within(this.#options.env.clock, loadWaitMaxMs, reading.then(nothing), nothing);
   }
 
   // ── Time ──
