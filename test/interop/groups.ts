@@ -75,17 +75,18 @@ async function perform(
   const watch = watching(judge, () => admin.listGroupOffsets(group));
   const producer = client.producer({ lingerMs: 5, deliveryTimeoutMs: sendMs });
   const load = writing(producer, topic, partitionCount, play.recordsPerSecond);
-  try {
-    for (const { afterMs, event } of play.story) {
-      await sleep(afterMs);
-      await happen(event, play, broker, cast);
-    }
-    await cast.resumed();
-  } catch (cause) {
-    load.stop();
-    watch.stop();
-    throw cause;
+  // Nobody writes or asks on after a play that failed: the process would not end.
+  using _ended = {
+    [Symbol.dispose]: () => {
+      load.stop();
+      watch.stop();
+    },
+  };
+  for (const { afterMs, event } of play.story) {
+    await sleep(afterMs);
+    await happen(event, play, broker, cast);
   }
+  await cast.resumed();
   const ends = await load.end();
   const deadline = performance.now() + play.drainMs;
   const missing = (): string[] =>
