@@ -42,8 +42,8 @@ export class OutdatedViewError extends HoldfastError {
 
 /** A jump leaves this gap, so that no offset that might have been acknowledged ever names other bytes. */
 const jumpOffsets = 2 ** 40;
-/** Footers read at a time. */
-const openingMax = 16;
+/** Footers read at a time: as many small reads as a bucket is asked at once. */
+const openingMax = 64;
 
 /** Opens all of them from their segments. Rejects with what the store gave; those that are open then stay so. */
 export async function openPartitions(

@@ -34,16 +34,17 @@ const deletesAtOnce = 16;
 
 /**
  * Finds the end of the log: every slot below is decided and its writer's, and it gets behind it never. Tries
- * for as long as the store does not answer; rejects when it cannot be used any more.
+ * for as long as the store does not answer; rejects when it cannot be used any more. `listed`: the highest slot that
+ * a listing of any time showed; a hint, since it only says where to begin with seals.
  */
-export async function sealWal(wal: DeadWal): Promise<WalPosition> {
-  const hint = await highestSlot(wal);
+export async function sealWal(wal: DeadWal, listed: number | null = null): Promise<WalPosition> {
+  const hint = listed ?? (await highestSlot(wal));
   // The writer is at most this far ahead of what a list can show; a seal ahead of it is a wall.
   let width = 2 * lanesDefault;
   for (let from: number = wal.released; ; ) {
     const to = Math.max(hint + 1, from) + width;
     const slots = Array.from({ length: to - from }, (_, at) => from + at);
-    const isSeal = await Promise.all(slots.map((slot) => isSealed(wal, slot)));
+    const isSeal = await Promise.all(slots.map((slot) => isSealed(wal, slot, slot <= hint)));
     const first = isSeal.indexOf(true);
     if (first >= 0) return walPosition(from + first);
     from = to;
@@ -56,11 +57,15 @@ async function highestSlot({ store, ports, epoch, released }: DeadWal): Promise<
   return Math.max(released - 1, ...listed.map(({ key }) => slotOfKey(epoch, key) ?? -1));
 }
 
-/** Decides the slot: with what stands there, or with a seal. */
-async function isSealed({ store, ports, clusterId, epoch }: DeadWal, slot: number): Promise<boolean> {
+/** Decides the slot: with what stands there, or with a seal. Where nothing is expected the seal is tried at once. */
+async function isSealed(
+  { store, ports, clusterId, epoch }: DeadWal,
+  slot: number,
+  isExpected: boolean,
+): Promise<boolean> {
   const name = { clusterId, epoch, slot };
   const key = slotKey(epoch, slot);
-  const there = await read(store, key, ports);
+  const there = isExpected ? await read(store, key, ports) : null;
   const body = there ?? (await sealed(create(store, key, encodeSeal(name), ports)));
   return body === null || decodeSlot(name, body).kind === "seal";
 }

@@ -6,13 +6,14 @@
  * costs a restart of the suspect, never a record.
  */
 import { HoldfastError } from "../../base/errors.ts";
-import type { BrokerEpoch } from "../../base/ids.ts";
+import { type BrokerEpoch, walPosition } from "../../base/ids.ts";
 import { type Env, type Histogram, type ObjectStore, sleep } from "../../base/ports.ts";
 import { type DeadWal, readSealed, sealWal, SlotMissingError } from "../../log/object-wal-seal.ts";
 import { assignDead } from "../../metadata/assignment.ts";
 import type { Journal } from "../../metadata/journal.ts";
 import { isLive } from "../../metadata/state.ts";
 import type { Ownership } from "./ownership.ts";
+import { ReadOnce } from "./read-once.ts";
 
 export interface TakeOverOptions {
   readonly env: Env;
@@ -34,6 +35,8 @@ export class TakeOver {
   readonly #options: TakeOverOptions;
   /** Under way, by epoch. */
   readonly #running = new Map<BrokerEpoch, Promise<void>>();
+  /** What those have read. */
+  readonly #reading = new Map<BrokerEpoch, ReadOnce>();
   readonly #tookMs: Histogram;
   #unfollow: () => void = () => undefined;
   #closed = false;
@@ -51,11 +54,10 @@ export class TakeOver {
   start(): void {
     const { journal } = this.#options;
     this.#unfollow = journal.onApplied((event) => {
-      const mayFence =
-        event.kind === "reloaded" || event.commands.some(({ command }) => command.kind === "fence");
-      if (mayFence) this.#endFenced();
+      if (event.kind === "reloaded") return this.#endFenced(null);
+      if (event.commands.some(({ command }) => command.kind === "fence")) this.#endFenced(event.author);
     });
-    this.#endFenced();
+    this.#endFenced(null);
   }
 
   /** Waits for what is under way. */
@@ -70,10 +72,11 @@ export class TakeOver {
     this.#run(epoch, 0);
   }
 
-  #endFenced(): void {
+  /** `by`: who fenced somebody just now, and ends him; who has fenced himself leaves that to others. */
+  #endFenced(by: BrokerEpoch | null): void {
     const { journal } = this.#options;
     const { brokers } = journal.state;
-    let rank = 0;
+    let rank = by !== null && by !== journal.epoch && isLive(journal.state, by) ? 1 : 0;
     for (const broker of brokers.values()) {
       if (broker.status === "live" && broker.epoch < (journal.epoch as BrokerEpoch)) rank++;
     }
@@ -90,6 +93,7 @@ export class TakeOver {
       })
       .finally(() => {
         this.#running.delete(epoch);
+        this.#reading.delete(epoch);
         this.#options.ownership.forget(epoch);
       });
     this.#running.set(epoch, running);
@@ -114,7 +118,11 @@ export class TakeOver {
 
   /** Whether our RECOVER was the one that counts. A store that is full takes no command, and is asked again. */
   async #tryToEnd(epoch: BrokerEpoch): Promise<boolean> {
-    const { env, journal } = this.#options;
+    const { env, journal, store } = this.#options;
+    const reading = new ReadOnce(store);
+    this.#reading.set(epoch, reading);
+    // Beside the fence, and as of before it: what is released meanwhile is not looked at.
+    reading.readAhead(epoch, journal.state.brokers.get(epoch)?.released ?? walPosition(0));
     try {
       if (this.#statusOf(epoch) === "live") await journal.append({ kind: "fence", epoch });
       return this.#statusOf(epoch) === "fenced" && (await this.#sealAndRecord(epoch));
@@ -127,13 +135,14 @@ export class TakeOver {
   }
 
   async #sealAndRecord(epoch: BrokerEpoch): Promise<boolean> {
-    const { env, store, journal, ownership, answering } = this.#options;
+    const { env, journal, ownership, answering } = this.#options;
     const broker = journal.state.brokers.get(epoch);
-    if (broker === undefined) return false;
+    const reading = this.#reading.get(epoch);
+    if (broker === undefined || reading === undefined) return false;
     const { released } = broker;
     const { clusterId } = journal.state;
-    const wal: DeadWal = { store: readingOnce(store), ports: env, clusterId, epoch, released };
-    const end = await sealWal(wal);
+    const wal: DeadWal = { store: reading.store, ports: env, clusterId, epoch, released };
+    const end = await sealWal(wal, await reading.highest);
     const dead = await readSealed(wal, released, end).catch((cause: unknown) =>
       this.#afterMissing(epoch, cause),
     );
@@ -173,23 +182,4 @@ export class TakeOver {
   get #own(): BrokerEpoch {
     return this.#options.journal.epoch as BrokerEpoch;
   }
-}
-
-/**
- * The sealer looks at every slot, and then its entries are read: each object comes once. A slot that is decided
- * never changes (F1); one that was absent is asked for again. It holds what the dead broker had not flushed.
- */
-function readingOnce(store: ObjectStore): ObjectStore {
-  const bodies = new Map<string, Uint8Array>();
-  return {
-    get: async (key, range, into) => {
-      if (range !== undefined) return store.get(key, range, into);
-      const body = bodies.get(key) ?? (await store.get(key));
-      if (body !== null) bodies.set(key, body);
-      return body;
-    },
-    putIfAbsent: (key, chunks, length) => store.putIfAbsent(key, chunks, length),
-    list: (prefix) => store.list(prefix),
-    delete: (key) => store.delete(key),
-  };
 }

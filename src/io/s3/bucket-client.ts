@@ -54,7 +54,7 @@ const mebibyte = 1024 * 1024;
 const bounds = {
   put: { requests: 32, bytes: 64 * mebibyte, waiting: 4_096 },
   bulk: { requests: 4, bytes: 128 * mebibyte, waiting: 1_024 },
-  get: { requests: 32, bytes: 128 * mebibyte, waiting: 4_096 },
+  get: { requests: 64, bytes: 128 * mebibyte, waiting: 4_096 },
   other: { requests: 8, bytes: Infinity, waiting: 4_096 },
 } as const;
 /** What reading a whole object is taken for, since its length is not known before. */
