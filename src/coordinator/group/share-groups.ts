@@ -64,7 +64,9 @@ export class ShareGroups {
       ? found.heartbeat(turn, beat)
       : refusedShareBeat(beat, ErrorCode.GROUP_MAX_SIZE_REACHED, noMemory);
     const work = answer.errorCode === ErrorCode.NONE ? found.work(turn) : null;
-    this.#room.settle(this.#room.grow(groupId));
+    const group = this.#room.grow(groupId);
+    // A mere sign of life moves a deadline away: the one that is noted comes too early, and is looked at then.
+    if (turn.records.length > 0 || group.isIdle) this.#room.settle(group);
     return { answer, work };
   }
 
