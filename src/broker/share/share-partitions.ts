@@ -13,7 +13,6 @@ import type { Journal } from "../../metadata/journal.ts";
 import { ErrorCode } from "../../protocol/errors.ts";
 import { AwakeClock } from "../awake-clock.ts";
 import type { BrokerConfig } from "../config.ts";
-import { writesDeadLetters } from "../features.ts";
 import { memoryShares } from "../memory.ts";
 import type { LetterServices } from "./dead-letters.ts";
 import type { SharePartitionKey, SharePersister } from "./persister.ts";
@@ -101,8 +100,7 @@ export class SharePartitions {
     const known = this.#settings.get(groupId);
     if (known !== undefined) return known;
     const { journal, config } = this.#options;
-    const own = shareSettingsOf(groupId, journal.state, config);
-    const settings = writesDeadLetters({ journal }) ? own : { ...own, deadLetterTopic: null };
+    const settings = shareSettingsOf(groupId, journal.state, config);
     if (this.#settings.size >= settingsKeptMax) this.#settings.clear();
     this.#settings.set(groupId, settings);
     return settings;
