@@ -75,6 +75,7 @@ export class ShareHistory {
     renewed: 0,
     refused: 0,
     expired: 0,
+    letters: 0,
   };
 
   constructor(options: ShareHistoryOptions) {
@@ -189,31 +190,22 @@ export class ShareHistory {
     }
   }
 
-  /** Nothing that was given was of a transaction that was aborted. */
-  judgeCommitted(topic: string, partition: number, final: ReadonlyMap<number, string>, start: number): void {
-    for (const [name, { value }] of this.#fates) {
-      const [ofTopic, ofPartition, at] = name.split("/") as [string, string, string];
-      if (ofTopic !== topic || Number(ofPartition) !== partition || Number(at) < start) continue;
-      if (!final.has(Number(at))) this.#violate(`${name} was given and is not there: ${value.slice(0, 40)}`);
-    }
-  }
-
-  /** `letters`: the values of the dead-letter topic of the group, by topic partition and offset where they came from. */
-  judgeLetters(letters: readonly string[]): void {
+  /** `letters`: the values of the dead-letter topic of the group. `isThere`: whether the log still has the record. */
+  judgeLetters(letters: readonly string[], isThere: (value: string) => boolean): void {
     const seen = new Map<string, number>();
     for (const value of letters) seen.set(value, (seen.get(value) ?? 0) + 1);
-    const values = new Set<string>();
+    this.counts.letters += letters.length;
     for (const [name, fate] of this.#fates) {
-      values.add(fate.value);
       const count = seen.get(fate.value) ?? 0;
+      seen.delete(fate.value);
       if (count > 1) this.#violate(`${name} has ${count} dead letters`);
-      const mayBeDead = fate.rejects > 0 || this.#mayBeExpired(fate);
-      if (count > 0 && !mayBeDead) this.#violate(`${name} has a dead letter and is not dead`);
-      if (count === 0 && fate.accepts === 0 && mayBeDead) this.#violate(`${name} is dead and has no letter`);
+      if (count > 0 && fate.rejects === 0 && !this.#mayBeExpired(fate))
+        this.#violate(`${name} has a dead letter and is not dead`);
+      if (count === 0 && fate.accepts === 0 && isThere(fate.value))
+        this.#violate(`${name} is dead and has no letter`);
     }
     for (const value of seen.keys())
-      if (!values.has(value))
-        this.#violate(`a dead letter tells of ${value.slice(0, 40)}, which nobody was given`);
+      this.#violate(`a dead letter tells of ${value.slice(0, 40)}, which nobody was given`);
   }
 
   #mayBeDone(fate: Fate): boolean {

@@ -49,6 +49,10 @@ export class ShareWorker {
   #visit = new ShareVisit("");
   /** By partition in the order of offsets. */
   #held: Held[] = [];
+  /** What it was given over this connection. */
+  #seen: Held[] = [];
+  /** Connections of this life. */
+  #visits = 0;
   /** It takes what is left, accepts all of it, and is careful. */
   #isCleaning = false;
   /** Answers that it heard. */
@@ -81,6 +85,8 @@ export class ShareWorker {
         this.#visit = new ShareVisit(this.#memberId);
         this.#epoch = 0;
         this.#held = [];
+        this.#seen = [];
+        this.#visits++;
         try {
           await this.#session(client, isOver);
         } finally {
@@ -98,6 +104,7 @@ export class ShareWorker {
   /** Another process takes its place. */
   #die(): void {
     this.#memberId = `${this.#options.name}-${++this.#lives}`;
+    this.#visits = 0;
   }
 
   async #session(client: Caller, isOver: () => boolean): Promise<void> {
@@ -157,6 +164,7 @@ export class ShareWorker {
     this.#judgeWords("accept", alongs, ofFetch(response), sentMs);
     this.#check(response.errorCode);
     for (const record of given) {
+      this.#seen.push(record);
       // What it was given before ran out.
       this.#held = [...this.#held.filter((held) => !isSame(held, record)), record];
       history.given(this.#visit, record, sentMs);
@@ -198,7 +206,8 @@ export class ShareWorker {
   async #steal(client: Caller): Promise<void> {
     const { random } = this.#actor;
     const record = this.#options.history.someRecord((count) => random.below(count));
-    if (record === null || this.#held.some((held) => isSame(held, record))) return;
+    // What it was given and forgot is its own, and so may be what an answer had that was lost.
+    if (record === null || this.#visits > 1 || this.#seen.some((seen) => isSame(seen, record))) return;
     const response = await this.#call(client, ShareAcknowledge, {
       ...this.#head(),
       isRenewAck: false,

@@ -7,6 +7,8 @@
 import { sleep } from "../base/ports.ts";
 import { offset, partitionIndex, type TopicId } from "../base/ids.ts";
 import { ErrorCode, errorFacts } from "../protocol/errors.ts";
+import { ConfigResource } from "../protocol/messages/describe-configs.ts";
+import { ConfigOperation, IncrementalAlterConfigs } from "../protocol/messages/incremental-alter-configs.ts";
 import { InitializeShareGroupState } from "../protocol/messages/initialize-share-group-state.ts";
 import { Produce } from "../protocol/messages/produce.ts";
 import { ShareAcknowledge } from "../protocol/messages/share-acknowledge.ts";
@@ -20,6 +22,7 @@ import { SimConsumer } from "./consumer.ts";
 import { createTopic, type NewTopic } from "./create-topic.ts";
 import { SimDisk } from "./disk.ts";
 import { History } from "./history.ts";
+import { readLetters } from "./letter-reader.ts";
 import { SimNetwork } from "./network.ts";
 import { type Pace, sparse } from "./pace.ts";
 import { SimProducer } from "./producer.ts";
@@ -60,6 +63,8 @@ export interface ShareReport {
     /** Records that were given as often as allowed, and that nobody accepted or rejected. */
     readonly expired: number;
     readonly deaths: number;
+    /** Dead letters that could be read in the end. */
+    readonly letters: number;
   };
 }
 
@@ -85,6 +90,13 @@ const trimmed: NewTopic = {
   configs: [{ name: "retention.bytes", value: "-1" }],
 };
 const topics = [work, trimmed];
+/** Of the second group; the dead of the first are dropped. */
+const letters: NewTopic = {
+  name: "dlq.letters",
+  partitions: 1,
+  configs: [{ name: "errors.deadletterqueue.group.enable", value: "true" }],
+};
+const [dropping, keeping] = ["queue0", "queue1"] as const;
 
 const faultedApis = [ShareFetch, ShareAcknowledge, ShareAcknowledge, Produce].map(({ key }) => key as number);
 const faults = [
@@ -217,6 +229,7 @@ export class ShareWorld {
         renewed: total(({ counts }) => counts.renewed),
         refused: total(({ counts }) => counts.refused),
         expired: total(({ counts }) => counts.expired),
+        letters: total(({ counts }) => counts.letters),
         deaths: sum(workers, (each) => each.deaths),
       },
     };
@@ -225,7 +238,7 @@ export class ShareWorld {
   async #story(): Promise<void> {
     const draw = this.#random.fork("story");
     await this.#lives.boot();
-    for (const topic of topics) await createTopic(this.#actor(`create-${topic.name}`), topic);
+    for (const topic of [...topics, letters]) await createTopic(this.#actor(`create-${topic.name}`), topic);
     const places = topics.flatMap((topic) =>
       Array.from({ length: topic.partitions }, (_, partition) => ({
         topic: topic.name,
@@ -233,7 +246,12 @@ export class ShareWorld {
         partition,
       })),
     );
-    for (const group of ["queue0", "queue1"]) {
+    await this.#configure(keeping, [
+      ["errors.deadletterqueue.topic.name", letters.name],
+      ["errors.deadletterqueue.copy.record.enable", "true"],
+      ["share.isolation.level", "read_committed"],
+    ]);
+    for (const group of [dropping, keeping]) {
       await this.#begin(group, places);
       this.#queues.push(this.#hire(group, places, draw.between(2, 4)));
     }
@@ -263,12 +281,17 @@ export class ShareWorld {
     const cleaned = Promise.all(this.#queues.map(({ cleaner }) => cleaner.clean(lockMs * 3)));
     await this.#inPeace(Promise.race([cleaned, supervisor]), "the workers always found something");
     this.#operations += trimmer.answers;
+    const there = new Set<string>();
     for (const { topic, partition } of places) {
       const judge = new SimConsumer(this.#actor(`judge-${topic}-${partition}`), topic, partition);
       const final = await this.#insist(() => judge.readAll());
       this.#history.judge(topic, partition, final);
+      for (const value of final.values()) there.add(value);
       for (const { history } of this.#queues) history.judge(topic, partition, final);
     }
+    const written = await this.#insist(() => readLetters(this.#actor("letters"), letters.name));
+    for (const { history } of this.#queues)
+      if (history.group === keeping) history.judgeLetters(written, (value) => there.has(value));
     this.#history.judgeAll();
     await this.#lives.stop();
   }
@@ -312,6 +335,29 @@ export class ShareWorld {
         }
       });
     }
+  }
+
+  async #configure(group: string, settings: readonly (readonly [string, string])[]): Promise<void> {
+    await this.#insist(async () => {
+      const client = await this.#actor("keeper").connect("keeper");
+      try {
+        const configs = settings.map(([name, value]) => ({
+          name,
+          configOperation: ConfigOperation.set,
+          value,
+        }));
+        const resource = { resourceType: ConfigResource.group, resourceName: group, configs };
+        const { responses } = await client.call(IncrementalAlterConfigs, 1, {
+          resources: [resource],
+          validateOnly: false,
+        });
+        const [answer] = responses;
+        if (answer?.errorCode !== ErrorCode.NONE)
+          throw new Error(answer?.errorMessage ?? "nothing was answered");
+      } finally {
+        client.close();
+      }
+    });
   }
 
   #hire(group: string, places: readonly SharePlace[], count: number): Queue {

@@ -98,7 +98,7 @@ function describe(): string {
     `share simulation: ${worlds} worlds, ${(total("simulatedMs") / hourMs).toFixed(1)} simulated hours, ${total("operations")} operations, ` +
     `${total("requests")} requests, ${total("crashes")} crashes of ${total("faults")} faults, ${total("starts")} starts, ${total("written")} records written, ` +
     `${total("given")} given, ${total("again")} of them again, ${total("accepted")} accepted, ${total("rejected")} rejected, ${total("released")} released, ` +
-    `${total("renewed")} renewed, ${total("refused")} words refused, ${total("expired")} records expired, ${total("deaths")} workers killed by records, ` +
+    `${total("renewed")} renewed, ${total("refused")} words refused, ${total("expired")} records expired, ${total("letters")} dead letters, ${total("deaths")} workers killed by records, ` +
     `${total("events")} events, 0 violations, in ${((performance.now() - begunMs) / 1000).toFixed(0)} s`
   );
 }
