@@ -69,6 +69,17 @@ export const sheets: { readonly [noun: string]: Sheet } = {
       ["JSON, one record a line", "holdfast consume orders --from start --json"],
     ],
   },
+  queue: {
+    about: "queues, and what they could not handle",
+    lines: [
+      ["what waits, and since when", "holdfast queue describe mails"],
+      ["the oldest messages, without taking them", "holdfast queue peek mails"],
+      ["who works on it", "holdfast queue members mails"],
+      ["dead letters of the last hour, with the reason", "holdfast queue dlq show dlq.mails --since 1h"],
+      ["how many a redrive would be", "holdfast queue dlq redrive dlq.mails --reason limit --dry-run"],
+      ["send all of them again, each once", "holdfast queue dlq redrive dlq.mails --all"],
+    ],
+  },
   group: {
     about: "consumer groups",
     lines: [

@@ -115,6 +115,23 @@ describe("a worker of a share group", () => {
     await world.run(worker.close());
   });
 
+  it("is given the next message though it is slow and has said nothing of the last", async (test) => {
+    const world = await ShareWorld.make(test, 1);
+    await world.broker.write("t", counted(0, 4));
+    const worker = world.worker();
+    const messages: Message[] = [];
+    const collected = (async () => {
+      for await (const message of worker) {
+        await world.sleep(2_000);
+        if (messages.push(message) === 4) return;
+      }
+    })();
+    await world.run(collected);
+    await world.run(Promise.all(messages.map((message) => message.accept())));
+    assert.deepEqual(messages.map(textOf), counted(0, 4));
+    await world.run(worker.close());
+  });
+
   it("keeps a message back for as long as its release says, and releases it when it is closed", async (test) => {
     const world = await ShareWorld.make(test, 1);
     await world.broker.write("t", ["a"]);

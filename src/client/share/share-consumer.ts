@@ -359,7 +359,9 @@ export class ShareConsumer implements AsyncIterable<Message>, AsyncDisposable {
   #reserve(): number {
     const closed = this.#closing !== undefined || (!this.#isReading && this.#work === undefined);
     if (closed && this.#buffered.length > 0) return 0;
-    const wanted = this.#pace.roomFor(this.#busy) - this.#buffered.length;
+    // Whoever waits for a message shall have one, also where he has said nothing yet of those that he was given.
+    const isWaiting = this.#isReading && this.#buffered.length === 0;
+    const wanted = Math.max(isWaiting ? 1 : 0, this.#pace.roomFor(this.#busy) - this.#buffered.length);
     if (wanted <= 0) return 0;
     // Each broker may have something, so each is asked for one at least.
     const room = Math.max(1, wanted - this.#reserved);
