@@ -4,7 +4,7 @@ import { type BrokenTakeOver, brokenTakeOvers, judge } from "./broken-take-overs
 
 /** A schedule shortly before the one in which it shows; where the sources have changed since, a later one will do. */
 const firstSeeds: { readonly [broken in BrokenTakeOver]?: number } = {
-  noFence: 140,
+  noFence: 1_000,
   noLeaderEpoch: 230,
   slotBarrierInMove: 280,
   markedInMove: 280,
