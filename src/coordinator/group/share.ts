@@ -75,6 +75,8 @@ export class ShareGroup {
   /** Topics and share state as they were when everything was last found to follow from them. */
   #seenVersion = -1;
   #seenState: ShareState | null = null;
+  /** Topics, epoch and share state as they were when nothing was left to begin or to end. */
+  #settledAt: readonly unknown[] = [];
 
   constructor(id: string, settings: GroupSettings, topics: TopicView) {
     this.id = id;
@@ -262,6 +264,8 @@ export class ShareGroup {
 
   /** What has to begin, or to end, and nobody is at already; null: nothing. */
   work(turn: GroupTurn): ShareWork | null {
+    const seen = [this.#topics.version, this.#epoch, this.#state];
+    if (seen.every((each, at) => each === this.#settledAt[at])) return null;
     const { initialized, deleting } = this.#state;
     const beginning: StateBeginning[] = [];
     for (const { id: topicId, partitionCount } of this.#wantedTopics().values()) {
@@ -277,7 +281,10 @@ export class ShareGroup {
       }
     }
     const ending = [...deleting].filter((topicId) => !this.#ending.has(topicId));
-    if (beginning.length === 0 && ending.length === 0) return null;
+    if (beginning.length === 0 && ending.length === 0) {
+      if (this.#underWay.size === 0 && this.#ending.size === 0) this.#settledAt = seen;
+      return null;
+    }
     return this.#wish(turn, beginning, ending);
   }
 
