@@ -24,7 +24,7 @@ export const shareAcknowledge = handle(ShareAcknowledge, {
     const { shares } = context.services;
     const groupId = request.groupId ?? "";
     const memberId = request.memberId ?? "";
-    const wrong = refuseNames(request.groupId, request.memberId);
+    const wrong = refuseNames(request, context.services);
     if (wrong !== null) return failed(wrong);
     const { shareSessionEpoch: epoch } = request;
     const session = shares.sessions.acknowledge(groupId, memberId, epoch, context.connection);

@@ -40,7 +40,7 @@ const acquireModes = ["batch", "strict"] as const;
 export const shareFetch = handle(ShareFetch, {
   prepare: (request, { services }) => whenRoom(request.topics, services)?.then(() => request),
   decide(request, context) {
-    const wrong = refuse(request);
+    const wrong = refuseNames(request, context.services) ?? refuse(request);
     if (wrong !== null) return failed(wrong);
     const { shares } = context.services;
     const groupId = request.groupId ?? "";
@@ -73,10 +73,7 @@ export const shareFetch = handle(ShareFetch, {
 
 /** Null: nothing is wrong with it. */
 function refuse(request: ShareFetchRequest): Refused | null {
-  const { groupId, memberId, isRenewAck, maxBytes, minBytes, maxRecords, maxWaitMs, shareAcquireMode } =
-    request;
-  const wrong = refuseNames(groupId, memberId);
-  if (wrong !== null) return wrong;
+  const { isRenewAck, maxBytes, minBytes, maxRecords, maxWaitMs, shareAcquireMode } = request;
   if (isRenewAck && (maxBytes !== 0 || minBytes !== 0 || maxRecords !== 0 || maxWaitMs !== 0)) {
     return refused(
       ErrorCode.INVALID_REQUEST,

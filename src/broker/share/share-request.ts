@@ -7,6 +7,7 @@ import type { PartitionIndex, TopicId } from "../../base/ids.ts";
 import { type AcknowledgeBatch, AcknowledgeType } from "../../coordinator/share/delivery/acknowledgement.ts";
 import { ErrorCode, errorFacts } from "../../protocol/errors.ts";
 import type { RequestContext, Services } from "../context.ts";
+import { shareGroupsOff } from "../features.ts";
 import { placeOf } from "../placement.ts";
 import { type Refused, refused, type SharePlace } from "./share-session.ts";
 import type { Persisted } from "./state-line.ts";
@@ -35,8 +36,13 @@ export interface Answered extends SharePlace {
 /** What well-kept clients keep to: a UUID as text. */
 const memberIdMax = 36;
 
-/** Null: nothing is wrong with it. */
-export function refuseNames(groupId: string | null, memberId: string | null): Refused | null {
+/** Null: nothing is wrong with who asks. */
+export function refuseNames(
+  { groupId, memberId }: { readonly groupId: string | null; readonly memberId: string | null },
+  services: Services,
+): Refused | null {
+  const off = shareGroupsOff(services);
+  if (off !== null) return refused(off.errorCode, off.errorMessage);
   if (groupId === null || groupId === "")
     return refused(ErrorCode.INVALID_GROUP_ID, "GroupId can't be empty.");
   if (memberId === null || memberId === "" || memberId.length > memberIdMax) {
