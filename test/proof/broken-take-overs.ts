@@ -70,6 +70,12 @@ export const brokenTakeOvers = {
       from: 'return this.#statusOf(epoch) === "fenced" && (await this.#sealAndRecord(epoch));',
       to: "return await this.#sealAndRecord(epoch);",
     },
+    // What was read beside the fence would not be sealed over when it is deleted meanwhile.
+    {
+      file: takeOver,
+      from: "reading.readAhead(epoch, journal.state.brokers.get(epoch)?.released ?? walPosition(0));",
+      to: "",
+    },
     {
       file: apply,
       from: 'if (broker?.status !== "fenced") return "epoch-not-fenced";',
