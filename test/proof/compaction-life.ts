@@ -25,7 +25,8 @@ import { replacePartition } from "../../src/metadata/partition.ts";
 import type { PartitionState } from "../../src/metadata/state.ts";
 import { BatchView, batchesIn, Codec } from "../../src/record/batch.ts";
 import { buildBatch } from "../../src/record/builder.ts";
-import { SimRandom } from "../../src/sim/random.ts";
+import type { SimRandom } from "../../src/sim/random.ts";
+import { liveWorlds, type Worlds } from "./live-worlds.ts";
 import { compare, decode, type ModelRecord, type Transaction } from "./compaction-model.ts";
 import { LivePartition, type MortalCounts, MortalWorld, type Process } from "./mortal-world.ts";
 import { anEnv, emptyState, orders } from "./segment-world.ts";
@@ -50,11 +51,7 @@ export interface CompactionCounts extends MortalCounts {
 }
 
 /** Throws at the first loss, with the seed. */
-export async function run(options: {
-  readonly worlds: number;
-  readonly firstSeed?: number;
-  readonly variant?: Variant;
-}): Promise<CompactionCounts> {
+export function run(options: Worlds & { readonly variant?: Variant }): Promise<CompactionCounts> {
   const counts: CompactionCounts = {
     worlds: 0,
     deaths: 0,
@@ -66,16 +63,8 @@ export async function run(options: {
     recordsChecked: 0,
     superseded: 0,
   };
-  const first = options.firstSeed ?? 1;
-  for (let seed = first; seed < first + options.worlds; seed++) {
-    try {
-      await new World(new SimRandom(seed), counts, options.variant ?? null).live();
-    } catch (cause) {
-      throw new Error(`seed ${seed}: ${(cause as Error).message}`, { cause });
-    }
-    counts.worlds++;
-  }
-  return counts;
+  const variant = options.variant ?? null;
+  return liveWorlds(options, counts, (random) => new World(random, counts, variant).live());
 }
 
 const partitionCount = 2;

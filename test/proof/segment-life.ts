@@ -17,7 +17,8 @@ import { SegmentReader } from "../../src/log/segment-reader.ts";
 import type { Flush } from "../../src/log/segment-ref.ts";
 import { trimPartition } from "../../src/metadata/partition.ts";
 import type { PartitionState } from "../../src/metadata/state.ts";
-import { SimRandom } from "../../src/sim/random.ts";
+import type { SimRandom } from "../../src/sim/random.ts";
+import { liveWorlds, type Worlds } from "./live-worlds.ts";
 import { fullDisk, LivePartition, type MortalCounts, MortalWorld, type Process } from "./mortal-world.ts";
 import { aBatch, anEnv, emptyState, orders } from "./segment-world.ts";
 
@@ -38,11 +39,7 @@ export interface LifeCounts extends MortalCounts {
 }
 
 /** Throws at the first loss, with the seed. */
-export async function run(options: {
-  readonly worlds: number;
-  readonly firstSeed?: number;
-  readonly variant?: Variant;
-}): Promise<LifeCounts> {
+export function run(options: Worlds & { readonly variant?: Variant }): Promise<LifeCounts> {
   const counts: LifeCounts = {
     worlds: 0,
     deaths: 0,
@@ -52,16 +49,8 @@ export async function run(options: {
     deletes: 0,
     batchesChecked: 0,
   };
-  const first = options.firstSeed ?? 1;
-  for (let seed = first; seed < first + options.worlds; seed++) {
-    try {
-      await new World(new SimRandom(seed), counts, options.variant ?? null).live();
-    } catch (cause) {
-      throw new Error(`seed ${seed}: ${(cause as Error).message}`, { cause });
-    }
-    counts.worlds++;
-  }
-  return counts;
+  const variant = options.variant ?? null;
+  return liveWorlds(options, counts, (random) => new World(random, counts, variant).live());
 }
 
 const partitionCount = 3;

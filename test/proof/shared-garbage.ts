@@ -17,7 +17,8 @@ import { ClusterImage } from "../../src/metadata/image.ts";
 import type { CommandOutcome } from "../../src/metadata/outcomes.ts";
 import { type ClusterState, NO_BROKER } from "../../src/metadata/state.ts";
 import { garbageView, isUnneeded, unneededSlots } from "../../src/metadata/unneeded.ts";
-import { SimRandom } from "../../src/sim/random.ts";
+import type { SimRandom } from "../../src/sim/random.ts";
+import { liveWorlds, type Worlds } from "./live-worlds.ts";
 import { aBroker, aTopicId } from "./journal-world.ts";
 import { ManualClock, MemoryStore } from "./segment-world.ts";
 import {
@@ -41,11 +42,7 @@ export interface SharedGarbageCounts {
 }
 
 /** Throws at the first loss, with the seed. */
-export async function run(options: {
-  readonly worlds: number;
-  readonly firstSeed?: number;
-  readonly variant?: Variant;
-}): Promise<SharedGarbageCounts> {
+export function run(options: Worlds & { readonly variant?: Variant }): Promise<SharedGarbageCounts> {
   const counts: SharedGarbageCounts = {
     worlds: 0,
     commands: 0,
@@ -56,16 +53,8 @@ export async function run(options: {
     deletedSlots: 0,
     checks: 0,
   };
-  const first = options.firstSeed ?? 1;
-  for (let seed = first; seed < first + options.worlds; seed++) {
-    try {
-      await new World(new SimRandom(seed), counts, options.variant ?? null).live();
-    } catch (cause) {
-      throw new Error(`seed ${seed}: ${(cause as Error).message}`, { cause });
-    }
-    counts.worlds++;
-  }
-  return counts;
+  const variant = options.variant ?? null;
+  return liveWorlds(options, counts, (random) => new World(random, counts, variant).live());
 }
 
 class World implements GarbageWorld {

@@ -35,7 +35,8 @@ import { flushPartition, replacePartition } from "../../src/metadata/partition.t
 import type { PartitionState } from "../../src/metadata/state.ts";
 import { BatchView } from "../../src/record/batch.ts";
 import { buildBatch } from "../../src/record/builder.ts";
-import { SimRandom } from "../../src/sim/random.ts";
+import type { SimRandom } from "../../src/sim/random.ts";
+import { liveWorlds, type Worlds } from "./live-worlds.ts";
 import { anEnv, atOnce, ManualClock, MemoryStore, orders } from "./segment-world.ts";
 import { readCommitted, TransactionModel } from "./transaction-model.ts";
 
@@ -66,11 +67,7 @@ export interface TransactionCounts {
 }
 
 /** Throws at the first violation, with the seed. */
-export async function run(options: {
-  readonly worlds: number;
-  readonly firstSeed?: number;
-  readonly variant?: Variant;
-}): Promise<TransactionCounts> {
+export async function run(options: Worlds & { readonly variant?: Variant }): Promise<TransactionCounts> {
   const counts: TransactionCounts = {
     worlds: 0,
     batches: 0,
@@ -88,20 +85,12 @@ export async function run(options: {
     superseded: 0,
   };
   const mend = breakRule(options.variant ?? null);
-  const first = options.firstSeed ?? 1;
   try {
-    for (let seed = first; seed < first + options.worlds; seed++) {
-      try {
-        await new World(new SimRandom(seed), counts, options.variant ?? null).live();
-      } catch (cause) {
-        throw new Error(`seed ${seed}: ${(cause as Error).message}`, { cause });
-      }
-      counts.worlds++;
-    }
+    const variant = options.variant ?? null;
+    return await liveWorlds(options, counts, (random) => new World(random, counts, variant).live());
   } finally {
     mend();
   }
-  return counts;
 }
 
 /** Breaks what a variant breaks in the code itself; returns how to mend it. */
