@@ -126,9 +126,9 @@ async function configuresGroups(stage: Stage): Promise<void> {
   await stage.topic("of-a-group", 1);
   await stage.shell.commit(name, "of-a-group", 0, 0, "");
   const mine = (row: string): string | undefined => (row.includes(name) ? row : undefined);
-  // Share groups and streams groups are not served here.
+  // Streams groups are not served here, and dead letters are of 4.4.
   const consumers = (row: string): string | undefined =>
-    /^(share|streams)\./.test(row) ? undefined : errorName(row);
+    /^(errors|streams)\./.test(row) ? undefined : errorName(row);
   const group = `configs --entity-type groups --entity-name ${name}`;
   const look = async (): Promise<void> => {
     await stage.ask("configs --entity-type groups --describe", mine);
