@@ -7,7 +7,7 @@ const seeds = 40;
 /** A seed in which it shows; where the sources have changed since, a later one will do. */
 const firstSeeds: { readonly [broken in BrokenBroker]: number } = {
   "markers before the intention": 20,
-  "what is prepared is forgotten at the start": 20,
+  "what is prepared is forgotten at the start": 31,
   "an old epoch is accepted": 2,
   "what is written to is not added": 20,
   "segments do not tell what was aborted": 2,
