@@ -6,8 +6,8 @@ import { type BrokenTakeOver, brokenTakeOvers, judge } from "./broken-take-overs
 const firstSeeds: { readonly [broken in BrokenTakeOver]?: number } = {
   noFence: 1_000,
   noLeaderEpoch: 230,
-  slotBarrierInMove: 280,
-  markedInMove: 280,
+  slotBarrierInMove: 2_120,
+  markedInMove: 2_120,
   oldSlotBarrier: 2_900,
   flushWhileLoading: 2_300,
 };
