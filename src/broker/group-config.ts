@@ -39,9 +39,10 @@ export const groupSettings = {
     synonym: "group.consumer.session.timeout.ms",
     bounds: { min: "group.consumer.min.session.timeout.ms", max: "group.consumer.max.session.timeout.ms" },
   },
+  /** Kafka's default is false: by the time that somebody looks, retention may have taken the record itself. */
   "errors.deadletterqueue.copy.record.enable": {
     setting: boolean({
-      default: false,
+      default: true,
       text: "Whether a dead letter is the whole record, with its key, value and headers; else it has only the headers that say which record it was, and why.",
     }),
   },

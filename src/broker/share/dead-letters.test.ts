@@ -29,7 +29,6 @@ async function aQueue(
   await configureShare(broker, "g", {
     "share.auto.offset.reset": "earliest",
     "errors.deadletterqueue.topic.name": letterTopic,
-    "errors.deadletterqueue.copy.record.enable": "true",
   });
   await beginShare(broker, "g", "t");
   return broker;

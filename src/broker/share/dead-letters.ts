@@ -144,7 +144,10 @@ export class DeadLetters {
 
   #readNow(dead: Dead): LetterBatch | null {
     const outcome = this.#read(offset(dead.first), batchBytesMax);
-    return outcome instanceof Promise ? null : this.#built(dead, outcome, batchBytesMax);
+    if (!(outcome instanceof Promise)) return this.#built(dead, outcome, batchBytesMax);
+    // It is read again step by step; what goes wrong with it is told there.
+    outcome.catch(() => undefined);
+    return null;
   }
 
   // ── Step by step ──

@@ -27,7 +27,7 @@ describe("the settings of a share group", () => {
       heartbeatIntervalMs: 5_000,
       deadLetterTopic: null,
       deadLetterTopicWrong: null,
-      copiesRecords: false,
+      copiesRecords: true,
     });
   });
 

@@ -63,7 +63,6 @@ async function aScene(context: TestContext, seed = 1): Promise<Scene> {
   await configureShare(brokerAt(cluster, 0), "g", {
     "share.auto.offset.reset": "earliest",
     "errors.deadletterqueue.topic.name": letterTopic,
-    "errors.deadletterqueue.copy.record.enable": "true",
   });
   for (let partition = 0; partition < 6; partition++)
     await beginShare(brokerAt(cluster, 0), "g", "t", partition);
