@@ -56,6 +56,8 @@ function killingAt(half: number): { tick(by?: number): void; done(): Promise<voi
       dying ??= broker.kill().then(async () => {
         await broker.start();
       });
+      // `done` tells of it.
+      dying.catch(() => undefined);
     },
     done: async () => {
       assert.ok(dying !== undefined, "the broker was killed");
