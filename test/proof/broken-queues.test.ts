@@ -1,0 +1,26 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { type BrokenQueue, judgeQueue } from "./broken-queues.ts";
+
+/** Of a quarter of an hour each, four worlds an hour. */
+const hours = 2;
+
+/** A seed in which it shows, and what is said then; where the sources have changed since, a later one will do. */
+const expected: { readonly [broken in BrokenQueue]: readonly [firstSeed: number, sentence: RegExp] } = {
+  "an acknowledgement is answered before it is durable": [
+    1,
+    /given again after its acknowledgement was answered/,
+  ],
+  "what was locked at a restart stays locked for ever": [1, /is lost|was never given to anybody/],
+  "a dead letter is written and its record not archived": [1, /has \d+ dead letters/],
+  "a record is archived and its dead letter written later": [1, /is dead and has no letter/],
+};
+
+for (const [broken, [firstSeed, sentence]] of Object.entries(expected) as [
+  BrokenQueue,
+  readonly [number, RegExp],
+][]) {
+  test(`the world of queues sees a broker that breaks a rule: ${broken}`, async () => {
+    assert.match(await judgeQueue(broken, { firstSeed, hours }), sentence);
+  });
+}
