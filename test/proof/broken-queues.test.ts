@@ -8,11 +8,17 @@ const hours = 2;
 /** A seed in which it shows, and what is said then; where the sources have changed since, a later one will do. */
 const expected: { readonly [broken in BrokenQueue]: readonly [firstSeed: number, sentence: RegExp] } = {
   "an acknowledgement is answered before it is durable": [
-    1,
+    2,
     /given again after its acknowledgement was answered/,
   ],
-  "what was locked at a restart stays locked for ever": [1, /is lost|was never given to anybody/],
-  "a dead letter is written and its record not archived": [1, /has \d+ dead letters/],
+  "what was locked at a restart stays locked for ever": [
+    1,
+    /is lost|was never given to anybody|has no letter/,
+  ],
+  "a dead letter is written and its record not archived": [
+    1,
+    /has \d+ dead letters|was never given to anybody/,
+  ],
   "a record is archived and its dead letter written later": [1, /is dead and has no letter/],
 };
 
