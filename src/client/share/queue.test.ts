@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { ShareWorld, until } from "../../../test/share-workers.ts";
-import { OptionError } from "../errors.ts";
+import { ClosedError, OptionError } from "../errors.ts";
 import { Reject } from "./errors.ts";
 
 describe("a queue", () => {
@@ -86,5 +86,18 @@ describe("a queue", () => {
     assert.throws(() => client.queue("mails", { deadLetters: "mails" }), OptionError);
     assert.throws(() => client.queue(""), OptionError);
     assert.equal(client.queue("mails", { deadLetters: true }).deadLetters.topic, "dlq.mails");
+  });
+
+  it("that is closed has no workers any more, also where one was about to begin", async (test) => {
+    const world = await ShareWorld.make(test);
+    const queue = world.process().client.queue("mails");
+    let isOver = false;
+    const working = queue.work(() => undefined).then(() => (isOver = true));
+    await world.run(queue.close());
+    await world.pass(60_000);
+    assert.ok(isOver);
+    await world.run(working);
+    await assert.rejects(world.run(queue.send("late")), ClosedError);
+    await assert.rejects(world.run(queue.worker()), ClosedError);
   });
 });

@@ -4,7 +4,7 @@
  */
 import type { Admin } from "../admin.ts";
 import type { DeadLetters } from "../dead-letters/dead-letters.ts";
-import { BrokerRefusedError, OptionError } from "../errors.ts";
+import { BrokerRefusedError, ClosedError, OptionError } from "../errors.ts";
 import type { Producer } from "../producer.ts";
 import type { Bytes, OutgoingHeaders, RecordMetadata } from "../records.ts";
 import type { ShareConsumerOptions } from "./options.ts";
@@ -52,6 +52,7 @@ export class Queue implements AsyncDisposable {
   #producer: Producer | undefined = undefined;
   #topicMade: Promise<void> | undefined = undefined;
   #groupMade: Promise<void> | undefined = undefined;
+  #isClosed = false;
 
   /** Throws `OptionError`. */
   constructor(name: string, options: QueueOptions, rooms: QueueRooms, onClose: () => void) {
@@ -70,6 +71,7 @@ export class Queue implements AsyncDisposable {
   /** Resolves when the message is durable. Rejects with `DeliveryError`. */
   async send(message: Bytes | QueueMessage): Promise<RecordMetadata> {
     await this.#makeTopic();
+    this.#refuseWhenClosed();
     this.#producer ??= this.#rooms.producer();
     const isPlain = typeof message === "string" || message instanceof Uint8Array;
     return this.#producer.send({ topic: this.name, ...(isPlain ? { value: message } : message) });
@@ -80,7 +82,13 @@ export class Queue implements AsyncDisposable {
    * messages.
    */
   async work(handle: ShareHandle, options: ShareRunOptions = {}): Promise<void> {
-    const worker = await this.worker();
+    let worker: ShareConsumer;
+    try {
+      worker = await this.worker();
+    } catch (cause) {
+      if (this.#isClosed) return;
+      throw cause;
+    }
     try {
       await worker.run(handle, options);
     } finally {
@@ -92,6 +100,8 @@ export class Queue implements AsyncDisposable {
   /** A worker to be used by hand; close it, or the queue. */
   async worker(): Promise<ShareConsumer> {
     await this.#makeGroup();
+    // Nobody would close it.
+    this.#refuseWhenClosed();
     const { partitions: _p, deadLetters: _d, deliveriesMax: _n, lockMs: _l, ...rest } = this.#options;
     const worker = this.#rooms.worker({ ...rest, group: this.group, topic: this.name });
     this.#workers.add(worker);
@@ -109,6 +119,7 @@ export class Queue implements AsyncDisposable {
 
   /** Its workers finish what they have; see `ShareConsumer.close`. What was sent is delivered before. */
   async close(): Promise<void> {
+    this.#isClosed = true;
     this.#onClose();
     await Promise.all([...this.#workers].map((worker) => worker.close()));
     await this.#producer?.close();
@@ -116,6 +127,10 @@ export class Queue implements AsyncDisposable {
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
+  }
+
+  #refuseWhenClosed(): void {
+    if (this.#isClosed) throw new ClosedError(`Queue "${this.name}" was closed.`);
   }
 
   #makeTopic(): Promise<void> {
