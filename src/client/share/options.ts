@@ -1,4 +1,5 @@
 /** What a worker of a share group can be told, with defaults and bounds; what is wrong about it is said before a byte is sent. */
+import type { Logger } from "../../base/ports.ts";
 import type { RetryNotice } from "../consumer-options.ts";
 import { OptionError } from "../errors.ts";
 import { atLeast } from "../settings.ts";
@@ -74,6 +75,16 @@ export function shareSettingsOf(options: ShareConsumerOptions): ShareSettings {
     onRetry: options.onRetry ?? (() => undefined),
     retryNoticeMs: whole("retryNoticeMs", options.retryNoticeMs ?? 5_000, 0),
   };
+}
+
+/** A function of the user's that throws must not keep a message from being released, nor end the process. */
+export function orLogged<T>(log: Logger, name: string, call: () => T): T | undefined {
+  try {
+    return call();
+  } catch (cause) {
+    log.warn("client.share.callback.failed", { name, cause: String(cause) });
+    return undefined;
+  }
 }
 
 function whole(name: string, value: number, min: number): number {

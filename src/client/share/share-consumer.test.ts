@@ -296,4 +296,26 @@ describe("a worker of a share group", () => {
       OptionError,
     );
   });
+
+  it("goes on, and gives no message up, though what it calls to tell of failures throws", async (test) => {
+    const world = await ShareWorld.make(test, 1);
+    await world.broker.write("t", ["flaky"]);
+    const oops = (): never => {
+      throw new Error("oops");
+    };
+    const worker = world.worker({ onAcknowledgeFailed: oops });
+    const running = worker.run(
+      async (message) => {
+        if (message.deliveryCount < 3) throw new Error("again");
+        await message.accept();
+        await message.accept();
+      },
+      { onFailed: oops, retryDelayMs: oops },
+    );
+    await world.run(until(world, () => worker.stats.accepted === 1, lockMs));
+    await world.run(worker.close());
+    await world.run(running);
+    assert.equal(worker.stats.released, 2);
+    assert.equal(await world.waiting(), 0);
+  });
 });

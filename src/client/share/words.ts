@@ -12,7 +12,7 @@ import type { Delivery } from "./delivery.ts";
 import { AcknowledgeError, type AcknowledgeWord } from "./errors.ts";
 import type { SharePlace } from "./membership.ts";
 import type { Desk } from "./message.ts";
-import { delayMsMax, type ShareSettings } from "./options.ts";
+import { delayMsMax, orLogged, type ShareSettings } from "./options.ts";
 import type { ShareSession } from "./session.ts";
 
 export interface WordCounts {
@@ -113,7 +113,8 @@ export class Words implements Desk {
     const { onAcknowledgeFailed } = this.#access.settings;
     if (onAcknowledgeFailed === undefined) return promise;
     promise.catch((cause: unknown) => {
-      if (cause instanceof AcknowledgeError) onAcknowledgeFailed(cause);
+      if (!(cause instanceof AcknowledgeError)) return;
+      orLogged(this.#access.client.log, "onAcknowledgeFailed", () => onAcknowledgeFailed(cause));
     });
     return promise;
   }

@@ -9,7 +9,7 @@ import { atLeast } from "../settings.ts";
 import type { Delivery } from "./delivery.ts";
 import { type AcknowledgeError, Reject } from "./errors.ts";
 import type { Message } from "./message.ts";
-import { delayMsMax } from "./options.ts";
+import { delayMsMax, orLogged } from "./options.ts";
 
 export interface ShareHandlerContext {
   /** Aborted when the lock is lost, so that another worker may be handling the message, and at the end of `closeTimeoutMs`. */
@@ -137,17 +137,20 @@ export class Work {
     if (isRejected) this.#quietly(message.reject(why));
     else this.#quietly(message.release({ delayMs: this.#delayFor(delivery.deliveryCount) }));
     const fate = isRejected ? "rejected" : "released";
-    const { topic, partition, offset, deliveryCount } = message;
-    if (onFailed !== undefined) onFailed({ message, cause, fate });
+    const { log } = this.#access.settings;
+    if (onFailed !== undefined) orLogged(log, "onFailed", () => onFailed({ message, cause, fate }));
     else {
+      const { topic, partition, offset, deliveryCount } = message;
       const facts = { topic, partition, offset, deliveryCount, fate, cause: why };
-      this.#access.settings.log.warn("client.share.handler.failed", facts);
+      log.warn("client.share.handler.failed", facts);
     }
   }
 
   #delayFor(deliveryCount: number): number {
     const { retryDelayMs = 0 } = this.#options;
-    const delayMs = typeof retryDelayMs === "number" ? retryDelayMs : retryDelayMs(deliveryCount);
+    if (typeof retryDelayMs === "number") return retryDelayMs;
+    const { log } = this.#access.settings;
+    const delayMs = orLogged(log, "retryDelayMs", () => retryDelayMs(deliveryCount));
     return Math.min(delayMsMax, Math.max(0, Number(delayMs) || 0));
   }
 
