@@ -153,6 +153,20 @@ export class Acknowledgements {
     for (const wish of late) wish.onFailed(cause, wish.isDoubtful ? "unknown" : "not-acknowledged");
   }
 
+  /** What waits for a broker that cannot be asked fails when its time is over. */
+  expire(cause: Error, nowMs: number): void {
+    for (const [name, waiting] of this.#waiting) {
+      const late = waiting.filter(({ giveUpMs }) => giveUpMs <= nowMs);
+      if (late.length === 0) continue;
+      this.#renewals -= late.filter(({ type }) => type === AcknowledgeType.renew).length;
+      this.#keep(
+        name,
+        waiting.filter(({ giveUpMs }) => giveUpMs > nowMs),
+      );
+      for (const wish of late) wish.onFailed(cause, wish.isDoubtful ? "unknown" : "not-acknowledged");
+    }
+  }
+
   /** All that waits fails. */
   giveUp(cause: Error): void {
     for (const [name, waiting] of this.#waiting) {

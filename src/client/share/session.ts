@@ -74,6 +74,8 @@ export class ShareSession {
   /** A request is under way. */
   #isAsking = false;
   #isClosed = false;
+  /** With which it ended. */
+  #failure: Error | undefined = undefined;
   #quietWaiters: (() => void)[] = [];
   #timer: Timer | undefined = undefined;
   #wake: () => void = () => undefined;
@@ -113,8 +115,9 @@ export class ShareSession {
   }
 
   say(wish: Wish): void {
-    if (this.#isClosed) {
-      wish.onFailed(new ClosedError("the worker was closed"), "not-acknowledged");
+    const over = this.#failure ?? (this.#isClosed ? new ClosedError("the worker was closed") : undefined);
+    if (over !== undefined) {
+      wish.onFailed(over, "not-acknowledged");
       return;
     }
     this.#wishes.add(wish);
@@ -172,8 +175,7 @@ export class ShareSession {
       try {
         await step;
       } catch (cause) {
-        this.#pausedUntilMs = Number.POSITIVE_INFINITY;
-        this.#access.onFailure(cause as Error);
+        this.#end(cause as Error);
       }
       this.#isAsking = false;
       for (const wake of this.#quietWaiters.splice(0)) wake();
@@ -329,10 +331,10 @@ export class ShareSession {
         failure,
         isRetriable(failure) ? this.#nowMs : Number.POSITIVE_INFINITY,
       );
+      this.#wishes.expire(failure, this.#nowMs);
       if (this.#isClosed) return undefined;
       if (!isRetriable(failure)) {
-        this.#access.onFailure(failure);
-        this.#pausedUntilMs = Number.POSITIVE_INFINITY;
+        this.#end(failure);
         return undefined;
       }
       this.#pause(watch.failed(operation, failure));
@@ -355,7 +357,7 @@ export class ShareSession {
     carried: Carried,
     operation: string,
   ): void {
-    const { watch, settings, onFailure } = this.#access;
+    const { watch, settings } = this.#access;
     const cause = new BrokerRefusedError(
       `Taking messages of group ${settings.group}`,
       errorCode,
@@ -366,9 +368,9 @@ export class ShareSession {
     this.#restart();
     const mayAgain = isOfSession || errorFacts(errorCode).retriable;
     this.#wishes.again(all(carried), cause, mayAgain ? this.#nowMs : Number.POSITIVE_INFINITY);
+    this.#wishes.expire(cause, this.#nowMs);
     if (!mayAgain) {
-      onFailure(cause);
-      this.#pausedUntilMs = Number.POSITIVE_INFINITY;
+      this.#end(cause);
       return;
     }
     this.#pause(watch.failed(operation, cause));
@@ -438,6 +440,14 @@ export class ShareSession {
       topics: [],
     };
     await this.#connection?.call(ShareAcknowledge, request, { timeoutMs: farewellMs });
+  }
+
+  /** Nothing is asked of the broker any more: what is said, or will be, cannot count. */
+  #end(cause: Error): void {
+    this.#failure = cause;
+    this.#pausedUntilMs = Number.POSITIVE_INFINITY;
+    this.#wishes.giveUp(cause);
+    this.#access.onFailure(cause);
   }
 
   #pause(ms: number): void {

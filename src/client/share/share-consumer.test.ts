@@ -318,4 +318,21 @@ describe("a worker of a share group", () => {
     assert.equal(worker.stats.released, 2);
     assert.equal(await world.waiting(), 0);
   });
+
+  it("tells what is said in vain of a broker that is away, when the time for it is over", async (test) => {
+    const world = await ShareWorld.make(test, 1);
+    await world.broker.write("t", ["a"]);
+    const worker = world.worker({ acknowledgeTimeoutMs: 5_000 });
+    const [message] = await world.run(take(worker, 1));
+    for (const api of [ShareFetch, ShareAcknowledge]) world.door.on(api as never, () => "cut-before");
+    await world.pass(1_000);
+    const failure: { cause?: AcknowledgeError } = {};
+    (message as Message).accept().catch((cause: unknown) => {
+      failure.cause = cause as AcknowledgeError;
+    });
+    await world.pass(10_000);
+    assert.equal(failure.cause?.word, "accept");
+    assert.equal(worker.stats.accepted, 0);
+    await world.run(worker.close());
+  });
 });
