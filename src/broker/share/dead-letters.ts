@@ -165,7 +165,9 @@ export class DeadLetters {
     this.#isCarrying = true;
     void this.#carryAll().finally(() => {
       this.#isCarrying = false;
-      if (!this.isEmpty && !this.#options.isOver()) this.carry();
+      const { services, isOver } = this.#options;
+      // A log that closed stays so: who goes on at once would let nobody else come to anything.
+      if (!this.isEmpty && !isOver() && services.partitions.failure === null) this.carry();
     });
   }
 
