@@ -23,7 +23,7 @@ import {
   whenRoom,
   wordsOf,
 } from "../share/share-request.ts";
-import { type ServedShare, ShareServing } from "../share/share-serving.ts";
+import { type ServedShare, ShareServing, stillHeld } from "../share/share-serving.ts";
 import {
   placeKey,
   type Refused,
@@ -122,7 +122,7 @@ async function fetch(
   if (proved !== undefined) await proved.finally(() => room.giveBack());
   // The connection counts the answer from here on.
   else room.giveBack();
-  return answer(all, served, session, context);
+  return answer(all, stillHeld(session.memberId, served), session, context);
 }
 
 function failed({ errorCode, errorMessage }: Refused): ShareFetchResponse {

@@ -232,3 +232,32 @@ test("share-partitions go with the last session of their group", async (context)
   await pass(broker, 100);
   assert.deepEqual([shares.count, shares.sessions.count, shares.bytes], [0, 0, 0]);
 });
+
+test("an answer that waited longer than its locks leaves without what another member was given meanwhile", async (context) => {
+  const broker = await aQueue(context, [], { "share.record.lock.duration.ms": "15000" });
+  const [one, two] = [new ShareMember(broker, "one", "t"), new ShareMember(broker, "two", "t")];
+  await one.fetch(patient);
+  await broker.write("t", ["a"]);
+  const { barrier } = broker.broker.services.cluster;
+  const passed = Promise.withResolvers<void>();
+  context.mock.method(barrier, "pass", () => passed.promise, { times: 1 });
+  const late = one.send();
+  await pass(broker, 16_000);
+  assert.deepEqual((await two.fetch()).records, [{ offset: 0, deliveryCount: 2, value: "a" }]);
+  passed.resolve();
+  assert.deepEqual(offsetsIn(one.read(await broker.scheduler.runUntil(late))), []);
+  assert.equal(await two.acknowledge(0, 0, Ack.accept), ErrorCode.NONE);
+});
+
+test("an answer that waited, and whose records are still its member's, has them", async (context) => {
+  const broker = await aQueue(context);
+  const one = new ShareMember(broker, "one", "t");
+  await one.fetch(patient);
+  await broker.write("t", ["a"]);
+  const passed = Promise.withResolvers<void>();
+  context.mock.method(broker.broker.services.cluster.barrier, "pass", () => passed.promise, { times: 1 });
+  const late = one.send();
+  await pass(broker, 1_000);
+  passed.resolve();
+  assert.deepEqual(offsetsIn(one.read(await broker.scheduler.runUntil(late))), [0]);
+});

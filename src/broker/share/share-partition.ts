@@ -8,7 +8,7 @@
 import { type LeaderEpoch, offset, type Offset } from "../../base/ids.ts";
 import type { Env } from "../../base/ports.ts";
 import type { AcknowledgeBatch } from "../../coordinator/share/delivery/acknowledgement.ts";
-import type { AcquiredRecords } from "../../coordinator/share/delivery/acquisition.ts";
+import { type AcquiredRecords, isHeld } from "../../coordinator/share/delivery/acquisition.ts";
 import { type DeliveryCounts, DeliveryTable, type HoldEnd } from "../../coordinator/share/delivery/table.ts";
 import type { DeadRecords, DeliverySettings } from "../../coordinator/share/delivery/state.ts";
 import type { StateBatch } from "../../coordinator/share/state-batch.ts";
@@ -334,6 +334,16 @@ export class SharePartition implements DeliverySettings {
     this.#table?.skip(from, resumeAt - 1);
     void this.#settle();
     this.#wakeSoon();
+  }
+
+  /**
+   * Of what was acquired, what the member still holds. An answer that waited may have outlasted its locks, or the
+   * session of its member, and others may have been given the records by then.
+   */
+  held(memberId: string, acquired: readonly AcquiredRecords[]): readonly AcquiredRecords[] {
+    const table = this.#table;
+    if (this.#over !== null || table === null) return [];
+    return acquired.filter((each) => isHeld(each, memberId, table.ranges(each.first, each.last)));
   }
 
   // ── What ends a delivery ──

@@ -23,6 +23,8 @@ export interface ServingWish {
 
 export interface ServedShare {
   readonly place: SharePlace;
+  /** Null: nothing is served there. */
+  readonly share: SharePartition | null;
   readonly taken: Exclude<Taken, { readonly kind: "nothing" }>;
 }
 
@@ -30,6 +32,16 @@ export interface ServedAll {
   readonly served: readonly ServedShare[];
   /** What the records take, until the answer is given to the connection. */
   readonly room: AnswerRoom;
+}
+
+/** To be called when the answer leaves: without records that the member lost while it waited. */
+export function stillHeld(memberId: string, served: readonly ServedShare[]): readonly ServedShare[] {
+  return served.flatMap((each) => {
+    const { share, taken } = each;
+    if (taken.kind !== "records" || share === null) return [each];
+    const acquired = share.held(memberId, taken.acquired);
+    return acquired.length === 0 ? [] : [{ ...each, taken: { ...taken, acquired } }];
+  });
 }
 
 export class ShareServing {
@@ -130,7 +142,7 @@ export class ShareServing {
   }
 
   #refuse(place: SharePlace, errorCode: ErrorCode): void {
-    this.#served.push({ place, taken: { kind: "refused", errorCode } });
+    this.#served.push({ place, share: null, taken: { kind: "refused", errorCode } });
   }
 
   #available(shares: readonly (readonly [SharePlace, SharePartition])[]): number {
@@ -150,7 +162,7 @@ export class ShareServing {
       batchSize,
     });
     if (taken.kind === "nothing") return;
-    this.#served.push({ place, taken });
+    this.#served.push({ place, share, taken });
     if (taken.kind === "refused") return;
     this.#count += taken.count;
     this.#room.take(taken.bytes);

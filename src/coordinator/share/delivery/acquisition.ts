@@ -60,6 +60,18 @@ export function told(
   return records.flatMap((each) => pieces(each, batches, batchSize));
 }
 
+/** Whether all of what was told is the member's as it was told. `ranges`: what is known of these records now. */
+export function isHeld(
+  { first, deliveryCount }: AcquiredRecords,
+  memberId: string,
+  ranges: readonly Range[],
+): boolean {
+  return (
+    ranges[0]?.first === first &&
+    ranges.every((range) => range.lock?.memberId === memberId && range.deliveryCount === deliveryCount)
+  );
+}
+
 function pieces(
   { first, last, deliveryCount }: AcquiredRecords,
   batches: readonly { readonly first: number }[],
