@@ -9,10 +9,12 @@ import {
   offsetsIn,
   pass,
   ShareMember,
+  topicIdOf,
 } from "../../../test/share-fixture.ts";
 import { ErrorCode } from "../../protocol/errors.ts";
 import { DeleteRecords } from "../../protocol/messages/delete-records.ts";
-import { offset, partitionIndex } from "../../base/ids.ts";
+import { offset, partitionIndex, producerEpoch, producerId } from "../../base/ids.ts";
+import { buildMarker } from "../../record/control.ts";
 
 /** A topic "t" of which group "g" reads everything from its beginning. */
 async function aQueue(
@@ -260,4 +262,29 @@ test("an answer that waited, and whose records are still its member's, has them"
   await pass(broker, 1_000);
   passed.resolve();
   assert.deepEqual(offsetsIn(one.read(await broker.scheduler.runUntil(late))), [0]);
+});
+
+test("a marker that compaction left alone behind a gap is passed, and the gap with it", async (context) => {
+  const broker = await aQueue(context);
+  const one = new ShareMember(broker, "one", "t");
+  await one.fetch(patient);
+  await broker.write("t", ["a", "b"]);
+  const { partitions, shares } = broker.broker.services;
+  const partition = partitions.get(topicIdOf(broker, "t"), partitionIndex(0));
+  assert.ok(partition !== undefined);
+  // As it is where "a" was of an aborted transaction, and "b" is what ended it.
+  const marker = buildMarker({
+    kind: "abort",
+    producerId: producerId(1),
+    producerEpoch: producerEpoch(0),
+    coordinatorEpoch: 0,
+    timestampMs: 0,
+  });
+  new DataView(marker.buffer, marker.byteOffset).setBigInt64(0, 1n);
+  const { highWatermark, lastStable, logStart } = partition;
+  const ends = { highWatermark, lastStable, logStart };
+  const read = { kind: "read" as const, chunks: [marker], bytes: marker.byteLength, aborted: [], ...ends };
+  context.mock.method(partition, "read", () => read);
+  assert.deepEqual(offsetsIn(await one.fetch()), []);
+  assert.equal(shares.get("g", partition)?.startOffset, 2);
 });

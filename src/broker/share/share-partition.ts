@@ -314,6 +314,8 @@ export class SharePartition implements DeliverySettings {
       nowMs,
       ...(batchSize > 0 ? { batchSize } : {}),
     });
+    // Compaction may have left a gap before a marker that stayed: without any records, all of it is passed.
+    if (full.length === 0) table.skip(from, last);
     for (const span of empty) table.skip(Math.max(span.first, from), span.last);
     return acquired;
   }
