@@ -67,7 +67,8 @@ export class StateLine {
     if (this.#away === null) return this.#leave();
     this.#next ??= this.#away.then((lost) => {
       this.#next = null;
-      return lost ?? this.#lost ?? this.#leave();
+      // Somebody else may have been faster, and is under way again.
+      return lost ?? this.persisted();
     });
     return this.#next;
   }
