@@ -166,6 +166,19 @@ test("a deleted state is gone, also after a restart, and so are those of a delet
   assert.equal(said(at.initialize(3)), "UNKNOWN_TOPIC_OR_PARTITION");
 });
 
+test("what was read of a state that was deleted is not written into the one that came after it", () => {
+  const fixture = new Fixture();
+  fixture.initialize(5, offset(0));
+  fixture.read(1);
+  fixture.decide((shard, turn) => shard.delete(turn, key));
+  // By a broker whose clock is behind.
+  fixture.initialize(4);
+  const late = fixture.write(1, { stateEpoch: 5, startOffset: offset(7) });
+  assert.equal(late.kind === "refused" && late.errorCode, ErrorCode.FENCED_STATE_EPOCH);
+  const found = fixture.read(1);
+  assert.equal(found.kind === "told" && found.value.startOffset, unknown);
+});
+
 test("nonsense is refused", () => {
   const at = new Fixture();
   at.initialize(1);

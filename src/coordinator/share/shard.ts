@@ -191,6 +191,13 @@ export class ShareStateShard implements Shard<ShareStateRecord> {
     const refusal = this.#refuse(key, known, state) ?? refuseBatches(state.batches);
     if (refusal !== null) return refusal;
     if (known === undefined) return neverBegun(key);
+    if (state.stateEpoch > known.stateEpoch) {
+      // Nobody read that from this state: it was deleted, and this one was begun by a clock that is behind.
+      return refused(
+        ErrorCode.FENCED_STATE_EPOCH,
+        `The share state of the partition has state epoch ${known.stateEpoch}; the one with ${state.stateEpoch} was deleted.`,
+      );
+    }
     // A start never goes back but by beginning anew: what is told late was overtaken.
     const isForward = state.startOffset > known.startOffset;
     const startOffset = isForward ? state.startOffset : known.startOffset;
