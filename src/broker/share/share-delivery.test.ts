@@ -288,3 +288,23 @@ test("a marker that compaction left alone behind a gap is passed, and the gap wi
   assert.deepEqual(offsetsIn(await one.fetch()), []);
   assert.equal(shares.get("g", partition)?.startOffset, 2);
 });
+
+test("a fetch that finds nothing to read where the log says there is something waits, and holds up nobody", async (context) => {
+  const broker = await aQueue(context);
+  const one = new ShareMember(broker, "one", "t");
+  await one.fetch(patient);
+  await broker.write("t", ["a"]);
+  const { partitions } = broker.broker.services;
+  const partition = partitions.get(topicIdOf(broker, "t"), partitionIndex(0));
+  assert.ok(partition !== undefined);
+  const { highWatermark, lastStable, logStart } = partition;
+  const ends = { highWatermark, lastStable, logStart };
+  const read = context.mock.method(partition, "read", () => {
+    assert.ok(read.mock.callCount() < 100, "it is read over and over");
+    return { kind: "read" as const, chunks: [], bytes: 0, aborted: [], ...ends };
+  });
+  const { errorCode, records } = await one.fetch(patient);
+  assert.deepEqual([errorCode, records], [ErrorCode.NONE, []]);
+  read.mock.restore();
+  assert.deepEqual(offsetsIn(await one.fetch(patient)), [0]);
+});

@@ -270,6 +270,7 @@ export class SharePartition implements DeliverySettings {
     if (table === null) return nothing;
     const failure = this.#log.takeFailure();
     if (failure !== null) return { kind: "refused", errorCode: failure };
+    const before = table.nextFetchOffset;
     const taken = { acquired: [] as AcquiredRecords[], count: 0, chunks: [] as Uint8Array[], bytes: 0 };
     for (let turn = 0; turn < turnsMax && taken.count < wish.recordsMax; turn++) {
       const from = table.nextFetchOffset;
@@ -290,7 +291,8 @@ export class SharePartition implements DeliverySettings {
         for (const { first, last } of acquired) taken.count += last - first + 1;
       } else if (table.nextFetchOffset === from) break;
     }
-    void this.#settle();
+    // Who wakes others although nothing changed is woken by them, for ever.
+    if (taken.count > 0 || table.nextFetchOffset !== before) void this.#settle();
     if (taken.count === 0) return nothing;
     this.#options.metrics.delivered(taken.acquired, taken.count);
     return { kind: "records", ...taken };
@@ -338,10 +340,7 @@ export class SharePartition implements DeliverySettings {
     this.#wakeSoon();
   }
 
-  /**
-   * Of what was acquired, what the member still holds. An answer that waited may have outlasted its locks, or the
-   * session of its member, and others may have been given the records by then.
-   */
+  /** What the member still holds: an answer that waited may have outlasted its locks, or its member's session. */
   held(memberId: string, acquired: readonly AcquiredRecords[]): readonly AcquiredRecords[] {
     const table = this.#table;
     if (this.#over !== null || table === null) return [];
