@@ -42,6 +42,7 @@ const letter = (index: number): OutgoingRecord => ({
     { key: DeadLetterHeader.group, value: "billing" },
     { key: DeadLetterHeader.deliveryCount, value: "5" },
     { key: DeadLetterHeader.message, value: index % 10 === 0 ? "card refused" : "no such customer" },
+    { key: "__dlq.errors.timestamp", value: "1700000000000" },
   ],
 });
 
@@ -253,5 +254,40 @@ describe("dead letters", () => {
     const arrived = [...(await readOf(world, "orders")), ...(await readOf(world, "mails"))];
     assert.equal(new Set(sorted(arrived)).size, 2_000);
     assert.equal(arrived.length, 2_000);
+  });
+
+  it("take nothing of their death along, also where an edit hands their headers on", async (test) => {
+    const world = await aWorld(test, 1);
+    const letters = world.client.deadLetters("dead");
+    await world.run(
+      letters.redrive({
+        edit: ({ record }) => ({ headers: [...record.headers, { key: "more", value: "1" }] }),
+      }),
+    );
+    const [redriven] = await readOf(world, "orders");
+    assert.deepEqual(
+      redriven?.headers.map(({ key }) => key),
+      ["trace", "more", ...Object.values(RedriveHeader)],
+    );
+  });
+
+  it("leave no admin open, however often they are counted or redriven", async (test) => {
+    const { client, run } = await aWorld(test, 1);
+    const make = client.admin.bind(client);
+    let open = 0;
+    client.admin = () => {
+      const admin = make();
+      const close = admin.close.bind(admin);
+      open++;
+      admin.close = () => {
+        open--;
+        return close();
+      };
+      return admin;
+    };
+    const letters = client.deadLetters("dead");
+    await run(letters.redrive());
+    await run(letters.count());
+    assert.equal(open, 0);
   });
 });

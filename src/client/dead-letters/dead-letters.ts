@@ -14,7 +14,7 @@ import type { OutgoingRecord } from "../records.ts";
 import { TransactionAbortedError, TransactionUnknownError } from "../transaction-errors.ts";
 import { TransactionalProducer } from "../transactional-producer.ts";
 import { Ledger, ledgerTopicOf, type Settled } from "./ledger.ts";
-import { type DeadLetter, deadLetterOf, redrivenFrom, redriveHeaders } from "./letter.ts";
+import { type DeadLetter, deadLetterOf, plainHeaders, redrivenFrom, redriveHeaders } from "./letter.ts";
 import { type Selection, selects } from "./selection.ts";
 
 /** A letter, and whether something was done with it already. */
@@ -91,7 +91,8 @@ export class DeadLetters {
 
   /** How many letters lie there, and how many of them nothing was done with. Reads none of them. */
   async count(): Promise<{ readonly letters: number; readonly left: number }> {
-    const { partitions } = await this.#admin().describeTopic(this.topic);
+    await using admin = this.#admin();
+    const { partitions } = await admin.describeTopic(this.topic);
     const ledger = await this.#ledger();
     let letters = 0;
     let settled = 0;
@@ -213,8 +214,9 @@ export class DeadLetters {
     } catch (cause) {
       if (!(cause instanceof UnknownTopicError)) throw cause;
     }
+    await using admin = this.#admin();
     try {
-      await this.#admin().createTopic({ topic, partitions: 1, configs: { "cleanup.policy": "compact" } });
+      await admin.createTopic({ topic, partitions: 1, configs: { "cleanup.policy": "compact" } });
     } catch (cause) {
       if (!(cause instanceof BrokerRefusedError) || cause.code !== "TOPIC_ALREADY_EXISTS") throw cause;
     }
@@ -222,7 +224,8 @@ export class DeadLetters {
   }
 
   async #forgetObsolete(ledger: Ledger): Promise<void> {
-    const description = await this.#admin().describeTopic(this.topic);
+    await using admin = this.#admin();
+    const description = await admin.describeTopic(this.topic);
     const starts = new Map(description.partitions.map(({ partition, start }) => [partition, start ?? 0]));
     const obsolete = [...ledger.obsolete(starts)];
     if (obsolete.length === 0) return;
@@ -257,6 +260,10 @@ function copyOf(letter: DeadLetter, { to, edit }: RedriveOptions): OutgoingRecor
   const list = Array.isArray(headers)
     ? (headers as readonly { readonly key: string; readonly value: string | Uint8Array | null }[])
     : Object.entries(headers).map(([key, value]) => ({ key, value: value as string | Uint8Array | null }));
-  // Where it came from is not the edit's to change.
-  return { ...copy, ...rest, headers: [...list, ...redriveHeaders(letter, letter.redriven + 1)] };
+  // Where it came from is not the edit's to change, and of its death nothing goes along.
+  return {
+    ...copy,
+    ...rest,
+    headers: [...plainHeaders(list), ...redriveHeaders(letter, letter.redriven + 1)],
+  };
 }

@@ -3,7 +3,7 @@
  * more headers that say where they come from and why (KIP-1191). The broker writes those of share groups, this client
  * those of consumer groups; both look the same.
  */
-import type { IncomingHeader, IncomingRecord } from "../incoming-record.ts";
+import type { IncomingRecord } from "../incoming-record.ts";
 import type { OutgoingRecord } from "../records.ts";
 
 /** KIP-1191. Numbers are decimal text. */
@@ -24,10 +24,9 @@ export const RedriveHeader = {
   count: "__redrive.count",
 } as const;
 
-const ownHeaders: ReadonlySet<string> = new Set([
-  ...Object.values(DeadLetterHeader),
-  ...Object.values(RedriveHeader),
-]);
+/** KIP-1191 keeps names that begin so for brokers, which may say more than the ones above: Holdfast says when. */
+const deathPrefix = "__dlq.errors.";
+const ofRedrives: ReadonlySet<string> = new Set(Object.values(RedriveHeader));
 
 /** Where a record died. */
 export interface Death {
@@ -80,7 +79,7 @@ export function deadLetterFor(topic: string, record: IncomingRecord, death: Deat
     value: record.value,
     // Of an earlier death only what says how often it was redriven is still true.
     headers: [
-      ...record.headers.filter(({ key }) => !Object.hasOwn(facts, key)),
+      ...record.headers.filter(({ key }) => !key.startsWith(deathPrefix)),
       ...Object.entries(facts).map(([key, value]) => ({ key, value })),
     ],
     ...(record.timestampMs < 0 ? {} : { timestampMs: record.timestampMs }),
@@ -99,8 +98,8 @@ export function redrivenFrom(letter: DeadLetter, to: string): OutgoingRecord {
 }
 
 /** Without those of dead letters and redrives. */
-export function plainHeaders(headers: readonly IncomingHeader[]): readonly IncomingHeader[] {
-  return headers.filter(({ key }) => !ownHeaders.has(key));
+export function plainHeaders<H extends { readonly key: string }>(headers: readonly H[]): readonly H[] {
+  return headers.filter(({ key }) => !key.startsWith(deathPrefix) && !ofRedrives.has(key));
 }
 
 export function redriveHeaders(
