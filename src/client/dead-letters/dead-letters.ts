@@ -9,7 +9,6 @@ import { Consumer } from "../consumer.ts";
 import type { Cluster } from "../cluster.ts";
 import { BrokerRefusedError, OptionError, UnknownTopicError } from "../errors.ts";
 import type { IncomingRecord } from "../incoming-record.ts";
-import { Producer } from "../producer.ts";
 import type { OutgoingRecord } from "../records.ts";
 import { TransactionAbortedError, TransactionUnknownError } from "../transaction-errors.ts";
 import { TransactionalProducer } from "../transactional-producer.ts";
@@ -121,13 +120,14 @@ export class DeadLetters {
     const fits = selects(options);
     const report = { redriven: {} as { [topic: string]: number }, dropped: 0, left: 0, settledBefore: 0 };
     const isDry = options.dryRun === true;
+    // A name that is mistyped gets no ledger.
     await this.#cluster.topic(this.topic);
     if (!isDry) await this.#makeLedger();
     await using producer = isDry ? null : this.#producer();
     // First: what a predecessor left open is decided by that, and only then can be read.
     await producer?.connect();
     let ledger = await this.#ledger();
-    if (producer !== null) await this.#forgetObsolete(ledger);
+    const obsolete = producer === null ? [] : await this.#obsolete(ledger);
     let left = options.count ?? Number.POSITIVE_INFINITY;
     await using consumer = this.#consumer(this.topic);
     for await (const batch of consumer.batches({ recordsMax: transactionRecords })) {
@@ -148,7 +148,7 @@ export class DeadLetters {
         const part = chosen.slice(at, at + transactionRecords);
         let sent = part;
         if (producer !== null)
-          [ledger, sent] = await this.#carryOut(producer, what, batch.partition, part, ledger);
+          [ledger, sent] = await this.#carryOut(producer, what, batch.partition, part, ledger, obsolete);
         report.settledBefore += part.length - sent.length;
         for (const { copy } of sent) {
           if (copy === null) report.dropped++;
@@ -168,6 +168,7 @@ export class DeadLetters {
     partition: number,
     part: readonly Outgoing[],
     ledger: Ledger,
+    obsolete: OutgoingRecord[],
   ): Promise<[Ledger, Outgoing[]]> {
     let known = ledger;
     for (let attempt = 1; ; attempt++) {
@@ -177,7 +178,10 @@ export class DeadLetters {
       try {
         const entry = known.entryFor(what, partition, offsets);
         const copies = rest.flatMap(({ copy }) => (copy === null ? [] : [copy]));
-        await producer.transaction((tx) => tx.sendMany([...copies, entry]));
+        // In a transaction as well: who was put out takes nothing back.
+        const takenBack = obsolete.slice(0, transactionRecords);
+        await producer.transaction((tx) => tx.sendMany([...copies, entry, ...takenBack]));
+        obsolete.splice(0, takenBack.length);
         known.settled(what, partition, offsets);
         return [known, rest];
       } catch (cause) {
@@ -194,7 +198,8 @@ export class DeadLetters {
 
   async #ledger(): Promise<Ledger> {
     const topic = ledgerTopicOf(this.topic);
-    const ledger = new Ledger(topic);
+    // Asked for anew: a topic that was deleted and made again has another id.
+    const ledger = new Ledger(topic, (await this.#cluster.askTopic(this.topic)).id);
     try {
       await using consumer = this.#consumer(topic);
       for await (const record of consumer) ledger.learn(record);
@@ -223,14 +228,10 @@ export class DeadLetters {
     await this.#cluster.askTopic(topic, { searchMs: 10_000 });
   }
 
-  async #forgetObsolete(ledger: Ledger): Promise<void> {
+  async #obsolete(ledger: Ledger): Promise<OutgoingRecord[]> {
     await using admin = this.#admin();
-    const description = await admin.describeTopic(this.topic);
-    const starts = new Map(description.partitions.map(({ partition, start }) => [partition, start ?? 0]));
-    const obsolete = [...ledger.obsolete(starts)];
-    if (obsolete.length === 0) return;
-    await using producer = new Producer(this.#cluster, {});
-    await producer.sendMany(obsolete);
+    const { partitions } = await admin.describeTopic(this.topic);
+    return [...ledger.obsolete(new Map(partitions.map(({ partition, start }) => [partition, start ?? 0])))];
   }
 
   #consumer(topic: string): Consumer {

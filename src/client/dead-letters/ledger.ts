@@ -2,9 +2,13 @@
  * Which dead letters of a topic were redriven or dropped: a compacted topic beside it. What it says of a letter is written in
  * the same transaction as the letter's copy, so the two are never apart, whatever crashes. A record:
  *
- *     key   `${partition}/${first offset}`
+ *     key   `${topic id}/${partition}/${first offset}`
  *     value {"what":"redriven"|"dropped","ranges":[[first,last],…]} of that partition, `last` inclusive
+ *
+ * A topic that is made anew under its old name has another id, and so nothing is settled in it. Where no id stands in the key,
+ * as earlier versions wrote it and as it is where a broker tells none, the entry is of whatever topic has the name.
  */
+import { NO_TOPIC_ID, type TopicId } from "../../base/ids.ts";
 import type { IncomingRecord } from "../incoming-record.ts";
 import type { OutgoingRecord } from "../records.ts";
 
@@ -12,24 +16,33 @@ export type Settled = "redriven" | "dropped";
 
 type Range = readonly [first: number, last: number];
 
+interface Entry {
+  readonly partition: number;
+  readonly last: number;
+  /** Of a topic of the same name that was deleted. */
+  readonly isOfAnother: boolean;
+}
+
 export const ledgerTopicOf = (topic: string): string => `${topic}.ledger`;
 
 export class Ledger {
   /** By partition, then by offset. A number per letter: a million letters are some tens of megabytes. */
   readonly #settled = new Map<number, Map<number, Settled>>();
-  /** Of entries, with the last offset of each. */
-  readonly #entries = new Map<string, number>();
+  /** By the key of the entry. */
+  readonly #entries = new Map<string, Entry>();
   readonly #topic: string;
+  readonly #of: TopicId;
 
-  /** `topic`: that of the ledger. */
-  constructor(topic: string) {
+  /** `topic`: that of the ledger; `of`: the dead-letter topic as it is now. */
+  constructor(topic: string, of: TopicId) {
     this.#topic = topic;
+    this.#of = of;
   }
 
   /** An entry as it lies in the topic; null for one that is none, which is passed over. */
   learn({ key, value }: IncomingRecord): void {
     const name = String(key);
-    const [, partition] = /^(\d+)\/\d+$/.exec(name) ?? [];
+    const [, id, partition] = /^(?:([\w-]{22})\/)?(\d+)\/\d+$/.exec(name) ?? [];
     if (partition === undefined) return;
     if (value === null) {
       this.#entries.delete(name);
@@ -37,8 +50,10 @@ export class Ledger {
     }
     const entry = entryOf(String(value));
     if (entry === undefined) return;
-    this.#entries.set(name, Math.max(...entry.ranges.map(([, last]) => last)));
-    this.#add(Number(partition), entry.what, entry.ranges);
+    const isOfAnother = id !== undefined && this.#of !== NO_TOPIC_ID && id !== this.#of;
+    const last = Math.max(...entry.ranges.map(([, each]) => each));
+    this.#entries.set(name, { partition: Number(partition), last, isOfAnother });
+    if (!isOfAnother) this.#add(Number(partition), entry.what, entry.ranges);
   }
 
   of({ partition, offset }: { readonly partition: number; readonly offset: number }): Settled | undefined {
@@ -55,9 +70,10 @@ export class Ledger {
   /** What to write with the copies of these letters of one partition; `settled` once that is committed. */
   entryFor(what: Settled, partition: number, offsets: readonly number[]): OutgoingRecord {
     const ranges = rangesOf(offsets);
+    const id = this.#of === NO_TOPIC_ID ? "" : `${this.#of}/`;
     return {
       topic: this.#topic,
-      key: `${partition}/${offsets[0] ?? 0}`,
+      key: `${id}${partition}/${offsets[0] ?? 0}`,
       value: JSON.stringify({ what, ranges }),
     };
   }
@@ -66,11 +82,12 @@ export class Ledger {
     this.#add(partition, what, rangesOf(offsets));
   }
 
-  /** Takes back entries of letters that retention has deleted. */
+  /** Takes back entries of letters that retention has deleted, or that were in another topic of the name. */
   *obsolete(startOf: ReadonlyMap<number, number>): Generator<OutgoingRecord> {
-    for (const [name, last] of this.#entries) {
-      const start = startOf.get(Number(name.split("/")[0]));
-      if (start !== undefined && last < start) yield { topic: this.#topic, key: name, value: null };
+    for (const [name, { partition, last, isOfAnother }] of this.#entries) {
+      if (isOfAnother || last < (startOf.get(partition) ?? 0)) {
+        yield { topic: this.#topic, key: name, value: null };
+      }
     }
   }
 
