@@ -18,6 +18,7 @@ import {
   orders,
   settle,
 } from "../../test/proof/segment-world.ts";
+import { OutcomeUnknownError } from "../store/errors.ts";
 import { Flusher } from "./flush.ts";
 import type { FlushSource, SegmentBatch, Unflushed } from "./flush-source.ts";
 import type { FoldRequest, FoldSource } from "./fold.ts";
@@ -234,6 +235,32 @@ test("on a full disk nothing is published or released, what was written goes, an
   await clock.advance(50);
   assert.deepEqual(steps.slice(1), ["publish", "told", "told", "release 10"]);
   assert.deepEqual(failures, []);
+});
+
+test("however long a store was away, a flush is tried within a second of its return, and on a full disk within ten", async () => {
+  for (const [cause, patienceMs] of [
+    [new OutcomeUnknownError("503"), 1_000],
+    [full(), 10_000],
+  ] as const) {
+    const { flusher, clock, one, wal, steps, failures, store } = aFlusher();
+    one.append(1);
+    wal.durablePosition = walPosition(10);
+    let puts = 0;
+    store.beforePut = () => {
+      puts++;
+      throw cause;
+    };
+    await assert.rejects(flusher.flush(), cause);
+    const pass = async (ms: number): Promise<void> => {
+      for (let at = 0; at < ms; at += 100) await clock.advance(100);
+    };
+    await pass(60_000);
+    assert.ok(puts > 9 && puts <= 60_000 / patienceMs + 7, `${puts} tries`);
+    store.beforePut = () => undefined;
+    await pass(patienceMs);
+    assert.equal(steps.at(-1), "release 10");
+    assert.deepEqual(failures, []);
+  }
 });
 
 test("any other failure of the store ends flushing, with nothing published or released", async () => {

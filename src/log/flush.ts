@@ -6,7 +6,7 @@
  * and nothing was released (I9).
  */
 import { assert } from "../base/assert.ts";
-import { HoldfastError } from "../base/errors.ts";
+import { DiskError, HoldfastError } from "../base/errors.ts";
 import { offset, type Offset, type WalPosition, walPosition } from "../base/ids.ts";
 import { type Env, type ObjectStore, sleep, type Timer } from "../base/ports.ts";
 import type { FlushSource, Unflushed } from "./flush-source.ts";
@@ -43,7 +43,10 @@ export interface FlusherOptions {
 /** After so many FLUSH commands in a row that took no effect, the view of this process is wrong: it must end. */
 const voidsMax = 3;
 const backoffMsMin = 100;
-const backoffMsMax = 10_000;
+/** Until a store that did not answer is asked again: producers may wait for the room that a flush makes. */
+const unansweredMsMax = 1_000;
+/** The same of a disk that is full, which each try fills to the last byte. */
+const fullMsMax = 10_000;
 /** Objects that are written at a time: their syncs share the file system's commits. */
 const objectsAtOnce = 4;
 /** Partitions that are asked without a pause for the event loop. */
@@ -207,7 +210,8 @@ export class Flusher {
       onFailure(cause);
       throw cause;
     }
-    const waitMs = isVoid ? 0 : Math.min(backoffMsMin * 2 ** this.#failuresInRow++, backoffMsMax);
+    const waitMsMax = cause instanceof DiskError ? fullMsMax : unansweredMsMax;
+    const waitMs = isVoid ? 0 : Math.min(backoffMsMin * 2 ** this.#failuresInRow++, waitMsMax);
     env.log.warn("flush.retried", { cause, waitMs });
     this.#notBeforeMs = env.clock.monotonicMs() + waitMs;
     this.#schedule(waitMs);

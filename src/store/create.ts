@@ -19,9 +19,14 @@ export interface CreatePorts {
 }
 
 const firstDelayMs = 20;
-const delayMsMax = 5_000;
+/**
+ * What waits here does not hear that a store that was away answers again, and who waits for it in turn adds this to
+ * what it waits: the slots of a WAL count in order, and the journal does one thing at a time. A store that must be
+ * spared during an outage has a breaker of its own.
+ */
+const delayMsMax = 1_000;
 
-/** Doubles from 20 ms to 5 s, with half of it drawn by chance so that rivals do not meet again. */
+/** Doubles from 20 ms to 1 s, with half of it drawn by chance so that rivals do not meet again. */
 export function backoffMs(attempt: number, random: Random): number {
   const full = Math.min(delayMsMax, firstDelayMs * 2 ** Math.min(attempt, 16));
   return full / 2 + (full / 2) * (random.u32() / 0x1_0000_0000);

@@ -17,13 +17,15 @@ export interface HedgedPutOptions {
   /** Null: never hedged. */
   readonly hedgeMs: number | null;
   readonly put: (signal: AbortSignal) => Promise<PutOutcome>;
-  /** Asked when the time has come. */
+  /** Asked when the time has come, and again when it said no: what was sent as the bucket went hangs on after its return. */
   readonly mayHedge: () => boolean;
   readonly onHedgeWon: () => void;
 }
 
 /** How long one that says "taken" waits for the other, which may say "created". */
 const siblingMsMax = 1_000;
+/** Until one that might not be hedged asks again. */
+const hedgeAgainMs = 1_000;
 
 export class HedgedPut {
   readonly #options: HedgedPutOptions;
@@ -43,12 +45,18 @@ export class HedgedPut {
     return new Promise((resolve, reject) => {
       this.#settle = resolve;
       this.#fail = reject;
-      const { hedgeMs, clock, mayHedge } = this.#options;
       this.#send(false);
-      if (hedgeMs === null) return;
-      this.#timer = clock.schedule(hedgeMs, () => {
-        if (!this.#isOver && mayHedge()) this.#send(true);
-      });
+      const { hedgeMs } = this.#options;
+      if (hedgeMs !== null) this.#hedgeIn(hedgeMs);
+    });
+  }
+
+  #hedgeIn(delayMs: number): void {
+    const { clock, mayHedge } = this.#options;
+    this.#timer = clock.schedule(delayMs, () => {
+      if (this.#isOver) return;
+      if (mayHedge()) this.#send(true);
+      else this.#hedgeIn(hedgeAgainMs);
     });
   }
 

@@ -4,6 +4,7 @@ import { SimClock } from "../../sim/clock.ts";
 import { SimRandom } from "../../sim/random.ts";
 import { Scheduler } from "../../sim/scheduler.ts";
 import { silentLogger } from "../../sim/silence.ts";
+import { create } from "../../store/create.ts";
 import { OutcomeUnknownError } from "../../store/errors.ts";
 import { BucketError } from "./bucket-error.ts";
 import { HedgedPut, type PutOutcome } from "./hedged-put.ts";
@@ -101,6 +102,38 @@ test("who waits for the bucket is told after a while that nothing is known", asy
   assert.equal(reachability.waiting, 0);
 });
 
+test("a bucket that was away for long has everything that waited for it within two seconds", async () => {
+  const { advance, ...ports } = time();
+  const reachability = new Reachability("it", ports);
+  let isAway = true;
+  let puts = 0;
+  const store = {
+    putIfAbsent: async () => {
+      await reachability.enter();
+      puts++;
+      if (!isAway) {
+        reachability.succeeded();
+        return "created" as const;
+      }
+      reachability.failed("reset");
+      throw new OutcomeUnknownError("reset");
+    },
+    get: () => Promise.resolve(null),
+    list: () => Promise.resolve([]),
+    delete: () => Promise.resolve(),
+  };
+  let created = 0;
+  for (let slot = 0; slot < 8; slot++) {
+    void create(store, `slot-${slot}`, new Uint8Array(1), ports).then(() => created++);
+  }
+  for (let second = 0; second < 60; second++) await advance(1_000);
+  assert.ok(puts > 30 && puts < 250, `${puts} puts in a minute`);
+  assert.equal(created, 0);
+  isAway = false;
+  await advance(2_000);
+  assert.equal(created, 8);
+});
+
 test("a bucket that answers in between is not called unreachable", async () => {
   const { advance, ...ports } = time();
   const reachability = new Reachability("it", ports);
@@ -153,7 +186,7 @@ test("hedges that never come first are nearly given up, and are back when they d
 });
 
 /** Two puts that end after so many ms; the hedge begins at 100. */
-async function hedged(first: [number, PutOutcome], second: [number, PutOutcome]) {
+async function hedged(first: [number, PutOutcome], second: [number, PutOutcome], mayHedge = () => true) {
   const { clock, advance } = time();
   const ends = [first, second];
   const signals: AbortSignal[] = [];
@@ -165,7 +198,7 @@ async function hedged(first: [number, PutOutcome], second: [number, PutOutcome])
       signals.push(signal);
       return new Promise((resolve) => clock.schedule(ms, () => resolve(outcome)));
     },
-    mayHedge: () => true,
+    mayHedge,
     onHedgeWon: () => undefined,
   });
   let at = -1;
@@ -196,6 +229,18 @@ test("of two identical puts the certain answer counts", async () => {
     sent: 2,
   });
   assert.deepEqual(await hedged([200, refused], [50, refused]), { outcome: "BUCKET", at: 200, sent: 2 });
+});
+
+test("a put that hangs since the bucket went is sent again soon after its return", async () => {
+  let isAway = true;
+  let asked = 0;
+  const mayHedge = (): boolean => {
+    // Away at 100, 1,100 and 2,100 ms.
+    if (++asked > 3) isAway = false;
+    return !isAway;
+  };
+  const put = await hedged([9_000, unknown], [50, { kind: "created" }], mayHedge);
+  assert.deepEqual(put, { outcome: "created", at: 3_150, sent: 2 });
 });
 
 test("bytes that wait are those on their way and those of which nothing is known", () => {

@@ -10,7 +10,7 @@ import { OutcomeUnknownError } from "../../store/errors.ts";
 const failuresMin = 5;
 const failingMsMin = 1_000;
 const probeMsFirst = 250;
-const probeMsMax = 2_000;
+const probeMsMax = 1_000;
 /** How long a request waits for the bucket before its caller is told that the outcome is unknown. */
 const waitMsMax = 5_000;
 
