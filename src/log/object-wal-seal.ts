@@ -15,6 +15,7 @@ import {
   slotKey,
   slotOfKey,
   type SlotContent,
+  type SlotName,
   walPrefix,
 } from "./object-wal-format.ts";
 import type { RecoveredEntry, RecoveryReport, WalHole } from "./wal-recovery.ts";
@@ -58,16 +59,13 @@ async function highestSlot({ store, ports, epoch, released }: DeadWal): Promise<
 }
 
 /** Decides the slot: with what stands there, or with a seal. Where nothing is expected the seal is tried at once. */
-async function isSealed(
-  { store, ports, clusterId, epoch }: DeadWal,
-  slot: number,
-  isExpected: boolean,
-): Promise<boolean> {
-  const name = { clusterId, epoch, slot };
+async function isSealed(wal: DeadWal, slot: number, isExpected: boolean): Promise<boolean> {
+  const { store, ports, clusterId, epoch } = wal;
   const key = slotKey(epoch, slot);
   const there = isExpected ? await read(store, key, ports) : null;
-  const body = there ?? (await sealed(create(store, key, encodeSeal(name), ports)));
-  return body === null || decodeSlot(name, body).kind === "seal";
+  const seal = encodeSeal({ clusterId, epoch, slot });
+  const body = there ?? (await sealed(create(store, key, seal, ports)));
+  return body === null || (await contentIn(wal, slot, body)).kind === "seal";
 }
 
 /** Null: our seal stands there. */
@@ -116,14 +114,40 @@ export async function readSealed(wal: DeadWal, from: WalPosition, end: WalPositi
 
 type Entries = Extract<SlotContent, { kind: "entries" }>;
 
-async function contentOf({ store, ports, clusterId, epoch }: DeadWal, slot: number): Promise<Entries> {
+async function contentOf(wal: DeadWal, slot: number): Promise<Entries> {
+  const { store, ports, epoch } = wal;
   const body = await read(store, slotKey(epoch, slot), ports);
   if (body === null) throw new SlotMissingError(`slot ${slot} of epoch ${epoch} is needed and is not there`);
-  const content = decodeSlot({ clusterId, epoch, slot }, body);
+  const content = await contentIn(wal, slot, body);
   if (content.kind === "seal") {
     throw new MalformedError(`slot ${slot} of epoch ${epoch} is a seal below the end of its log`);
   }
   return content;
+}
+
+/**
+ * What was read as damaged is given up for ever, so it is read once more before: bytes may be altered on their way, and
+ * be sound where they lie. As a part, since who reads each object once does not keep parts.
+ */
+async function contentIn(wal: DeadWal, slot: number, body: Uint8Array): Promise<SlotContent> {
+  const { store, ports, clusterId, epoch } = wal;
+  const name = { clusterId, epoch, slot };
+  const content = soundOrNull(name, body);
+  if (content !== null) return content;
+  const whole = { start: 0, length: body.byteLength };
+  const again = await untilAnswered(ports, () => store.get(slotKey(epoch, slot), whole));
+  return (again === null ? null : soundOrNull(name, again)) ?? decodeSlot(name, body);
+}
+
+function soundOrNull(name: SlotName, body: Uint8Array): SlotContent | null {
+  try {
+    const content = decodeSlot(name, body);
+    const isSound = content.kind === "seal" || (content.holes.length === 0 && !content.isNameless);
+    return isSound ? content : null;
+  } catch (cause) {
+    if (!(cause instanceof MalformedError)) throw cause;
+    return null;
+  }
 }
 
 function reportOf(epoch: BrokerEpoch, slot: number, { holes, isNameless }: Entries): RecoveryReport {

@@ -262,6 +262,43 @@ test("the end taken from a list, without a seal, is found out", async () => {
   assert.equal(await isFoundOut(fromList), true);
 });
 
+test("what was altered on its way to a take-over is read again, and neither given up nor taken for the end", async () => {
+  const world = makeWorld();
+  const wal = world.openNow(epoch);
+  for (let base = 0; base < 3; base++) {
+    await world.run(wal.whenDurable(wal.append([anEntry({ base })])));
+  }
+  const end = await world.run(sealWal(world.dead(epoch)));
+  for (const slot of [0, 1, 2, 3]) {
+    for (let at = 0; at < 96; at += 5) {
+      const sound = world.objects.connect();
+      // As a take-over reads: each object once, and kept.
+      const kept = new Map<string, Uint8Array>();
+      const store: ObjectStore = {
+        ...sound,
+        async get(key, range) {
+          if (range !== undefined) return sound.get(key, range);
+          const known = kept.get(key);
+          if (known !== undefined) return known;
+          const body = (await sound.get(key))?.slice();
+          if (body === undefined) return null;
+          if (key === slotKey(epoch, slot)) {
+            const last = body.byteLength - 1 - at;
+            body[at] = (body[at] as number) ^ 1;
+            body[last] = (body[last] as number) ^ 1;
+          }
+          kept.set(key, body);
+          return body;
+        },
+      };
+      const dead = { ...world.dead(epoch), store };
+      assert.equal(await world.run(sealWal(dead)), end);
+      const { entries, holes, jumped, reports } = await world.run(readSealed(dead, zero, end));
+      assert.deepEqual([entries.length, holes, jumped, reports], [3, [], false, []]);
+    }
+  }
+});
+
 test("one seal ahead of the writer, with the end at the first gap below it, is found out", async () => {
   const aheadOnly: Sealing = async (world) => {
     const name = { clusterId, epoch, slot: 60 };
