@@ -4,7 +4,7 @@ import { test } from "node:test";
 import { SimulatedCluster } from "../../../test/simulated-cluster.ts";
 import { brokerEpoch, walPosition } from "../../base/ids.ts";
 import type { ObjectStore } from "../../base/ports.ts";
-import { encodeSeal, slotKey } from "../../log/object-wal-format.ts";
+import { encodeEntries, encodeSeal, nonceBytes, slotKey } from "../../log/object-wal-format.ts";
 import { sealWal } from "../../log/object-wal-seal.ts";
 import { SimClock } from "../../sim/clock.ts";
 import { SimObjectStore } from "../../sim/object-store.ts";
@@ -74,11 +74,14 @@ test("brokers that were all killed serve again after a few dozen round trips, wi
 const epoch = brokerEpoch(7);
 const clusterId = "test";
 
+const aSlot = (slot: number): Uint8Array =>
+  encodeEntries({ clusterId, epoch, slot }, new Uint8Array(nonceBytes), [], []);
+
 function aLog(slots: number) {
   const random = new SimRandom(1);
   const scheduler = new Scheduler(random);
   const bucket = new SimObjectStore({ clock: new SimClock(scheduler), random, latencyMs: 0 });
-  for (let slot = 0; slot < slots; slot++) bucket.objects.set(slotKey(epoch, slot), new Uint8Array(500));
+  for (let slot = 0; slot < slots; slot++) bucket.objects.set(slotKey(epoch, slot), aSlot(slot));
   const calls: string[] = [];
   const connected = bucket.connect();
   const store: ObjectStore = {
@@ -109,7 +112,7 @@ test("a writer that went on since the listing is sealed behind what it wrote", a
   const once = new ReadOnce(store);
   once.readAhead(epoch, walPosition(0));
   assert.equal(await once.highest, 9);
-  for (let slot = 10; slot < 100; slot++) bucket.objects.set(slotKey(epoch, slot), new Uint8Array(500));
+  for (let slot = 10; slot < 100; slot++) bucket.objects.set(slotKey(epoch, slot), aSlot(slot));
   const wal = { store: once.store, ports, clusterId, epoch, released: walPosition(0) };
   assert.equal(await sealWal(wal, await once.highest), 100);
   assert.deepEqual(
@@ -133,7 +136,7 @@ test("what was absent or could not be read ahead is asked for again", async () =
   await assert.rejects(once.store.get(slotKey(epoch, 0)));
   isAway = false;
   assert.equal(await once.store.get(slotKey(epoch, 5)), null);
-  bucket.objects.set(slotKey(epoch, 5), new Uint8Array(500));
+  bucket.objects.set(slotKey(epoch, 5), aSlot(5));
   assert.notEqual(await once.store.get(slotKey(epoch, 5)), null);
   const wal = { store: once.store, ports, clusterId, epoch, released: walPosition(0) };
   assert.equal(await sealWal(wal, await once.highest), 2);
