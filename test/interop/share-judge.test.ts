@@ -66,3 +66,30 @@ test("too many deliveries, other values and records that nobody wrote are found"
   assert.equal(judged([...took(0, 1, 0), [0, "got 2 0 0 1 0-7"]], 1).length, 1);
   assert.equal(judged(took(0, 1, 0), 0).length, 1);
 });
+
+test("of each poison record there is one dead letter, of no other, and nobody accepts it", () => {
+  const poison = { rejectedEvery: 8, deadlyEvery: 0 };
+  const play = (letters: readonly number[], accepts: readonly number[]): readonly string[] => {
+    const judge = new ShareJudge({ ...rules, poison });
+    for (const offset of accepts) judge.line(0, `accepts 0 ${offset}`);
+    for (const offset of letters) judge.letter(0, offset, offset === 7 ? "0-7!rejected" : `0-${offset}`);
+    judge.finish([9]);
+    return judge.violations;
+  };
+  const sound = [0, 1, 2, 3, 4, 5, 6, 8];
+  assert.deepEqual(play([7], sound), []);
+  assert.deepEqual(play([], sound), ["record 7 of partition 0 has 0 dead letters"]);
+  assert.deepEqual(play([7, 7], sound), ["record 7 of partition 0 has 2 dead letters"]);
+  assert.deepEqual(play([7, 8], sound), ["record 8 of partition 0 has 1 dead letters"]);
+  assert.deepEqual(play([7], [...sound, 7]), ["record 7 of partition 0 is poison, and was accepted"]);
+});
+
+test("what is missing shrinks to 0 when every sound record was asked for", () => {
+  const judge = new ShareJudge({ ...rules, poison: { rejectedEvery: 8, deadlyEvery: 0 } });
+  for (let offset = 0; offset < 10_000; offset++) {
+    if (offset % 8 !== 7 && offset !== 9_000) judge.line(0, `accepts 0 ${offset}`);
+  }
+  assert.equal(judge.missing([10_000]), 1);
+  judge.line(0, "accepts 0 9000");
+  assert.equal(judge.missing([10_000]), 0);
+});

@@ -36,7 +36,7 @@ export interface ShareOutcome extends ShareCounts {
 const partitionCount = 4;
 const topic = "jobs";
 const group = "workers";
-const deliveriesMax = 10;
+export const deliveriesMax = 10;
 /** What is given to a member that runs is printed within this, on a machine that is busy. */
 const slackMs = 2_500;
 /** A broker that is killed is there again within this. */

@@ -78,11 +78,24 @@ public final class ShareMember {
         int deliveries = deliveriesOf(record);
         OUT.println("got " + System.currentTimeMillis() + " " + record.partition() + " " + record.offset() + " "
             + deliveries + " " + new String(record.value(), StandardCharsets.UTF_8));
-        boolean isReleased = isExplicit && deliveries == 1 && record.offset() % RELEASED_EVERY == 0;
-        AcknowledgeType type = isReleased ? AcknowledgeType.RELEASE : AcknowledgeType.ACCEPT;
-        SAID.put(record.partition() + " " + record.offset(), type);
-        if (type == AcknowledgeType.ACCEPT) OUT.println("accepts " + record.partition() + " " + record.offset());
+        String place = record.partition() + " " + record.offset();
+        if (new String(record.value(), StandardCharsets.UTF_8).endsWith("!deadly")) {
+            OUT.println("dies " + place);
+            OUT.flush();
+            Runtime.getRuntime().halt(1);
+        }
+        AcknowledgeType type = wordFor(record, deliveries, isExplicit);
+        SAID.put(place, type);
+        if (type == AcknowledgeType.ACCEPT) OUT.println("accepts " + place);
         if (isExplicit) consumer.acknowledge(record, type);
+    }
+
+    private static AcknowledgeType wordFor(
+            ConsumerRecord<byte[], byte[]> record, int deliveries, boolean isExplicit) {
+        if (!isExplicit) return AcknowledgeType.ACCEPT;
+        if (new String(record.value(), StandardCharsets.UTF_8).endsWith("!rejected")) return AcknowledgeType.REJECT;
+        boolean isReleased = deliveries == 1 && record.offset() % RELEASED_EVERY == 0;
+        return isReleased ? AcknowledgeType.RELEASE : AcknowledgeType.ACCEPT;
     }
 
     /** By its name: these sources are compiled against 3.9.1, too, whose records do not have it. −1: it is not told. */
@@ -102,7 +115,7 @@ public final class ShareMember {
                 String place = partition.partition() + " " + offset;
                 AcknowledgeType type = SAID.remove(place);
                 if (refusal == null) {
-                    OUT.println((type == AcknowledgeType.RELEASE ? "released " : "accepted ") + now + " " + place);
+                    OUT.println(answeredAs(type) + " " + now + " " + place);
                 } else {
                     String why = refusal instanceof InvalidRecordStateException ? "state" : "unknown";
                     OUT.println("refused " + now + " " + place + " " + why);
@@ -111,6 +124,11 @@ public final class ShareMember {
         });
         if (refusal != null) OUT.println("why " + refusal.toString().replaceAll("\\s+", " "));
         OUT.flush();
+    }
+
+    private static String answeredAs(AcknowledgeType type) {
+        if (type == AcknowledgeType.RELEASE) return "released";
+        return type == AcknowledgeType.REJECT ? "rejected" : "accepted";
     }
 
     private ShareMember() {

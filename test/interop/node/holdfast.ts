@@ -1,7 +1,14 @@
 /** Our own client as writer and reader, as a user of `holdfast/client` has it. */
 import assert from "node:assert/strict";
 import { setTimeout as sleep } from "node:timers/promises";
-import { createClient, type GroupConsumer, type GroupConsumerOptions } from "../../../src/entry/client.ts";
+import {
+  createClient,
+  type GroupConsumer,
+  type GroupConsumerOptions,
+  type Message,
+  NoBrokerError,
+  Reject,
+} from "../../../src/entry/client.ts";
 import { codecs } from "../data-set.ts";
 import { tell } from "./membership.ts";
 import { runWireProgram, tourSetting, writeRecords } from "./wire.ts";
@@ -95,6 +102,44 @@ await runWireProgram({
           (refusal: unknown) => told.refused(refusal),
         );
     }
+    await closing;
+  },
+
+  share: async (told) => {
+    const { address, topic, group, isExplicit } = told;
+    await using client = createClient({ bootstrap: address, clientId: "interop" });
+    const worker = client.shareConsumer({
+      group,
+      topic,
+      onAcknowledgeFailed: ({ partition, offset, fate, message }) =>
+        told.refused({ partition, offset }, fate === "unknown" ? "unknown" : "state", message),
+    });
+    const closing = told.ending.then(() => worker.close());
+    const say = async (message: Message): Promise<void> => {
+      const word = told.got(message);
+      // What fails is told by `onAcknowledgeFailed`.
+      await message[word]().then(
+        () => told.answered(word, message),
+        () => undefined,
+      );
+    };
+    const handle = async (message: Message): Promise<void> => {
+      // Every other one is said by the handler itself, which hears the answer; else its end says it.
+      if (message.offset % 2 === 0) return say(message);
+      const word = told.got(message);
+      if (word === "reject") throw new Reject("poison");
+      if (word === "release") throw new OnPurpose();
+    };
+    const work = async (): Promise<void> => {
+      if (!isExplicit) return worker.run(handle, { concurrency: 16, onFailed: () => undefined });
+      for await (const message of worker) void say(message);
+    };
+    await work().catch(async function again(cause: unknown): Promise<void> {
+      // Nobody was there when it began; who works already waits by itself.
+      if (!(cause instanceof NoBrokerError)) throw cause;
+      await sleep(200);
+      return work().catch(again);
+    });
     await closing;
   },
 

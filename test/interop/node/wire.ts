@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { type Codec, codecs, type DataRecord, Digests, recordsOf } from "../data-set.ts";
 import { Copying, named } from "./copying.ts";
 import { Membership } from "./membership.ts";
+import { ShareWork } from "./share-work.ts";
 
 const progressEvery = 500;
 /** A lot becomes one batch of one partition, which brokers take up to 1 MiB. */
@@ -19,6 +20,8 @@ export interface WireProgram {
   tour(address: string, topic: string): Promise<void>;
   /** Is in a group until it is asked to end, and leaves it then. */
   member(told: Membership): Promise<void>;
+  /** Works in a share group until it is asked to end, and leaves it then. */
+  share?(told: ShareWork): Promise<void>;
   /** Copies a topic in transactions until it is asked to end, and leaves the group then. */
   copy?(told: Copying): Promise<void>;
   /** Reads what is committed until the process is killed. */
@@ -44,6 +47,11 @@ export async function runWireProgram(program: WireProgram): Promise<void> {
   } else if (action === "member") {
     const told = new Membership(process.argv.slice(3));
     await program.member(told);
+    told.left();
+    process.exit();
+  } else if (action === "share" && program.share !== undefined) {
+    const told = new ShareWork(process.argv.slice(3));
+    await program.share(told);
     told.left();
     process.exit();
   } else if (action === "copy" && program.copy !== undefined) {
