@@ -233,6 +233,38 @@ describe("a share group", () => {
     assert.deepEqual((await beat(broker, "a", 0)).reads, [0]);
     assert.deepEqual((await offsets(broker)).lines, ["orders/0 -1 -1 NONE"]);
   });
+
+  test("that is deleted and made anew within one moment takes nothing that is late of the first", async (t) => {
+    const broker = await aBroker(t);
+    await broker.createTopic("orders", 1);
+    const { sharePersister, topics } = broker.broker.services;
+    const topicId = topics.idOf("orders");
+    assert.ok(topicId);
+    const key = { groupId: "g", topicId, partition: partitionIndex(0) };
+    const read = async () => {
+      const told = await broker.scheduler.runUntil(sharePersister.read(key, leaderEpoch(1)));
+      assert.ok(told.kind === "told");
+      return told.value;
+    };
+    await beat(broker, "a", 0);
+    const first = await read();
+    await beat(broker, "a", -1);
+    assert.equal(await deleted(broker), "NONE");
+    await beat(broker, "a", 0);
+    const late = await broker.scheduler.runUntil(
+      sharePersister.write(key, {
+        stateEpoch: first.stateEpoch,
+        leaderEpoch: leaderEpoch(1),
+        startOffset: offset(9),
+        deliveryCompleteCount: 0,
+        batches: [],
+      }),
+    );
+    assert.equal(late.kind === "refused" && late.errorCode, ErrorCode.FENCED_STATE_EPOCH);
+    const second = await read();
+    assert.ok(second.stateEpoch > first.stateEpoch);
+    assert.equal(second.startOffset, -1);
+  });
 });
 
 describe("the offsets of a share group", () => {

@@ -16,9 +16,12 @@ export interface SharePartitionKey {
 
 /** How the state begins, or begins anew. */
 export interface Beginning {
-  /** An older one is refused with FENCED_STATE_EPOCH. */
+  /**
+   * At least: what was deleted has had others. Where a start is given, one that is older than that of the state
+   * that is there is refused with FENCED_STATE_EPOCH, and the same one was carried out already.
+   */
   readonly stateEpoch: number;
-  /** −1: not known yet; whoever reads it first sets it. */
+  /** −1: not known yet; whoever reads it first sets it, and what is there stays. */
   readonly startOffset: Offset;
 }
 

@@ -29,7 +29,7 @@ export interface ShareAnswer {
  * says so with `ShareGroups.settled`, whatever came of it; what nobody heard of is wished for again.
  */
 export interface ShareWork {
-  /** Of what begins, at least: what is there already begins anew with a number after its own. */
+  /** Of what begins, at least: what is there, or was and is deleted, begins anew with a number after its own. */
   readonly stateEpoch: number;
   readonly beginning: readonly StateBeginning[];
   readonly ending: PartitionSet;

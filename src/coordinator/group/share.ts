@@ -310,7 +310,7 @@ export class ShareGroup {
     this.#underWay = union(this.#underWay, starting);
     this.#ending = new Set([...this.#ending, ...ending]);
     return {
-      stateEpoch: stateEpochAt(turn.wallMs, this.#epoch),
+      stateEpoch: this.#epoch,
       beginning,
       ending: new Map(ending.map((topicId) => [topicId, this.#partitionsOf(topicId, known)])),
     };
@@ -436,16 +436,4 @@ function startingOf(beginning: readonly StateBeginning[]): PartitionSet {
     else partitions.add(partition);
   }
   return starting;
-}
-
-/** 2020 in UTC, in ms. */
-const epochsBeginMs = 1_577_836_800_000;
-
-/**
- * For state that begins now. A group that was deleted and one of its name made later count from 1 both, and what is
- * late of the first must not touch what is the second's: seconds tell them apart. Whoever begins state anew that is
- * there takes a number after its newest in any case.
- */
-function stateEpochAt(wallMs: number, groupEpoch: number): number {
-  return Math.max(groupEpoch, Math.floor((wallMs - epochsBeginMs) / 1000), 1);
 }

@@ -158,7 +158,8 @@ test("a deleted state is gone, also after a restart, and so are those of a delet
   assert.equal(said(at.read(0)), "INVALID_REQUEST");
   at.initialize(2);
   at.decide((shard, turn) => shard.forgetTopics(turn, (id) => id === orders));
-  assert.deepEqual(at.kinds(), ["snapshot", "gone", "snapshot", "gone"]);
+  // Between them what is remembered of the first: the topic, and so its second state, never comes back.
+  assert.deepEqual(at.kinds(), ["snapshot", "snapshot", "gone", "snapshot", "gone"]);
   at.restart();
   assert.equal(at.shard.count, 0);
   assert.equal(at.shard.bytes, 0);
@@ -171,7 +172,7 @@ test("what was read of a state that was deleted is not written into the one that
   fixture.initialize(5, offset(0));
   fixture.read(1);
   fixture.decide((shard, turn) => shard.delete(turn, key));
-  // By a broker whose clock is behind.
+  // A group that is made anew counts from the beginning.
   fixture.initialize(4);
   const late = fixture.write(1, { stateEpoch: 5, startOffset: offset(7) });
   assert.equal(late.kind === "refused" && late.errorCode, ErrorCode.FENCED_STATE_EPOCH);
@@ -179,8 +180,41 @@ test("what was read of a state that was deleted is not written into the one that
   assert.equal(found.kind === "told" && found.value.startOffset, unknown);
 });
 
+test("a state that is deleted and begun anew never has an epoch that one of its key had, also after a restart", () => {
+  const at = new Fixture();
+  for (const asked of [3, 1, 1, 9, 2]) {
+    at.initialize(asked);
+    at.restart(at.shard.neededFrom ?? 0);
+    at.decide((shard, turn) => shard.delete(turn, key));
+    at.restart(at.shard.neededFrom ?? 0);
+    at.decide((shard, turn) => shard.refresh(turn, offset(at.records.length)));
+    at.restart(at.shard.neededFrom ?? 0);
+  }
+  const epochs = at.records.flatMap(({ kind, key: { groupId }, value }) =>
+    kind === "snapshot" && groupId === "g" && value !== null ? [value.stateEpoch] : [],
+  );
+  assert.deepEqual(epochs, [3, 4, 5, 9, 10]);
+  assert.deepEqual([at.shard.count, at.shard.bytes], [0, 0]);
+});
+
+test("who asks twice to begin anew with one epoch takes back nothing that was written in between", () => {
+  const at = new Fixture();
+  at.initialize(1, offset(5));
+  at.write(0, { startOffset: offset(6), batches: [batch(7, 8, 2, 1)] });
+  assert.equal(said(at.initialize(1, offset(5))), "NONE");
+  assert.deepEqual(told(at.read(0)), { stateEpoch: 1, startOffset: 6, batches: [batch(7, 8, 2, 1)] });
+});
+
+test("who begins without an offset is not asked for an epoch: the state may be a later one's of its group", () => {
+  const at = new Fixture();
+  at.initialize(7);
+  assert.equal(said(at.initialize(2)), "NONE");
+  assert.equal(told(at.read(0)).stateEpoch, 7);
+});
+
 test("nonsense is refused", () => {
   const at = new Fixture();
+  assert.equal(said(at.initialize(2 ** 31 - 1)), "INVALID_REQUEST");
   at.initialize(1);
   assert.equal(said(at.write(0, { batches: [batch(5, 4, 2, 1)] })), "INVALID_REQUEST");
   assert.equal(said(at.write(0, { batches: [batch(0, 4, 1 as KeptState, 1)] })), "INVALID_REQUEST");
@@ -249,6 +283,7 @@ test("any history says the same when it is read from its records, from any snaps
             batches: [batch(first, first + length - 1, state, count)],
           });
         }
+        assertEpochsRise(at.records);
         const { bytes, count: kept } = at.shard;
         const summary = at.shard.summary(key);
         at.restart(at.shard.neededFrom ?? 0);
@@ -259,6 +294,23 @@ test("any history says the same when it is read from its records, from any snaps
     { numRuns: 200 },
   );
 });
+
+/** Over all states that the key had: each one that began has a greater epoch than those before it. */
+function assertEpochsRise(records: readonly ShareStateRecord[]): void {
+  let newest = -1;
+  let isGone = true;
+  for (const { kind, key: of, value } of records) {
+    if (kind !== "snapshot" || of.groupId !== key.groupId) continue;
+    if (value !== null) {
+      assert.ok(
+        isGone ? value.stateEpoch > newest : value.stateEpoch >= newest,
+        `${value.stateEpoch} after ${newest}`,
+      );
+      newest = value.stateEpoch;
+    }
+    isGone = value === null;
+  }
+}
 
 test("records are written as Kafka writes them", () => {
   const snapshot: ShareStateRecord = {

@@ -2,7 +2,9 @@
  * The share-partitions whose state lies in one partition of `__share_group_state`, and every decision about it
  * (KIP-932). No I/O and no clock. Two epochs fence: the state epoch rises when a state begins anew, the leader
  * epoch when another broker reads it in order to deliver from it; the reading itself is a record, so that a
- * leader that was replaced writes nothing any more, also after a restart. Snapshots are written every so many
+ * leader that was replaced writes nothing any more, also after a restart. No state epoch is given twice to a key,
+ * whatever clocks and groups say: of all states that were deleted the greatest one is remembered, as a record of
+ * nobody's. Snapshots are written every so many
  * updates, and so that what lies before the oldest of them can go (`neededFrom`): the topic is not compacted,
  * since of updates each counts.
  */
@@ -10,9 +12,11 @@ import {
   type LeaderEpoch,
   leaderEpoch as toLeaderEpoch,
   NO_PRODUCER,
+  NO_TOPIC_ID,
   type Offset,
   offset as toOffset,
   type PartitionIndex,
+  partitionIndex,
   type TopicId,
 } from "../../base/ids.ts";
 import { ErrorCode } from "../../protocol/errors.ts";
@@ -75,11 +79,17 @@ const keptBytes = 400;
 const batchBytes = 80;
 /** Snapshots that one turn writes only so that older records can go. */
 const refreshedMax = 500;
+/** No group counts so far, and after each epoch there has to be a next one. */
+const stateEpochMax = 2 ** 30;
+/** Under no group's name lies what is remembered of states that were deleted. */
+const nobody: ShareStateKey = { groupId: "", topicId: NO_TOPIC_ID, partition: partitionIndex(0) };
 
 export class ShareStateShard implements Shard<ShareStateRecord> {
   readonly nextDeadlineMs = Infinity;
   readonly #settings: ShareStateSettings;
   readonly #kept = new Map<string, Kept>();
+  /** Its state epoch is the greatest of those that were deleted; undefined: none was. */
+  #ended: Kept | undefined;
   #bytes = 0;
 
   constructor(settings: ShareStateSettings) {
@@ -106,6 +116,11 @@ export class ShareStateShard implements Shard<ShareStateRecord> {
   }
 
   apply(record: ShareStateRecord, at: Offset): void {
+    if (record.key.groupId === nobody.groupId) {
+      if (record.kind === "snapshot" && record.value !== null)
+        this.#ended = ofSnapshot(nobody, record.value, at);
+      return;
+    }
     const name = nameOf(record.key);
     const known = this.#kept.get(name);
     this.#bytes -= weigh(known);
@@ -124,8 +139,9 @@ export class ShareStateShard implements Shard<ShareStateRecord> {
   // ── Decisions ──
 
   /**
-   * A state that is there is begun anew with the offset that is given; without one it stays, so that whoever
-   * does not know whether it was begun can ask again.
+   * A state that is there is begun anew with the offset that is given, once for each state epoch; without one it
+   * stays, so that whoever does not know whether it was begun can ask again. What begins has the epoch that is
+   * asked for, or the next after all that were deleted, where that is greater.
    */
   initialize(
     turn: ShareStateTurn,
@@ -133,28 +149,29 @@ export class ShareStateShard implements Shard<ShareStateRecord> {
     { stateEpoch, startOffset }: { readonly stateEpoch: number; readonly startOffset: Offset },
   ): Judged<void> {
     const known = this.#kept.get(nameOf(key));
-    const refusal = this.#refuse(key, known, { stateEpoch, leaderEpoch: noEpoch });
+    const isUndecided = startOffset === unknownOffset;
+    const refusal = this.#refuse(key, known, {
+      stateEpoch: isUndecided ? -1 : stateEpoch,
+      leaderEpoch: noEpoch,
+    });
     if (refusal !== null) return refusal;
+    if (stateEpoch > stateEpochMax) {
+      return refused(
+        ErrorCode.INVALID_REQUEST,
+        `State epochs go up to ${stateEpochMax}; ${stateEpoch} is none.`,
+      );
+    }
+    if (known !== undefined && (isUndecided || stateEpoch === known.stateEpoch)) return told(undefined);
     if (known === undefined && !this.#settings.mayGrow(keptBytes + key.groupId.length)) {
       return refused(
         ErrorCode.COORDINATOR_NOT_AVAILABLE,
         "This broker keeps as many states of share-partitions as its memory allows; delete unused share groups, or raise holdfast.memory.bytes.",
       );
     }
-    if (known !== undefined && startOffset === unknownOffset) return told(undefined);
-    const snapshotEpoch = known === undefined ? 0 : known.snapshotEpoch + 1;
-    const value: ShareSnapshotValue = {
-      snapshotEpoch,
-      stateEpoch,
-      // A leader that was replaced stays so.
-      leaderEpoch: known?.leaderEpoch ?? firstEpoch,
-      startOffset,
-      deliveryCompleteCount: startOffset === unknownOffset ? -1 : 0,
-      createTimestamp: turn.wallMs,
-      writeTimestamp: turn.wallMs,
-      stateBatches: [],
-    };
-    turn.write({ kind: "snapshot", key, value });
+    const begun = beginning(known, startOffset, turn.wallMs);
+    // Who read the one that was deleted would write into this one.
+    const next = known === undefined ? (this.#ended?.stateEpoch ?? -1) + 1 : 0;
+    turn.write({ kind: "snapshot", key, value: { ...begun, stateEpoch: Math.max(stateEpoch, next) } });
     return told(undefined);
   }
 
@@ -192,10 +209,10 @@ export class ShareStateShard implements Shard<ShareStateRecord> {
     if (refusal !== null) return refusal;
     if (known === undefined) return neverBegun(key);
     if (state.stateEpoch > known.stateEpoch) {
-      // Nobody read that from this state: it was deleted, and this one was begun by a clock that is behind.
+      // Nobody read that from this state.
       return refused(
         ErrorCode.FENCED_STATE_EPOCH,
-        `The share state of the partition has state epoch ${known.stateEpoch}; the one with ${state.stateEpoch} was deleted.`,
+        `The share state of the partition has state epoch ${known.stateEpoch}; ${state.stateEpoch} was never given to it.`,
       );
     }
     // A start never goes back but by beginning anew: what is told late was overtaken.
@@ -211,7 +228,14 @@ export class ShareStateShard implements Shard<ShareStateRecord> {
 
   /** What is not there is deleted already. */
   delete(turn: ShareStateTurn, key: ShareStateKey): Judged<void> {
-    if (this.#kept.has(nameOf(key))) turn.write({ kind: "snapshot", key, value: null });
+    const known = this.#kept.get(nameOf(key));
+    if (known === undefined) return told(undefined);
+    const { stateEpoch } = known;
+    if (stateEpoch > (this.#ended?.stateEpoch ?? -1)) {
+      const value = { ...beginning(this.#ended, unknownOffset, turn.wallMs), stateEpoch };
+      turn.write({ kind: "snapshot", key: nobody, value });
+    }
+    turn.write({ kind: "snapshot", key, value: null });
     return told(undefined);
   }
 
@@ -224,10 +248,10 @@ export class ShareStateShard implements Shard<ShareStateRecord> {
     return told({ stateEpoch, leaderEpoch, startOffset, deliveryCompleteCount });
   }
 
-  /** Deletes the states of partitions whose topic is gone. */
+  /** The states of partitions whose topic is gone go; no id of a topic is given twice, so nothing else follows. */
   forgetTopics(turn: ShareStateTurn, isGone: (topic: TopicId) => boolean): void {
     const gone = Array.from(this.#kept.values()).filter(({ key }) => isGone(key.topicId));
-    for (const { key } of gone) this.delete(turn, key);
+    for (const { key } of gone) turn.write({ kind: "snapshot", key, value: null });
   }
 
   // ── The log ──
@@ -235,7 +259,7 @@ export class ShareStateShard implements Shard<ShareStateRecord> {
   /** Records before this offset say nothing that later ones do not; null: nothing is kept at all. */
   get neededFrom(): Offset | null {
     let first: Offset | null = null;
-    for (const { snapshotAt } of this.#kept.values()) {
+    for (const { snapshotAt } of this.#all()) {
       if (first === null || snapshotAt < first) first = snapshotAt;
     }
     return first;
@@ -243,9 +267,14 @@ export class ShareStateShard implements Shard<ShareStateRecord> {
 
   /** Writes states anew whose snapshot lies before the offset, so that the records around it can go. */
   refresh(turn: ShareStateTurn, before: Offset): void {
-    const old = [...this.#kept.values()].filter(({ snapshotAt }) => snapshotAt < before);
+    const old = [...this.#all()].filter(({ snapshotAt }) => snapshotAt < before);
     old.sort((a, b) => a.snapshotAt - b.snapshotAt);
     for (const known of old.slice(0, refreshedMax)) this.#snapshot(turn, known);
+  }
+
+  *#all(): Generator<Kept, void, void> {
+    yield* this.#kept.values();
+    if (this.#ended !== undefined) yield this.#ended;
   }
 
   #write(turn: ShareStateTurn, known: Kept, state: WrittenState): void {
@@ -351,6 +380,24 @@ function refuseBatches(batches: readonly StateBatch[]): Judged<never> | null {
     }
   }
   return null;
+}
+
+/** A state, and what is remembered of those that went: nothing but its epoch is known. */
+function beginning(
+  known: Kept | undefined,
+  startOffset: Offset,
+  wallMs: number,
+): Omit<ShareSnapshotValue, "stateEpoch"> {
+  return {
+    snapshotEpoch: known === undefined ? 0 : known.snapshotEpoch + 1,
+    // A leader that was replaced stays so.
+    leaderEpoch: known?.leaderEpoch ?? firstEpoch,
+    startOffset,
+    deliveryCompleteCount: startOffset === unknownOffset ? -1 : 0,
+    createTimestamp: wallMs,
+    writeTimestamp: wallMs,
+    stateBatches: [],
+  };
 }
 
 function ofSnapshot(key: ShareStateKey, value: ShareSnapshotValue, snapshotAt: Offset): Kept {
