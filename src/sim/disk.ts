@@ -201,7 +201,8 @@ export class SimDisk implements Disk {
 
   async list(directory: string): Promise<readonly string[]> {
     await this.#call("list", directory, 0);
-    const inside = (path: string) => path !== "" && parentOf(path) === directory;
+    const inside = (path: string) =>
+      path !== "" && path.startsWith(directory) && parentOf(path) === directory;
     const paths = [...this.#names.keys(), ...this.#directories].filter(inside);
     return paths.map((path) => path.slice(directory === "" ? 0 : directory.length + 1)).sort();
   }
@@ -407,6 +408,7 @@ export class SimDisk implements Disk {
     return this.#life;
   }
 
+  /** `bytes` are nobody else's. */
   #addWrite(file: SimFile, position: number, bytes: Uint8Array): FileUnit[] {
     const units: FileUnit[] = [];
     const end = position + bytes.byteLength;
@@ -418,7 +420,7 @@ export class SimDisk implements Disk {
         sequence: this.#nextSequence++,
         file: file.id,
         position: at,
-        bytes: new Uint8Array(bytes.subarray(at - position, next - position)),
+        bytes: new Uint8Array(bytes.buffer, bytes.byteOffset + at - position, next - at),
       };
       file.pending.push(unit);
       file.visible.write(unit.position, unit.bytes);

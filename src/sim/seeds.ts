@@ -16,7 +16,10 @@ export interface Seeds<R extends SeedReport> {
   /** Of the program: `import.meta.url`. */
   readonly program: string;
   readonly first: number;
-  readonly count: number;
+  /** Default: until it is enough. */
+  readonly count?: number;
+  /** Whether what was counted so far is enough; asked before each world. */
+  readonly isEnough?: () => boolean;
   readonly workers: number;
   /** Each twice, comparing traces. */
   readonly twice: boolean;
@@ -39,8 +42,8 @@ const violationChars = 600;
 /** Resolves in the main thread when all worlds are over, and never in the others. */
 export async function runSeeds<R extends SeedReport>(seeds: Seeds<R>): Promise<void> {
   if (!isMainThread) return serve(seeds);
-  const end = seeds.first + seeds.count;
-  let next = seeds.first;
+  const { first, count = Number.POSITIVE_INFINITY, isEnough } = seeds;
+  let next = first;
   let worlds = 0;
   const over = (report: R): void => {
     if (report.violations.length > 0) fail(seeds, report);
@@ -48,12 +51,11 @@ export async function runSeeds<R extends SeedReport>(seeds: Seeds<R>): Promise<v
     worlds++;
     if (worlds % seeds.tellEach === 0) console.error(seeds.describe());
   };
-  const workers = Math.min(seeds.workers, seeds.count);
-  if (workers <= 1) while (next < end) over(await run(seeds, next++));
-  else {
-    const nextSeed = (): number | null => (next < end ? next++ : null);
-    await Promise.all(Array.from({ length: workers }, () => runInThread(seeds.program, nextSeed, over)));
-  }
+  const nextSeed = (): number | null => (next < first + count && isEnough?.() !== true ? next++ : null);
+  const workers = Math.min(seeds.workers, count);
+  if (workers <= 1)
+    for (let seed = nextSeed(); seed !== null; seed = nextSeed()) over(await run(seeds, seed));
+  else await Promise.all(Array.from({ length: workers }, () => runInThread(seeds.program, nextSeed, over)));
 }
 
 /** In a thread: runs what it is told, as long as the main thread lets it live. */

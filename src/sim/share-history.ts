@@ -37,13 +37,29 @@ interface Fate {
   rejects: number;
   /** Since when a worker knows that it is done with; `Infinity`: nobody was told. */
   doneMs: number;
-  holder: { readonly session: ShareVisit; readonly untilMs: number } | null;
+  holder: Holder | null;
 }
 
-/** One connection of one worker. What is suspected is a fact once the answer comes to a request that it sent later. */
+/** A fact once each of `needs` has heard the answer to a request that it sent later: none of their connections had ended. */
+interface Suspicion {
+  readonly sentence: string;
+  readonly atMs: number;
+  readonly needs: Set<ShareVisit>;
+}
+
+/** A record in somebody's hands: given at some time from `sentMs` to `heardMs`. */
+interface Holder {
+  readonly session: ShareVisit;
+  readonly sentMs: number;
+  readonly heardMs: number;
+  /** Locked until then at least. */
+  readonly untilMs: number;
+}
+
+/** One connection of one worker. */
 export class ShareVisit {
   readonly memberId: string;
-  suspicions: { readonly sentence: string; readonly atMs: number }[] = [];
+  suspicions: Suspicion[] = [];
   /** What it held may be others' now. */
   isGone = false;
   constructor(memberId: string) {
@@ -64,6 +80,8 @@ export class ShareHistory {
   readonly #fates = new Map<string, Fate>();
   /** In the order in which they were seen first. */
   readonly #records: ShareRecord[] = [];
+  /** Accepted by one who did not hold them; of what the log has no more that means nothing, and is no error. */
+  readonly #thefts = new Set<string>();
   /** Fetches of which nobody heard an answer: what they gave is not known. */
   #doubts = 0;
   readonly counts = {
@@ -107,20 +125,30 @@ export class ShareHistory {
       this.#violate(`${name} was given for the ${deliveryCount}th time, and the limit is ${limit}`);
     if (sentMs > fate.doneMs) this.#violate(`${name} was given again after its acknowledgement was answered`);
     const { holder } = fate;
-    if (holder !== null && holder.session !== visit && !holder.session.isGone && nowMs() < holder.untilMs)
-      holder.session.suspicions.push({ sentence: `${name} was given to two at a time`, atMs: nowMs() });
+    const heardMs = nowMs();
+    const untilMs = sentMs + lockMs;
+    // An answer that was long under way tells of a lock that may have ended before the holder's began.
+    const mustMeet = holder !== null && heardMs < holder.untilMs && holder.heardMs < untilMs;
+    if (mustMeet && holder.session !== visit && !holder.session.isGone) {
+      const needs = new Set(sentMs < holder.sentMs ? [holder.session, visit] : [holder.session]);
+      const suspicion = { sentence: `${name} was given to two at a time`, atMs: heardMs, needs };
+      for (const each of needs) each.suspicions.push(suspicion);
+    }
     this.counts.given++;
     if (deliveryCount > 1) this.counts.again++;
     fate.count = Math.max(fate.count, deliveryCount);
     fate.doubts = this.#doubts;
-    fate.holder = { session: visit, untilMs: sentMs + lockMs };
+    fate.holder = { session: visit, sentMs, heardMs, untilMs };
   }
 
   /** The visit heard the answer to a request: so its connection was there when that was sent. */
   heard(visit: ShareVisit, sentMs: number): void {
-    const isProved = ({ atMs }: { readonly atMs: number }): boolean => atMs < sentMs;
-    for (const { sentence } of visit.suspicions.filter(isProved)) this.#violate(sentence);
-    visit.suspicions = visit.suspicions.filter((each) => !isProved(each));
+    visit.suspicions = visit.suspicions.filter(({ sentence, atMs, needs }) => {
+      if (atMs >= sentMs) return true;
+      needs.delete(visit);
+      if (needs.size === 0) this.#violate(sentence);
+      return false;
+    });
   }
 
   /** A word of a worker is sent: from now on others may get the records, unless it renews. */
@@ -144,7 +172,7 @@ export class ShareHistory {
         if (word === "renew") {
           record.sinceMs = sentMs;
           if (fate.holder?.session === visit)
-            fate.holder = { session: visit, untilMs: sentMs + this.#options.lockMs };
+            fate.holder = { ...fate.holder, untilMs: sentMs + this.#options.lockMs };
         }
         this.counts[counted[word]]++;
         continue;
@@ -163,8 +191,7 @@ export class ShareHistory {
   /** Somebody who was never given the record said that he accepts it. */
   answeredThief(record: ShareRecord, code: ErrorCode): void {
     const fate = this.#fate(record);
-    if (code === Code.NONE && !this.#mayBeDone(fate))
-      this.#violate(`${nameOf(record)} was accepted by one who does not hold it`);
+    if (code === Code.NONE && !this.#mayBeDone(fate)) this.#thefts.add(nameOf(record));
   }
 
   /** Its worker is gone, or does not want it any more. */
@@ -187,6 +214,7 @@ export class ShareHistory {
           `${name} is lost: given up to the ${fate.count}th time of ${this.#options.deliveryCountLimit}, and neither accepted nor dead`,
         );
       else if (fate.accepts === 0 && fate.rejects === 0) this.counts.expired++;
+      if (this.#thefts.has(name)) this.#violate(`${name} was accepted by one who does not hold it`);
     }
   }
 

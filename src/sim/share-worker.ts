@@ -13,6 +13,7 @@ import type { Actor } from "./actor.ts";
 import type { Api } from "../protocol/api.ts";
 import { type Caller, Disconnected } from "./client.ts";
 import { type Held, type ShareHistory, type ShareRecord, ShareVisit, type Word } from "./share-history.ts";
+import type { SharePace } from "./share-pace.ts";
 
 const version = 2;
 const inflatedBytesMax = 1 << 24;
@@ -28,7 +29,7 @@ export interface ShareWorkerOptions {
   readonly name: string;
   readonly history: ShareHistory;
   readonly places: readonly SharePlace[];
-  readonly lockMs: number;
+  readonly pace: SharePace;
   /** Whether the record ends each worker that works on it. */
   readonly isPoison: (value: string) => boolean;
 }
@@ -109,7 +110,7 @@ export class ShareWorker {
 
   async #session(client: Caller, isOver: () => boolean): Promise<void> {
     const { random } = this.#actor;
-    const { isPoison, lockMs } = this.#options;
+    const { isPoison, pace } = this.#options;
     while (!isOver()) {
       await this.#fetch(client);
       // A record that ends it, in the middle of its work, and with it all that it holds.
@@ -123,17 +124,17 @@ export class ShareWorker {
       }
       await this.#work();
       if (random.chance(0.02)) return this.#die();
-      if (random.chance(0.02)) await this.#actor.wait(lockMs * 3);
+      if (random.chance(0.02)) await this.#actor.wait(pace.lockMs * 3);
       await this.#tell(client);
       if (random.chance(0.04)) await this.#steal(client);
       if (random.chance(0.02)) return await this.#close(client);
-      if (random.chance(0.2)) await this.#actor.wait(Math.min(lockMs, 10_000));
+      if (random.chance(0.2)) await this.#actor.wait(pace.idleMs);
     }
     await this.#close(client);
   }
 
   async #work(): Promise<void> {
-    await this.#actor.wait(Math.max(1_000, this.#held.length * 200));
+    await this.#actor.wait(Math.max(this.#options.pace.workMs, this.#held.length * 200));
   }
 
   // ── Requests ──

@@ -24,11 +24,11 @@ import { SimDisk } from "./disk.ts";
 import { History } from "./history.ts";
 import { readLetters } from "./letter-reader.ts";
 import { SimNetwork } from "./network.ts";
-import { type Pace, sparse } from "./pace.ts";
 import { SimProducer } from "./producer.ts";
 import { SimRandom } from "./random.ts";
 import { Scheduler } from "./scheduler.ts";
 import { ShareHistory } from "./share-history.ts";
+import { drawSharePace, type SharePace } from "./share-pace.ts";
 import { type SharePlace, ShareWorker } from "./share-worker.ts";
 import { startTransactions } from "./start-transactions.ts";
 import { Trace } from "./trace.ts";
@@ -69,16 +69,7 @@ export interface ShareReport {
 }
 
 const port = 9092;
-/** Of trouble. */
-const troubleMs = 900_000;
-/** Mean time from one fault to the aim of the next. */
-const gapMs = 8_000;
-/** How long the broker is away after it died. */
-const downtimesMs = [10, 100, 500, 3_000];
-const lockMs = 15_000;
 const outageMsMax = 300_000;
-/** More goes on in an hour than among those who have more time. */
-const pace: Pace = { ...sparse, restFactor: 10_000, pauseFactor: 100 };
 const judgeRetryMs = 1_000;
 /** Of the records of one producer, one in so many ends each worker that has it. */
 const poisonEach = 29;
@@ -134,6 +125,7 @@ export class ShareWorld {
   readonly #lives: BrokerLives;
   readonly #faults: AimedFaults;
   readonly #queues: Queue[] = [];
+  readonly #pace: SharePace;
   readonly #deliveryCountLimit: number;
   #operations = 0;
   #isOver = false;
@@ -153,10 +145,11 @@ export class ShareWorld {
     });
     this.#network = new SimNetwork(this.#scheduler, this.#random);
     this.#traffic = new Traffic(this.#network);
+    this.#pace = drawSharePace(this.#random.fork("pace"));
     const draw = this.#random.fork("settings");
     this.#history = new History(
       (topic) => (topic === trimmed.name ? "delete" : "none"),
-      pace.transactionMs + outageMsMax,
+      this.#pace.transactionMs + outageMsMax,
     );
     this.#deliveryCountLimit = draw.pick([2, 3, 5]);
     this.#lives = new BrokerLives({
@@ -167,11 +160,11 @@ export class ShareWorld {
       trace: this.#trace,
       port,
       bounds: {
-        walFileBytes: draw.pick([64, 256, 1024]) * 1024,
+        walFileBytes: draw.pick([64, 256]) * 1024,
         unflushedBytesMax: draw.pick([64, 256, 1024]) * 1024,
         tailBytes: draw.pick([16, 64, 512]) * 1024,
-        cacheBytes: draw.pick([64, 1024]) * 1024,
-        flushAgeMs: draw.pick([5_000, 30_000, 120_000]),
+        cacheBytes: draw.pick([256, 1024]) * 1024,
+        flushAgeMs: draw.pick([10_000, 30_000, 120_000]),
       },
       settings: new Map([
         ["auto.create.topics.enable", "false"],
@@ -181,7 +174,7 @@ export class ShareWorld {
         ["offsets.topic.num.partitions", "1"],
         ["transaction.state.log.num.partitions", "1"],
         ["share.coordinator.state.topic.num.partitions", "2"],
-        ["group.share.record.lock.duration.ms", String(lockMs)],
+        ["group.share.record.lock.duration.ms", String(this.#pace.lockMs)],
         ["group.share.delivery.count.limit", String(this.#deliveryCountLimit)],
         ["group.share.partition.max.record.locks", draw.pick(["100", "2000"])],
         ["share.coordinator.snapshot.update.records.per.snapshot", draw.pick(["2", "20", "500"])],
@@ -194,7 +187,7 @@ export class ShareWorld {
       disk: this.#disk,
       lives: this.#lives,
       trace: this.#trace,
-      sleepMs: lockMs * 3,
+      sleepMs: this.#pace.lockMs * 3,
     });
   }
 
@@ -278,7 +271,7 @@ export class ShareWorld {
     for (const each of transactions.actors) each.wake();
     const clients = Promise.all([...producers, transactions.done, ...working, trimming]);
     await this.#inPeace(Promise.race([clients, supervisor]), "some client did not come to its end");
-    const cleaned = Promise.all(this.#queues.map(({ cleaner }) => cleaner.clean(lockMs * 3)));
+    const cleaned = Promise.all(this.#queues.map(({ cleaner }) => cleaner.clean(this.#pace.lockMs * 3)));
     await this.#inPeace(Promise.race([cleaned, supervisor]), "the workers always found something");
     this.#operations += trimmer.answers;
     const there = new Set<string>();
@@ -307,7 +300,7 @@ export class ShareWorld {
       port,
       history: this.#history,
       trace: this.#trace,
-      pace,
+      pace: this.#pace,
     });
   }
 
@@ -364,12 +357,12 @@ export class ShareWorld {
     const history = new ShareHistory({
       group,
       deliveryCountLimit: this.#deliveryCountLimit,
-      lockMs,
+      lockMs: this.#pace.lockMs,
       nowMs: () => this.#scheduler.nowMs,
       violate: (sentence) => void this.#history.violations.push(sentence),
     });
     const worker = (name: string): ShareWorker =>
-      new ShareWorker(this.#actor(name), { name, history, places, lockMs, isPoison });
+      new ShareWorker(this.#actor(name), { name, history, places, pace: this.#pace, isPoison });
     const workers = Array.from({ length: count }, (_, at) => worker(`${group}-worker-${at}`));
     return { history, workers, cleaner: worker(`${group}-cleaner`) };
   }
@@ -380,7 +373,7 @@ export class ShareWorld {
   async #supervise(draw: SimRandom): Promise<never> {
     for (;;) {
       if (this.#lives.isAlive) await this.#lives.whenDead();
-      await sleep(this.#clock, draw.pick(downtimesMs) * draw.fraction());
+      await sleep(this.#clock, draw.pick(this.#pace.downtimesMs) * draw.fraction());
       const booting = this.#lives.boot();
       if (!this.#isOver && draw.chance(0.2)) {
         await Promise.race([booting, sleep(this.#clock, draw.fraction() * 20)]);
@@ -391,6 +384,7 @@ export class ShareWorld {
   }
 
   async #trouble(draw: SimRandom): Promise<void> {
+    const { troubleMs, gapMs } = this.#pace;
     const endMs = this.#scheduler.nowMs + troubleMs;
     while (this.#scheduler.nowMs < endMs) {
       await sleep(this.#clock, draw.fraction() * 2 * gapMs);
@@ -399,7 +393,7 @@ export class ShareWorld {
   }
 
   async #inPeace(done: Promise<unknown>, sentence: string): Promise<void> {
-    const late = sleep(this.#clock, pace.peaceMs).then(() => "late");
+    const late = sleep(this.#clock, this.#pace.peaceMs).then(() => "late");
     if ((await Promise.race([done, late])) === "late") this.#history.violations.push(`in peace, ${sentence}`);
   }
 

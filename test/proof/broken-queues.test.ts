@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { type BrokenQueue, judgeQueue } from "./broken-queues.ts";
 
-/** Of a quarter of an hour each, four worlds an hour. */
+/** Most that are simulated before it must have shown. */
 const hours = 2;
 
 /** A seed in which it shows, and what is said then; where the sources have changed since, a later one will do. */
