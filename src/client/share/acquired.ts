@@ -1,8 +1,9 @@
 /**
  * The records of one partition that a share fetch acquired. Brokers send whole batches; only offsets that they name
- * as acquired are the worker's. It promises that every acquired offset is in exactly one of the three lists.
+ * as acquired are the worker's. It promises that every acquired offset is in exactly one of the three lists, and that only
+ * one that lies before the end of what was read whole is called a gap: what was cut off or cannot be read is not done.
  */
-import { offset } from "../../base/ids.ts";
+import type { Offset } from "../../base/ids.ts";
 import type { ShareFetchResponse } from "../../protocol/messages/share-fetch.ts";
 import { DamagedRecordsError } from "../consumer-errors.ts";
 import { FetchedRecords } from "../fetched-records.ts";
@@ -31,77 +32,75 @@ export function acquiredOf(topic: string, partition: number, answer: PartitionAn
   const ranges = answer.acquiredRecords.toSorted((a, b) => a.firstOffset - b.firstOffset);
   const [first] = ranges;
   if (first === undefined) return nothing;
-  const skipped: Range[] = [];
-  let fetched: FetchedRecords;
   try {
-    fetched = new FetchedRecords(answer.records ?? [], {
-      topic,
-      partition,
-      from: offset(first.firstOffset),
-      stopAt: Number.POSITIVE_INFINITY,
-      aborted: null,
-      onDamage: "skip",
-      onSkipped: (from, to) => skipped.push({ first: from, last: to - 1 }),
-    });
+    return sortOut(ranges, new Reading(topic, partition, first.firstOffset, answer.records ?? []));
   } catch (cause) {
     if (!(cause instanceof DamagedRecordsError)) throw cause;
     const damaged = ranges.map(({ firstOffset, lastOffset }) => ({ first: firstOffset, last: lastOffset }));
     return { ...nothing, damaged, damage: cause };
   }
-  return sortOut(ranges, fetched, skipped);
 }
 
-function sortOut(
-  ranges: PartitionAnswer["acquiredRecords"],
-  fetched: FetchedRecords,
-  skipped: readonly Range[],
-): Acquired {
+/** Record after record, with what was passed over before each. */
+class Reading {
+  readonly #fetched: FetchedRecords;
+  record: IncomingRecord | undefined = undefined;
+  /** What is missing from here on, up to the record or the end, could not be read: nobody knows what it was. */
+  damagedFrom = Number.POSITIVE_INFINITY;
+  damage: DamagedRecordsError | undefined = undefined;
+
+  /** Throws `DamagedRecordsError`. */
+  constructor(topic: string, partition: number, from: Offset, chunks: readonly Uint8Array[]) {
+    this.#fetched = new FetchedRecords(chunks, {
+      topic,
+      partition,
+      from,
+      stopAt: Number.POSITIVE_INFINITY,
+      aborted: null,
+      onDamage: "skip",
+      onSkipped: (skipped) => this.#damaged(skipped),
+    });
+    this.next();
+  }
+
+  next(): void {
+    this.damagedFrom = Number.POSITIVE_INFINITY;
+    try {
+      this.record = this.#fetched.next();
+      // Brokers acquire what they send: what lies behind it was cut off, or spoilt on the way.
+      if (this.record === undefined) this.#damaged(this.#fetched.end);
+    } catch (cause) {
+      if (!(cause instanceof DamagedRecordsError)) throw cause;
+      this.damage = cause;
+      this.record = undefined;
+      this.#damaged(cause.offset);
+    }
+  }
+
+  #damaged(from: number): void {
+    this.damagedFrom = Math.min(this.damagedFrom, from);
+  }
+}
+
+function sortOut(ranges: PartitionAnswer["acquiredRecords"], reading: Reading): Acquired {
   const records: { record: IncomingRecord; deliveryCount: number }[] = [];
   const gaps: Range[] = [];
   const damaged: Range[] = [];
-  let damage: DamagedRecordsError | undefined;
-  const next = (): IncomingRecord | undefined => {
-    try {
-      return fetched.next();
-    } catch (cause) {
-      if (!(cause instanceof DamagedRecordsError)) throw cause;
-      damage = cause;
-      return undefined;
-    }
+  const missing = (first: number, last: number): void => {
+    const { damagedFrom } = reading;
+    if (first <= Math.min(last, damagedFrom - 1)) gaps.push({ first, last: Math.min(last, damagedFrom - 1) });
+    if (Math.max(first, damagedFrom) <= last) damaged.push({ first: Math.max(first, damagedFrom), last });
   };
-  let record = next();
   for (const { firstOffset, lastOffset, deliveryCount } of ranges) {
-    while (record !== undefined && record.offset < firstOffset) record = next();
+    while (reading.record !== undefined && reading.record.offset < firstOffset) reading.next();
     let at: number = firstOffset;
-    const missing = (to: number): void => {
-      if (to >= at)
-        split(
-          { first: at, last: to },
-          damage === undefined ? skipped : [{ first: at, last: to }],
-          gaps,
-          damaged,
-        );
-    };
-    for (; record !== undefined && record.offset <= lastOffset; record = next()) {
-      missing(record.offset - 1);
+    for (; reading.record !== undefined && reading.record.offset <= lastOffset; reading.next()) {
+      const { record } = reading;
+      missing(at, record.offset - 1);
       records.push({ record, deliveryCount });
       at = record.offset + 1;
     }
-    missing(lastOffset);
+    missing(at, lastOffset);
   }
-  return { records, gaps, damaged, damage };
-}
-
-/** What of the range is in `bad` is damaged, and the rest a gap. */
-function split(range: Range, bad: readonly Range[], gaps: Range[], damaged: Range[]): void {
-  let at = range.first;
-  for (const each of bad) {
-    const first = Math.max(at, each.first);
-    const last = Math.min(range.last, each.last);
-    if (first > last) continue;
-    if (first > at) gaps.push({ first: at, last: first - 1 });
-    damaged.push({ first, last });
-    at = last + 1;
-  }
-  if (at <= range.last) gaps.push({ first: at, last: range.last });
+  return { records, gaps, damaged, damage: reading.damage };
 }
