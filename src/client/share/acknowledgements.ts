@@ -6,7 +6,7 @@
 import { offset, partitionIndex } from "../../base/ids.ts";
 import { ErrorCode, errorFacts } from "../../protocol/errors.ts";
 import type { ShareAcknowledgeRequest } from "../../protocol/messages/share-acknowledge.ts";
-import { BrokerRefusedError } from "../errors.ts";
+import { BrokerRefusedError, ConnectionLostError } from "../errors.ts";
 import type { Delivery } from "./delivery.ts";
 import type { SharePlace } from "./membership.ts";
 
@@ -45,6 +45,10 @@ export interface Carried {
   readonly topics: Topics;
   readonly hasRenewals: boolean;
 }
+
+export const nothingCarried = (): Carried => ({ wishes: new Map(), topics: [], hasRenewals: false });
+
+export const wishesOf = ({ wishes }: Carried): readonly Wish[] => [...wishes.values()].flat();
 
 export const nameOf = ({ topicId, partition }: Pick<SharePlace, "topicId" | "partition">): string =>
   `${topicId}/${partition}`;
@@ -124,6 +128,7 @@ export class Acknowledgements {
     when: { readonly sentMs: number; readonly lockMs: number; readonly nowMs: number },
   ): void {
     const wishes = carried.wishes.get(name) ?? [];
+    carried.wishes.delete(name);
     const { errorCode, message } = answer;
     if (errorCode === ErrorCode.NONE) {
       for (const wish of wishes) wish.onDone(when.sentMs, when.lockMs);
@@ -144,6 +149,13 @@ export class Acknowledgements {
       return;
     }
     for (const wish of wishes) wish.onFailed(cause, wish.isDoubtful ? "unknown" : "not-acknowledged");
+  }
+
+  /** Partitions that the answer does not name: nobody knows. */
+  settleRest(carried: Carried, nowMs: number): void {
+    const wishes = wishesOf(carried);
+    for (const wish of wishes) wish.isDoubtful = true;
+    this.again(wishes, new ConnectionLostError("the answer did not name it", { sent: true }), nowMs);
   }
 
   /** They are tried again, unless it is too late. */

@@ -4,7 +4,6 @@
  * its own, from which nothing of before is taken for granted.
  */
 import type { NodeId } from "../../base/ids.ts";
-import type { Timer } from "../../base/ports.ts";
 import { ErrorCode, errorFacts } from "../../protocol/errors.ts";
 import { ShareAcknowledge } from "../../protocol/messages/share-acknowledge.ts";
 import {
@@ -19,11 +18,19 @@ import type { Connection } from "../connection.ts";
 import { BrokerRefusedError, ClosedError, ConnectionLostError, NoBrokerError } from "../errors.ts";
 import type { Links } from "../links.ts";
 import type { RetryWatch } from "../retry-watch.ts";
-import { Acknowledgements, type Carried, nameOf, type Wish } from "./acknowledgements.ts";
+import {
+  Acknowledgements,
+  type Carried,
+  nameOf,
+  nothingCarried,
+  type Wish,
+  wishesOf,
+} from "./acknowledgements.ts";
+import { Alarm } from "./alarm.ts";
 import type { Delivery } from "./delivery.ts";
 import type { ShareSettings } from "./options.ts";
 import type { SharePlace } from "./membership.ts";
-import { forgotten, topicsOf } from "./share-request.ts";
+import { SessionPlaces } from "./session-places.ts";
 
 export interface ShareSessionAccess {
   readonly cluster: Cluster;
@@ -60,11 +67,7 @@ export class ShareSession {
   readonly node: NodeId;
   readonly #access: ShareSessionAccess;
   readonly #wishes = new Acknowledgements();
-  #wanted: ReadonlyMap<string, SharePlace> = new Map();
-  /** As the broker has it. */
-  #told = new Map<string, SharePlace>();
-  /** Not to be asked for before; by partition, on the monotonic clock. */
-  readonly #notBeforeMs = new Map<string, number>();
+  readonly #places = new SessionPlaces();
   #epoch = opening;
   #pausedUntilMs = 0;
   /** Nothing was said of them yet, or no answer came to it. */
@@ -77,18 +80,18 @@ export class ShareSession {
   /** With which it ended. */
   #failure: Error | undefined = undefined;
   #quietWaiters: (() => void)[] = [];
-  #timer: Timer | undefined = undefined;
-  #wake: () => void = () => undefined;
+  readonly #alarm: Alarm;
 
   constructor(node: NodeId, access: ShareSessionAccess) {
     this.node = node;
     this.#access = access;
+    this.#alarm = new Alarm(access.cluster.settings.clock);
     void this.#live();
   }
 
-  /** Nothing is asked for, held or to be said. */
+  /** Nothing is asked for, held, to be said or under way. */
   get isIdle(): boolean {
-    return this.#wanted.size === 0 && this.#open.size === 0 && this.#wishes.isEmpty;
+    return !this.#isAsking && this.#places.isEmpty && this.#open.size === 0 && this.#wishes.isEmpty;
   }
 
   /** Whether locks can be renewed (KIP-1222); true until the broker has been asked. */
@@ -110,7 +113,7 @@ export class ShareSession {
   }
 
   want(places: readonly SharePlace[]): void {
-    this.#wanted = new Map(places.map((place) => [nameOf(place), place]));
+    this.#places.want(places);
     this.poke();
   }
 
@@ -130,7 +133,7 @@ export class ShareSession {
 
   /** Looks whether there is something to do. */
   poke(): void {
-    this.#wake();
+    this.#alarm.wake();
   }
 
   /** Asks for no more messages. */
@@ -154,7 +157,6 @@ export class ShareSession {
     this.poke();
     const isOpen = this.#epoch !== opening && this.#connection?.isOpen === true && !this.#isAsking;
     if (isOpen) await this.#farewell().catch(() => undefined);
-    this.#timer?.cancel();
     this.#wishes.giveUp(new ClosedError("the worker was closed"));
   }
 
@@ -180,12 +182,14 @@ export class ShareSession {
       this.#isAsking = false;
       for (const wake of this.#quietWaiters.splice(0)) wake();
     }
+    // What was on its way when it was closed has come back, and goes nowhere any more.
+    this.#wishes.giveUp(new ClosedError("the worker was closed"));
   }
 
   #next(): Promise<void> | undefined {
     const nowMs = this.#nowMs;
     if (this.#pausedUntilMs > nowMs) return undefined;
-    const wanted = this.#wantedNow(nowMs);
+    const wanted = this.#places.at(nowMs);
     const hasWishes = !this.#wishes.isEmpty;
     const mayFetch = this.#isFetching && wanted.size > 0;
     if (this.#epoch === opening) {
@@ -201,18 +205,10 @@ export class ShareSession {
     return hasWishes ? this.#acknowledge() : undefined;
   }
 
-  #wantedNow(nowMs: number): ReadonlyMap<string, SharePlace> {
-    if (this.#notBeforeMs.size === 0) return this.#wanted;
-    for (const [name, untilMs] of this.#notBeforeMs) if (untilMs <= nowMs) this.#notBeforeMs.delete(name);
-    return new Map([...this.#wanted].filter(([name]) => !this.#notBeforeMs.has(name)));
-  }
-
   async #fetch(wanted: ReadonlyMap<string, SharePlace>, room: number, carried: Carried): Promise<void> {
     const { settings, giveBack, memberId } = this.#access;
     const isBusy = this.#open.size > 0 || !this.#wishes.isEmpty || carried.wishes.size > 0;
     const maxWaitMs = room === 0 ? 0 : isBusy ? Math.min(busyWaitMs, settings.maxWaitMs) : settings.maxWaitMs;
-    const added = [...wanted].flatMap(([name, place]) => (this.#told.has(name) ? [] : [place]));
-    const gone = [...this.#told].flatMap(([name, place]) => (wanted.has(name) ? [] : [place]));
     const request: ShareFetchRequest = {
       groupId: settings.group,
       memberId,
@@ -225,8 +221,7 @@ export class ShareSession {
       // Not more than was asked for: what lies here nobody else can handle.
       shareAcquireMode: 1,
       isRenewAck: false,
-      topics: topicsOf(added, carried),
-      forgottenTopicsData: forgotten(gone),
+      ...this.#places.toTell(wanted, carried),
     };
     let answer: ShareFetchResponse | undefined;
     const sentMs = await this.#ask(carried, maxWaitMs, async (connection, timeoutMs) => {
@@ -235,25 +230,28 @@ export class ShareSession {
     });
     giveBack(room);
     if (sentMs === undefined || answer === undefined) return;
-    this.#told = new Map(wanted);
+    this.#places.told(wanted);
     const lockMs = answer.acquisitionLockTimeoutMs;
     if (lockMs > 0) this.#access.onLock(lockMs);
     const nowMs = this.#nowMs;
-    for (const { topicId, partitions } of answer.responses) {
-      for (const part of partitions) {
-        const name = nameOf({ topicId, partition: part.partitionIndex });
-        const told = { errorCode: part.acknowledgeErrorCode, message: part.acknowledgeErrorMessage };
-        this.#settle(carried, name, told, { sentMs, lockMs, nowMs });
-        const place = wanted.get(name);
-        if (place === undefined) continue;
-        if (part.errorCode !== ErrorCode.NONE) this.#refused(place, part.errorCode, part.errorMessage);
-        else {
-          this.#access.watch.succeeded("share fetch", placeOf(place));
-          if (part.acquiredRecords.length > 0) this.#access.onRecords(this, place, part, sentMs + lockMs);
-        }
+    const parts = answer.responses.flatMap(({ topicId, partitions }) =>
+      partitions.map((part) => ({ part, name: nameOf({ topicId, partition: part.partitionIndex }) })),
+    );
+    // All words first: whatever the records do to who handles them, each promise has settled.
+    for (const { part, name } of parts) {
+      const told = { errorCode: part.acknowledgeErrorCode, message: part.acknowledgeErrorMessage };
+      this.#wishes.settle(carried, name, told, { sentMs, lockMs, nowMs });
+    }
+    this.#wishes.settleRest(carried, nowMs);
+    for (const { part, name } of parts) {
+      const place = wanted.get(name);
+      if (place === undefined) continue;
+      if (part.errorCode !== ErrorCode.NONE) this.#refused(place, part.errorCode, part.errorMessage);
+      else {
+        this.#access.watch.succeeded("share fetch", placeOf(place));
+        if (part.acquiredRecords.length > 0) this.#access.onRecords(this, place, part, sentMs + lockMs);
       }
     }
-    this.#settleRest(carried, nowMs);
   }
 
   async #acknowledge(): Promise<void> {
@@ -273,10 +271,10 @@ export class ShareSession {
       for (const { topicId, partitions } of answer.responses) {
         for (const { partitionIndex: partition, errorCode, errorMessage } of partitions) {
           const told = { errorCode, message: errorMessage };
-          this.#settle(carried, nameOf({ topicId, partition }), told, { sentMs, lockMs, nowMs });
+          this.#wishes.settle(carried, nameOf({ topicId, partition }), told, { sentMs, lockMs, nowMs });
         }
       }
-      this.#settleRest(carried, nowMs);
+      this.#wishes.settleRest(carried, nowMs);
       return answer;
     });
   }
@@ -304,7 +302,7 @@ export class ShareSession {
           this.#follow(connection);
           this.#restart();
           this.#wishes.again(
-            all(carried),
+            wishesOf(carried),
             new ConnectionLostError("the connection ended", { sent: false }),
             this.#nowMs,
           );
@@ -324,10 +322,10 @@ export class ShareSession {
     } catch (cause) {
       const failure = cause as Error;
       const isUnsent = failure instanceof ConnectionLostError ? !failure.sent : !isLost(failure);
-      if (!isUnsent) for (const wish of all(carried)) wish.isDoubtful = true;
+      if (!isUnsent) for (const wish of wishesOf(carried)) wish.isDoubtful = true;
       this.#restart();
       this.#wishes.again(
-        all(carried),
+        wishesOf(carried),
         failure,
         isRetriable(failure) ? this.#nowMs : Number.POSITIVE_INFINITY,
       );
@@ -367,34 +365,13 @@ export class ShareSession {
       errorCode === ErrorCode.SHARE_SESSION_NOT_FOUND || errorCode === ErrorCode.INVALID_SHARE_SESSION_EPOCH;
     this.#restart();
     const mayAgain = isOfSession || errorFacts(errorCode).retriable;
-    this.#wishes.again(all(carried), cause, mayAgain ? this.#nowMs : Number.POSITIVE_INFINITY);
+    this.#wishes.again(wishesOf(carried), cause, mayAgain ? this.#nowMs : Number.POSITIVE_INFINITY);
     this.#wishes.expire(cause, this.#nowMs);
     if (!mayAgain) {
       this.#end(cause);
       return;
     }
     this.#pause(watch.failed(operation, cause));
-  }
-
-  #settle(
-    carried: Carried,
-    name: string,
-    answer: { readonly errorCode: number; readonly message: string | null },
-    when: { readonly sentMs: number; readonly lockMs: number; readonly nowMs: number },
-  ): void {
-    if (!carried.wishes.has(name)) return;
-    this.#wishes.settle(carried, name, answer, when);
-    carried.wishes.delete(name);
-  }
-
-  /** Partitions that the answer does not name: nobody knows. */
-  #settleRest(carried: Carried, nowMs: number): void {
-    for (const wish of all(carried)) wish.isDoubtful = true;
-    this.#wishes.again(
-      all(carried),
-      new ConnectionLostError("the answer did not name it", { sent: true }),
-      nowMs,
-    );
   }
 
   #refused(place: SharePlace, code: number, message: string | null): void {
@@ -410,17 +387,15 @@ export class ShareSession {
       onFailure(cause);
       return;
     }
-    const nowMs = this.#nowMs;
-    this.#notBeforeMs.set(nameOf(place), nowMs + watch.failed("share fetch", cause, where));
+    this.#places.postpone(place, this.#nowMs + watch.failed("share fetch", cause, where));
     this.#lookAgain();
-    this.#arm();
   }
 
   /** The broker forgets what this session had, and lets go of its locks. */
   #restart(): void {
     if (this.#epoch === opening) return;
     this.#epoch = opening;
-    this.#told = new Map();
+    this.#places.forget();
     this.#access.onLost(this);
   }
 
@@ -454,35 +429,17 @@ export class ShareSession {
     this.#pausedUntilMs = this.#nowMs + ms;
   }
 
+  /** Until there may be something to do. */
   #idle(): Promise<void> {
-    return new Promise((resolve) => {
-      this.#wake = () => {
-        this.#wake = () => undefined;
-        this.#timer?.cancel();
-        resolve();
-      };
-      this.#arm();
-    });
-  }
-
-  #arm(): void {
-    this.#timer?.cancel();
     const nowMs = this.#nowMs;
-    const times = [this.#pausedUntilMs, ...this.#notBeforeMs.values()].filter((atMs) => atMs > nowMs);
-    const nextMs = Math.min(...times);
-    if (!Number.isFinite(nextMs)) return;
-    const { clock } = this.#access.cluster.settings;
-    this.#timer = clock.schedule(Math.max(1, nextMs - nowMs), () => this.#wake());
+    const times = [this.#pausedUntilMs, ...this.#places.times()].filter((atMs) => atMs > nowMs);
+    return this.#alarm.wait(Math.min(...times));
   }
 
   get #nowMs(): number {
     return this.#access.cluster.settings.clock.monotonicMs();
   }
 }
-
-const nothingCarried = (): Carried => ({ wishes: new Map(), topics: [], hasRenewals: false });
-
-const all = (carried: Carried): readonly Wish[] => [...carried.wishes.values()].flat();
 
 const placeOf = ({
   topic,

@@ -16,7 +16,7 @@ import { LockLostError } from "./errors.ts";
 import { Locks } from "./locks.ts";
 import { type SharePlace, ShareMembership } from "./membership.ts";
 import { Message } from "./message.ts";
-import { type ShareConsumerOptions, type ShareSettings, shareSettingsOf } from "./options.ts";
+import { orLogged, type ShareConsumerOptions, type ShareSettings, shareSettingsOf } from "./options.ts";
 import { Pace } from "./pace.ts";
 import { ShareSession, type ShareSessionAccess } from "./session.ts";
 import { Words, type WordCounts } from "./words.ts";
@@ -75,7 +75,9 @@ export class ShareConsumer implements AsyncIterable<Message>, AsyncDisposable {
     this.#cluster = cluster;
     this.#settings = settings;
     this.#onClose = onClose;
-    this.#watch = new RetryWatch(cluster.settings, settings.retryNoticeMs, settings.onRetry);
+    this.#watch = new RetryWatch(cluster.settings, settings.retryNoticeMs, (notice) =>
+      orLogged(cluster.settings.log, "onRetry", () => settings.onRetry(notice)),
+    );
     this.#links = new Links(cluster.settings);
     this.#coordinator = new Coordinator(cluster, { kind: "group", name: settings.group });
     this.#memberId = Buffer.from(random.bytes(16)).toString("base64url");
@@ -160,7 +162,8 @@ export class ShareConsumer implements AsyncIterable<Message>, AsyncDisposable {
   /**
    * Handles messages until `close`, several at once. What a handler returns accepts its message, what it throws releases it,
    * and `Reject`, or a throw at the last allowed delivery, rejects it. Locks are renewed while it works. Rejects
-   * with what keeps the worker from taking messages at all; a handler that fails does not end it.
+   * with what keeps the worker from taking messages at all, when handlers have finished or `closeTimeoutMs` is over; a
+   * handler that fails does not end it.
    */
   async run(handle: ShareHandle, options: ShareRunOptions = {}): Promise<void> {
     if (this.#work !== undefined)
@@ -175,12 +178,20 @@ export class ShareConsumer implements AsyncIterable<Message>, AsyncDisposable {
       for (;;) {
         await work.room();
         const delivery = await this.#take();
-        if (delivery === undefined) break;
+        // While it closes nobody waits for another handler: the message is released by the session's end.
+        if (delivery === undefined || this.#closing !== undefined) break;
         delivery.keepsLock = true;
         work.start(delivery, this.#handOut(delivery));
         this.#locks.look();
       }
       await work.end();
+    } catch (cause) {
+      // No more is taken; what is handled is done and said all the same, and `close` waits for it.
+      const reason = new ClosedError(
+        "The worker can take messages no longer, and the handler had not finished.",
+      );
+      await work.endWithin(this.#settings.closeTimeoutMs, reason);
+      throw cause;
     } finally {
       this.#work = undefined;
     }
@@ -205,14 +216,8 @@ export class ShareConsumer implements AsyncIterable<Message>, AsyncDisposable {
     this.#onClose();
     this.#tell();
     for (const session of this.#sessions.values()) session.stopFetching();
-    const work = this.#work;
-    if (work !== undefined) {
-      const late = Promise.withResolvers<void>();
-      const timer = clock.schedule(closeTimeoutMs, late.resolve);
-      await Promise.race([work.end(), late.promise]);
-      timer.cancel();
-      work.giveUp(new ClosedError("The worker was closed before the handler had finished."));
-    }
+    const reason = new ClosedError("The worker was closed before the handler had finished.");
+    await this.#work?.endWithin(closeTimeoutMs, reason);
     this.#words.releaseDelayed();
     const untilMs = clock.monotonicMs() + Math.min(acknowledgeTimeoutMs, requestTimeoutMs);
     await Promise.all([...this.#sessions.values()].map((session) => session.close(untilMs)));

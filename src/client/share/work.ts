@@ -98,8 +98,16 @@ export class Work {
     while (this.#running.size > 0) await this.#change();
   }
 
-  /** What has not finished is released, and told so. */
-  giveUp(reason: Error): void {
+  /** As `end`, for so long; what has not finished then is released, and told so. */
+  async endWithin(limitMs: number, reason: Error): Promise<void> {
+    const late = Promise.withResolvers<void>();
+    const timer = this.#access.settings.clock.schedule(limitMs, late.resolve);
+    await Promise.race([this.end(), late.promise]);
+    timer.cancel();
+    this.#giveUp(reason);
+  }
+
+  #giveUp(reason: Error): void {
     for (const { delivery, message } of this.#running) {
       if (delivery.state === "open") this.#quietly(message.release());
       delivery.abort(reason);
