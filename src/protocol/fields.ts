@@ -84,7 +84,7 @@ export const acknowledgementBatches = array(
 /** Tags of ours, far above what Kafka numbers; whoever does not know them passes over them (KIP-482). */
 export const ownTagsFrom = 10_000;
 
-/** What became of records of a share-partition. */
+/** What became of records of a share-partition, as brokers tell it and as it is kept. */
 export const stateBatches = array(
   struct({
     firstOffset: branded<Offset>(int64),
@@ -93,7 +93,7 @@ export const stateBatches = array(
     /** 0: available, 2: acknowledged, 3: archiving, 4: archived. */
     deliveryState: int8,
     deliveryCount: int16,
-    /** As whom dead letters are written while their records are archiving: between brokers of ours. */
+    /** As whom dead letters are written while their records are archiving: of ours. */
     letterProducerId: tagged(ownTagsFrom, 0, orElse(NO_PRODUCER, branded<ProducerId>(int64))),
     letterSequence: tagged(ownTagsFrom + 1, 0, orElse(-1, int32)),
   }),

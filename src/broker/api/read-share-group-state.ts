@@ -1,8 +1,8 @@
 /** ReadShareGroupState: what is known of share-partitions, for the leader that begins to deliver from them (KIP-932). */
 import { offset } from "../../base/ids.ts";
+import { encodedBatch } from "../../coordinator/share/state-batch.ts";
 import { ReadShareGroupState } from "../../protocol/messages/read-share-group-state.ts";
 import { handleStates } from "../share/state-requests.ts";
-import { toWireBatch } from "../share/wire-batches.ts";
 
 export const readShareGroupState = handleStates(
   ReadShareGroupState,
@@ -11,6 +11,6 @@ export const readShareGroupState = handleStates(
     ...answered,
     stateEpoch: state?.stateEpoch ?? 0,
     startOffset: state?.startOffset ?? offset(-1),
-    stateBatches: state?.batches.map(toWireBatch) ?? [],
+    stateBatches: state?.batches.map(encodedBatch) ?? [],
   }),
 );

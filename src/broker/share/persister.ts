@@ -91,3 +91,12 @@ export interface SharePersister {
 
 /** So long a call looks for whoever has the state. */
 export const awayMsMax = 30_000;
+
+/** About what a record takes without batches, and each of these. */
+const recordBytes = 128;
+const batchBytes = 24;
+
+/** About what it takes in the log. */
+export function weighChange({ groupId }: { readonly groupId: string }, batches = 0): number {
+  return recordBytes + groupId.length + batches * batchBytes;
+}

@@ -8,6 +8,7 @@ import type { BrokerEpoch, LeaderEpoch } from "../../base/ids.ts";
 import { type Clock, sleep } from "../../base/ports.ts";
 import type { ShareStateTurn } from "../../coordinator/share/records.ts";
 import type { Judged, ShareStateShard } from "../../coordinator/share/shard.ts";
+import { decodedBatch, encodedBatch } from "../../coordinator/share/state-batch.ts";
 import type { AppendSession, MemoryTail } from "../../log/memory-tail.ts";
 import type { Api } from "../../protocol/api.ts";
 import { ErrorCode } from "../../protocol/errors.ts";
@@ -20,9 +21,15 @@ import type { Cluster } from "../cluster/cluster.ts";
 import { PeerError } from "../cluster/errors.ts";
 import { attempt } from "../refusal.ts";
 import { type Beginning, type ReadState, type SharePartitionKey, type SharePersister } from "./persister.ts";
-import { awayMsMax, type StateChange, type StateSummary, type Told, type WrittenIn } from "./persister.ts";
+import {
+  awayMsMax,
+  type StateChange,
+  type StateSummary,
+  type Told,
+  weighChange,
+  type WrittenIn,
+} from "./persister.ts";
 import type { ShareStates } from "./state.ts";
-import { fromWireBatch, toWireBatch, weighChange } from "./wire-batches.ts";
 
 export interface RoutedPersisterOptions {
   readonly states: ShareStates;
@@ -53,8 +60,6 @@ interface Answered {
   readonly errorMessage: string | null;
 }
 
-/** About what a record takes without batches. */
-const recordBytes = 128;
 /** As the wire names an epoch that fences nobody. */
 const anyEpoch = -1 as LeaderEpoch;
 
@@ -68,7 +73,7 @@ export class RoutedPersister implements SharePersister {
   initialize(key: SharePartitionKey, beginning: Beginning): Promise<Told<void>> {
     return this.#ask({
       key,
-      bytes: recordBytes + key.groupId.length,
+      bytes: weighChange(key),
       here: (shard, turn) => shard.initialize(turn, key, beginning),
       isFromMemory: true,
       there: (owner) => this.#call(owner, InitializeShareGroupState, key, beginning, nothing),
@@ -78,14 +83,14 @@ export class RoutedPersister implements SharePersister {
   read(key: SharePartitionKey, leaderEpoch: LeaderEpoch): Promise<Told<ReadState>> {
     return this.#ask({
       key,
-      bytes: recordBytes + key.groupId.length,
+      bytes: weighChange(key),
       here: (shard, turn) => shard.read(turn, key, leaderEpoch),
       isFromMemory: true,
       there: (owner) =>
         this.#call(owner, ReadShareGroupState, key, { leaderEpoch }, (found) => ({
           stateEpoch: found.stateEpoch,
           startOffset: found.startOffset,
-          batches: found.stateBatches.map(fromWireBatch),
+          batches: found.stateBatches.map(decodedBatch),
         })),
     });
   }
@@ -98,7 +103,7 @@ export class RoutedPersister implements SharePersister {
       isFromMemory: false,
       there: (owner) => {
         const { batches, ...rest } = change;
-        const asked = { ...rest, stateBatches: batches.map(toWireBatch) };
+        const asked = { ...rest, stateBatches: batches.map(encodedBatch) };
         return this.#call(owner, WriteShareGroupState, key, asked, nothing);
       },
     });
@@ -107,7 +112,7 @@ export class RoutedPersister implements SharePersister {
   delete(key: SharePartitionKey): Promise<Told<void>> {
     return this.#ask({
       key,
-      bytes: recordBytes + key.groupId.length,
+      bytes: weighChange(key),
       here: (shard, turn) => shard.delete(turn, key),
       isFromMemory: true,
       there: (owner) => this.#call(owner, DeleteShareGroupState, key, {}, nothing),

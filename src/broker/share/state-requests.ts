@@ -10,7 +10,7 @@ import type { Api } from "../../protocol/api.ts";
 import { ErrorCode } from "../../protocol/errors.ts";
 import type { RequestContext } from "../context.ts";
 import { type AnyHandler, handle } from "../handle.ts";
-import { weighChange } from "./wire-batches.ts";
+import { weighChange } from "./persister.ts";
 
 interface Asked {
   readonly partition: PartitionIndex;

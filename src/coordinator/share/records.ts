@@ -4,20 +4,11 @@
  * known of it any more. The two tagged fields of a batch are ours: as whom its dead letters are written; Kafka's
  * tools pass over them.
  */
+import type { LeaderEpoch, Offset, PartitionIndex } from "../../base/ids.ts";
+import { stateBatches } from "../../protocol/fields.ts";
 import {
-  type LeaderEpoch,
-  NO_PRODUCER,
-  type Offset,
-  type PartitionIndex,
-  type ProducerId,
-} from "../../base/ids.ts";
-import { ownTagsFrom } from "../../protocol/fields.ts";
-import {
-  array,
   branded,
   type Decoded,
-  int8,
-  int16,
   int32,
   int64,
   orElse,
@@ -40,19 +31,6 @@ export interface ShareStateKey extends Decoded<typeof ShareStateKey> {}
 const offset = branded<Offset>(int64);
 const leaderEpoch = branded<LeaderEpoch>(int32);
 const deliveryCompleteCount = tagged(0, 0, orElse(-1, int32));
-
-const stateBatches = array(
-  struct({
-    firstOffset: offset,
-    /** Inclusive. */
-    lastOffset: offset,
-    /** A number of `KeptState`. */
-    deliveryState: int8,
-    deliveryCount: int16,
-    letterProducerId: tagged(ownTagsFrom, 0, orElse(NO_PRODUCER, branded<ProducerId>(int64))),
-    letterSequence: tagged(ownTagsFrom + 1, 0, orElse(-1, int32)),
-  }),
-);
 
 export const ShareSnapshotValue = struct({
   /** One more with each snapshot. */

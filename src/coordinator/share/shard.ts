@@ -11,7 +11,6 @@
 import {
   type LeaderEpoch,
   leaderEpoch as toLeaderEpoch,
-  NO_PRODUCER,
   NO_TOPIC_ID,
   type Offset,
   offset as toOffset,
@@ -29,7 +28,7 @@ import type {
   ShareStateTurn,
   ShareUpdateValue,
 } from "./records.ts";
-import { keptStates, type StateBatch } from "./state-batch.ts";
+import { decodedBatch, encodedBatch, keptStates, type StateBatch } from "./state-batch.ts";
 
 export interface ShareStateSettings {
   /** `share.coordinator.snapshot.update.records.per.snapshot`. */
@@ -284,7 +283,7 @@ export class ShareStateShard implements Shard<ShareStateRecord> {
       leaderEpoch: leaderEpoch < known.leaderEpoch ? known.leaderEpoch : leaderEpoch,
       startOffset,
       deliveryCompleteCount,
-      stateBatches: mergedBatches([], state.batches, startOffset).all.map(toRecordBatch),
+      stateBatches: mergedBatches([], state.batches, startOffset).all.map(encodedBatch),
     };
     if (known.updates < this.#settings.updatesPerSnapshot) {
       turn.write({ kind: "update", key: known.key, value });
@@ -304,7 +303,7 @@ export class ShareStateShard implements Shard<ShareStateRecord> {
       deliveryCompleteCount: known.deliveryCompleteCount,
       createTimestamp: known.createdMs,
       writeTimestamp: turn.wallMs,
-      stateBatches: known.batches.all.map(toRecordBatch),
+      stateBatches: known.batches.all.map(encodedBatch),
     };
     turn.write({ kind: "snapshot", key: known.key, value });
   }
@@ -409,7 +408,7 @@ function ofSnapshot(key: ShareStateKey, value: ShareSnapshotValue, snapshotAt: O
     startOffset: value.startOffset,
     deliveryCompleteCount: value.deliveryCompleteCount,
     createdMs: value.createTimestamp,
-    batches: mergedBatches([], value.stateBatches.map(fromRecordBatch), value.startOffset),
+    batches: mergedBatches([], value.stateBatches.map(decodedBatch), value.startOffset),
     updates: 0,
     snapshotAt,
   };
@@ -418,7 +417,7 @@ function ofSnapshot(key: ShareStateKey, value: ShareSnapshotValue, snapshotAt: O
 /** `batches`: as `known` has them; they are changed. */
 function updated(known: Kept, value: ShareUpdateValue, batches: KeptBatches): Kept {
   const startOffset = value.startOffset === unknownOffset ? known.startOffset : value.startOffset;
-  for (const each of value.stateBatches) batches.merge(fromRecordBatch(each));
+  for (const each of value.stateBatches) batches.merge(decodedBatch(each));
   if (startOffset >= 0) batches.prune(startOffset);
   const count = value.deliveryCompleteCount;
   return {
@@ -428,32 +427,6 @@ function updated(known: Kept, value: ShareUpdateValue, batches: KeptBatches): Ke
     deliveryCompleteCount: count < 0 ? known.deliveryCompleteCount : count,
     batches,
     updates: known.updates + 1,
-  };
-}
-
-type RecordBatch = ShareUpdateValue["stateBatches"][number];
-
-function toRecordBatch({ first, last, state, deliveryCount, letter }: StateBatch): RecordBatch {
-  return {
-    firstOffset: first,
-    lastOffset: last,
-    deliveryState: state,
-    deliveryCount,
-    letterProducerId: letter?.producerId ?? NO_PRODUCER,
-    letterSequence: letter?.sequence ?? -1,
-  };
-}
-
-function fromRecordBatch(batch: RecordBatch): StateBatch {
-  return {
-    first: batch.firstOffset,
-    last: batch.lastOffset,
-    state: batch.deliveryState as StateBatch["state"],
-    deliveryCount: batch.deliveryCount,
-    letter:
-      batch.letterProducerId === NO_PRODUCER
-        ? null
-        : { producerId: batch.letterProducerId, sequence: batch.letterSequence },
   };
 }
 
