@@ -1,7 +1,7 @@
 /**
  * `npm run sim`: runs simulated worlds. `--seeds N` runs N of them from `--first` on (default 1), `--seed S`
- * one, with its trace on failure; `--twice` runs each twice and compares the traces. Prints what happened
- * in them; exits with 1 and the line that replays the first failure.
+ * one, with its trace on failure; `--workers W` does it in so many threads, `--twice` runs each twice and compares
+ * the traces. Prints what happened in them; exits with 1 and the line that replays the first failure.
  */
 import { parseArgs } from "node:util";
 import { runSeeds, Totals } from "./seeds.ts";
@@ -12,6 +12,7 @@ const { values } = parseArgs({
     seed: { type: "string" },
     seeds: { type: "string", default: "20" },
     first: { type: "string", default: "1" },
+    workers: { type: "string", default: "1" },
     twice: { type: "boolean", default: false },
   },
 });
@@ -22,7 +23,7 @@ await runSeeds({
   program: import.meta.url,
   first: Number(values.seed ?? values.first),
   count: values.seed === undefined ? Number(values.seeds) : 1,
-  workers: 1,
+  workers: Number(values.workers),
   twice: values.twice,
   showsTrace: values.seed !== undefined,
   tellEach: Number.POSITIVE_INFINITY,
