@@ -54,6 +54,8 @@ function run(cwd: string, args: readonly string[], patienceMs?: number): Promise
   return new Promise((resolve, reject) => {
     const child = spawn(process.execPath, args, {
       cwd,
+      // A copy is never met again, so that nothing that was compiled of it is worth keeping.
+      env: { ...process.env, NODE_DISABLE_COMPILE_CACHE: "1" },
       stdio: ["ignore", "pipe", "pipe"],
       timeout: patienceMs,
       killSignal: "SIGKILL",
