@@ -1,20 +1,25 @@
 /**
- * `npm test`: every unit, contract, property and type test. `npm test -- wal` runs the files whose path
- * contains "wal". Needs nothing but `npm ci`; what needs other people's programs is in test/interop.
+ * `npm test`: every unit, contract, property and type test, and a sample of each proof. `npm test -- wal` runs the
+ * files whose path contains "wal", `npm test -- --quick` all but the proofs and what is tough. Needs nothing but
+ * `npm ci`; what needs other people's programs is in test/interop.
  */
 import { globSync } from "node:fs";
 import { join } from "node:path";
+import { parseArgs } from "node:util";
 import { runSteps } from "./run-steps.ts";
 
-const wanted = process.argv.slice(2);
-const files = globSync([
-  "src/**/*.test.ts",
-  "test/types/*.test.ts",
-  "test/proof/*.test.ts",
-  "test/tough/*.test.ts",
-  "test/*.test.ts",
-  "tools/*.test.ts",
-])
+const { values, positionals: wanted } = parseArgs({
+  options: { quick: { type: "boolean", default: false } },
+  allowPositionals: true,
+});
+const places = [
+  "src/**",
+  "test",
+  "test/types",
+  "tools",
+  ...(values.quick ? [] : ["test/proof", "test/tough"]),
+];
+const files = globSync(places.map((place) => `${place}/*.test.ts`))
   .filter((file) => wanted.length === 0 || wanted.some((word) => file.includes(word)))
   .sort();
 if (files.length === 0) {
