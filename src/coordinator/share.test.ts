@@ -187,6 +187,38 @@ describe("share state", () => {
     assert.deepEqual(group.open.map(beginningOf).map(sizeOf), [1]);
   });
 
+  test("that did not begin begins where it would have begun first, whatever came and died meanwhile", () => {
+    const group = aGroup(2);
+    const { memberEpoch } = group.say("a", 0);
+    const [work] = group.open.splice(0) as unknown as [ShareWork];
+    const { topicId } = work.beginning[0] as { readonly topicId: TopicId };
+    const began = (partition: number) => partitionSet([{ topicId, partitions: [partitionIndex(partition)] }]);
+    group.settle(work, began(1));
+    const wished = (epoch: number) => {
+      const told = group.say("a", epoch);
+      const [next] = group.open.splice(0) as unknown as [ShareWork];
+      return {
+        next,
+        told,
+        starts: next.beginning.map(({ partition, startOffset }) => [partition, startOffset]),
+      };
+    };
+    const second = wished(memberEpoch);
+    assert.deepEqual(second.starts, [[0, -1]], "the group did not read it when its first record came");
+    group.topics.set("orders", 3);
+    const third = wished(second.told.memberEpoch);
+    assert.deepEqual(third.starts, [[2, 0]]);
+    group.settle(third.next, noPartitions);
+    group.restart();
+    const fourth = wished(third.told.memberEpoch);
+    assert.deepEqual(fourth.starts, [
+      [0, -1],
+      [2, 0],
+    ]);
+    group.settle(fourth.next, began(0));
+    assert.deepEqual(wished(fourth.told.memberEpoch).starts, [[2, 0]]);
+  });
+
   test("begins anew with a greater epoch when the offsets of an empty group are set", () => {
     const group = aGroup(1);
     const { memberEpoch } = group.arrive("a");
@@ -384,7 +416,9 @@ test("records of share groups have Kafka's keys and versions, and say the same w
         kind: "shareState",
         key,
         value: {
-          initializingTopics: [{ topicId, topicName: "orders", partitions }],
+          initializingTopics: [
+            { topicId, topicName: "orders", partitions, laterPartitions: [partitionIndex(1)] },
+          ],
           initializedTopics: [],
           deletingTopics: [{ topicId, topicName: "old" }],
         },

@@ -3,7 +3,7 @@
  * partition of Kafka's could be read by us.
  */
 import { NO_TOPIC_ID, type Offset, type PartitionIndex } from "../../base/ids.ts";
-import { unknownLeaderEpoch } from "../../protocol/fields.ts";
+import { ownTagsFrom, unknownLeaderEpoch } from "../../protocol/fields.ts";
 import type { Codec } from "../../schema/compile.ts";
 import {
   array,
@@ -156,11 +156,14 @@ export const ShareCurrentValue = struct({
 });
 export interface ShareCurrentValue extends Decoded<typeof ShareCurrentValue> {}
 
-const namedPartitions = array(struct({ topicId: uuid, topicName: string, partitions }));
+const named = { topicId: uuid, topicName: string, partitions };
 /** In which partitions the group's share state is there, begins to be, or is about to go. */
 export const ShareStateValue = struct({
-  initializingTopics: namedPartitions,
-  initializedTopics: namedPartitions,
+  initializingTopics: array(
+    // Ours: those of them that came when the group had begun to read the topic. Kafka's tools pass over it.
+    struct({ ...named, laterPartitions: tagged(ownTagsFrom, 0, orElse([], partitions)) }),
+  ),
+  initializedTopics: array(struct(named)),
   deletingTopics: array(struct({ topicId: uuid, topicName: string })),
 });
 export interface ShareStateValue extends Decoded<typeof ShareStateValue> {}

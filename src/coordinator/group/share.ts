@@ -33,6 +33,7 @@ import {
 } from "./share-request.ts";
 import {
   fromStateValue,
+  isLater,
   isNothing,
   noShareState,
   type ShareState,
@@ -271,13 +272,13 @@ export class ShareGroup {
     for (const { id: topicId, partitionCount } of this.#wantedTopics().values()) {
       // What is to go goes first: a late end would take a new beginning with it.
       if (deleting.has(topicId)) continue;
-      // Partitions that came later are read from their first record: who reads the topic has missed nothing of it.
-      const startOffset = initialized.has(topicId) ? firstOffset : undecided;
       for (let index = 0; index < partitionCount; index++) {
         const partition = partitionIndex(index);
         const isDone =
           contains(initialized, topicId, partition) || contains(this.#underWay, topicId, partition);
-        if (!isDone) beginning.push({ topicId, partition, startOffset });
+        if (isDone) continue;
+        const startOffset = isLater(this.#state, topicId, partition) ? firstOffset : undecided;
+        beginning.push({ topicId, partition, startOffset });
       }
     }
     const ending = [...deleting].filter((topicId) => !this.#ending.has(topicId));
