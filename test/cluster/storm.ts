@@ -130,13 +130,13 @@ async function happen(event: Event, broker: Broker, cluster: BrokerCluster, paus
   }
 }
 
-async function expectClean(broker: Broker): Promise<void> {
+export async function expectClean(broker: Broker): Promise<void> {
   const { code, stderr } = await broker.stop();
   if (code !== 0) throw new Error(`A broker that was asked to end ended with ${code}: ${stderr}`);
 }
 
 /** It finds out that it was replaced, and says so. */
-async function endOfZombie(broker: Broker): Promise<void> {
+export async function endOfZombie(broker: Broker): Promise<void> {
   const { code, stdout, stderr } = await broker.whenEnded(60_000);
   const said = `${stdout}\n${stderr}`;
   if (code !== 1 || !/was ended by|sealed this log|took over/.test(said)) {
