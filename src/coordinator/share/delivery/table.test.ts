@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { ErrorCode } from "../../../protocol/errors.ts";
 import { MalformedError } from "../../../base/errors.ts";
-import type { AcquireRequest } from "./acquisition.ts";
+import type { AcquiredRecords, AcquireRequest } from "./acquisition.ts";
 import { offset } from "../../../base/ids.ts";
 import type { KeptState, StateBatch } from "../state-batch.ts";
 import type { DeliverySettings } from "./state.ts";
@@ -82,6 +82,24 @@ describe("a share-partition", () => {
     assert.equal(table.nextFetchOffset, 3);
     assert.deepEqual(acquire(table, 0, 9, { memberId: "b" }), [{ first: 3, last: 4, deliveryCount: 2 }]);
     assert.deepEqual(table.takeChanges()?.batches, [kept(3, 4, 0, 1)]);
+  });
+
+  it("takes back uncounted what a member acquired and was not told of, and nothing that it has by now", () => {
+    const table = tableAt(0);
+    const [all] = acquire(table, 0, 9);
+    answer(table, 2, 3, accept);
+    answer(table, 5, 5, release);
+    acquire(table, 5, 5);
+    table.takeChanges();
+    table.giveBack("b", all as AcquiredRecords);
+    assert.equal(table.counts.acquired, 8);
+    table.giveBack("a", all as AcquiredRecords);
+    assert.deepEqual([table.counts.acquired, table.takeChanges()], [1, null]);
+    assert.deepEqual(acquire(table, 0, 9, { memberId: "b" }), [
+      { first: 0, last: 1, deliveryCount: 1 },
+      { first: 4, last: 4, deliveryCount: 1 },
+      { first: 6, last: 9, deliveryCount: 1 },
+    ]);
   });
 
   it("refuses a word about what the member does not hold, and then changes nothing", () => {

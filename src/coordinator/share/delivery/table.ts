@@ -318,6 +318,15 @@ export class DeliveryTable {
     return count;
   }
 
+  /** The member was never told of what it acquired here and still holds: available as before, uncounted. */
+  giveBack(memberId: string, { first, last, deliveryCount }: AcquiredRecords): void {
+    for (const range of this.#ranges.within(first, last)) {
+      if (range.lock?.memberId !== memberId || range.deliveryCount !== deliveryCount) continue;
+      // What is kept says that already.
+      this.#write([available(range.first, range.last, deliveryCount - 1)]);
+    }
+  }
+
   /** Locks that ran out. Returns how many records they held. */
   onTime(nowMs: number): number {
     let count = 0;
