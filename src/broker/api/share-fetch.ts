@@ -1,8 +1,8 @@
 /**
  * ShareFetch: acquires records for a member of a share group and hands them out as the batches that are stored,
- * after it took what the member says of earlier ones (KIP-932, KIP-1206, KIP-1222). Never decodes a record. In a
- * cluster records leave only with a proof that is younger than their acquisition: a broker that was replaced must
- * not deliver what its successor was told is acknowledged.
+ * after it took what the member says of earlier ones (KIP-932, KIP-1206, KIP-1222). Never decodes a record. Records
+ * leave when what they rest on is durable (I1), in a cluster also only with a proof that is younger than their
+ * acquisition: a broker that was replaced must not deliver what its successor was told is acknowledged.
  */
 import { ErrorCode } from "../../protocol/errors.ts";
 import {
@@ -23,7 +23,7 @@ import {
   whenRoom,
   wordsOf,
 } from "../share/share-request.ts";
-import { type ServedShare, ShareServing, stillHeld } from "../share/share-serving.ts";
+import { type ServedShare, ShareServing, whenTellable } from "../share/share-serving.ts";
 import {
   placeKey,
   type Refused,
@@ -115,14 +115,15 @@ async function fetch(
     },
     services,
   );
-  const [all, { served, room }] = await Promise.all([answered, serving.run(connection)]);
-  const gives = served.some(({ taken }) => taken.kind === "records");
-  // From now, not from when the request came: it may have waited for long.
-  const proved = gives ? services.cluster.barrier.pass() : undefined;
-  if (proved !== undefined) await proved.finally(() => room.giveBack());
-  // The connection counts the answer from here on.
-  else room.giveBack();
-  return answer(all, stillHeld(session.memberId, served), session, context);
+  const running = serving.run(connection);
+  try {
+    const [all, served] = await Promise.all([answered, running]);
+    return answer(all, await whenTellable(session.memberId, served, services), session, context);
+  } finally {
+    // The connection counts the answer from here on; what failed is not one.
+    const giveBack = (): void => serving.room.giveBack();
+    running.then(giveBack, giveBack);
+  }
 }
 
 function failed({ errorCode, errorMessage }: Refused): ShareFetchResponse {

@@ -30,6 +30,25 @@ async function aQueue(
   return broker;
 }
 
+/** From now on nothing is written, for a minute or until the disk is let go. */
+function holdDisk(context: TestContext, { disk, scheduler }: SimulatedBroker): () => void {
+  const held = Promise.withResolvers<void>();
+  const write = disk.writeFile.bind(disk);
+  const { life } = disk;
+  const { mock } = context.mock.method(disk, "writeFile", async (...call: Parameters<typeof write>) => {
+    if (disk.life !== life) return write(...call);
+    await held.promise;
+    // What a process had still to write when it died is never written.
+    return disk.life === life ? write(...call) : new Promise<void>(() => undefined);
+  });
+  const letGo = (): void => {
+    mock.restore();
+    held.resolve();
+  };
+  scheduler.schedule(60_000, letGo);
+  return letGo;
+}
+
 /** Waits until the share-partition is read, too. */
 const patient = { waitMs: 1_000 };
 
@@ -172,6 +191,86 @@ test("a record is delivered no more often than the limit says, also over crashes
     await broker.boot();
   }
   assert.deepEqual(counts, [1, 2, 3]);
+});
+
+for (const [what, ends] of [
+  ["a release", (one: ShareMember) => void one.sendWord(0, 0, Ack.release).catch(() => undefined)],
+  ["a lock that ran out", () => undefined],
+  ["a lost connection", (one: ShareMember) => one.vanish()],
+] as const) {
+  test(`a record that comes again after ${what} is not told before that is durable, and no crash takes back its count`, async (context) => {
+    const broker = await aQueue(context, ["a"], { "share.record.lock.duration.ms": "15000" });
+    const [one, two] = [new ShareMember(broker, "one", "t"), new ShareMember(broker, "two", "t")];
+    await two.fetch();
+    await one.fetch(patient);
+    holdDisk(context, broker);
+    ends(one);
+    assert.deepEqual(offsetsIn(await two.fetch({ waitMs: 16_000 })), []);
+    broker.crash();
+    await broker.boot();
+    const three = new ShareMember(broker, "three", "t");
+    assert.deepEqual((await three.fetch(patient)).records, [{ offset: 0, deliveryCount: 1, value: "a" }]);
+  });
+}
+
+test("an answer that waited for what it rests on has its records as soon as that is durable", async (context) => {
+  const broker = await aQueue(context, ["a"]);
+  const [one, two] = [new ShareMember(broker, "one", "t"), new ShareMember(broker, "two", "t")];
+  await one.fetch(patient);
+  const letGo = holdDisk(context, broker);
+  const released = one.sendWord(0, 0, Ack.release);
+  const second = two.send({ waitMs: 100 });
+  await pass(broker, 2_000);
+  letGo();
+  assert.deepEqual(two.read(await broker.scheduler.runUntil(second)).records, [
+    { offset: 0, deliveryCount: 2, value: "a" },
+  ]);
+  assert.equal((await broker.scheduler.runUntil(released)).responses[0]?.partitions[0]?.errorCode, 0);
+  assert.equal(await two.acknowledge(0, 0, Ack.accept), ErrorCode.NONE);
+});
+
+test("what takes too long to become durable is given to nobody meanwhile, and does not count as given", async (context) => {
+  const broker = await aQueue(context, ["a"]);
+  const [one, two] = [new ShareMember(broker, "one", "t"), new ShareMember(broker, "two", "t")];
+  await one.fetch(patient);
+  const letGo = holdDisk(context, broker);
+  one.sendWord(0, 0, Ack.release).catch(() => undefined);
+  for (let times = 0; times < 8; times++) assert.deepEqual(offsetsIn(await two.fetch()), []);
+  letGo();
+  assert.deepEqual((await two.fetch(patient)).records, [{ offset: 0, deliveryCount: 2, value: "a" }]);
+  await pass(broker, 10);
+  assert.equal(broker.broker.services.answers.used, 0);
+});
+
+test("a member hears that the share-partition ended while its answer waited, and has none of the records", async (context) => {
+  const broker = await aQueue(context, ["a"]);
+  const [one, two] = [new ShareMember(broker, "one", "t"), new ShareMember(broker, "two", "t")];
+  await one.fetch(patient);
+  const letGo = holdDisk(context, broker);
+  one.sendWord(0, 0, Ack.release).catch(() => undefined);
+  const second = two.send();
+  await pass(broker, 100);
+  broker.broker.services.shares.all()[0]?.end(ErrorCode.NOT_LEADER_OR_FOLLOWER);
+  letGo();
+  const { errorCode, records } = two.read(await broker.scheduler.runUntil(second));
+  assert.deepEqual([errorCode, records], [ErrorCode.NOT_LEADER_OR_FOLLOWER, []]);
+});
+
+test("a first delivery writes nothing, and waits for nothing that others have said", async (context) => {
+  const broker = await aQueue(context, ["a", "b", "c"]);
+  const [one, two] = [new ShareMember(broker, "one", "t"), new ShareMember(broker, "two", "t")];
+  await two.fetch({ ...patient, recordsMax: 1, strict: true });
+  const { wal } = broker.broker.services;
+  const { appended } = wal;
+  await one.fetch({ recordsMax: 1, strict: true });
+  assert.equal(wal.appended, appended);
+  holdDisk(context, broker);
+  two.sendWord(0, 0, Ack.accept).catch(() => undefined);
+  await pass(broker, 10);
+  assert.ok(wal.appended > wal.durable);
+  const { records } = await one.fetch();
+  assert.deepEqual(records, [{ offset: 2, deliveryCount: 1, value: "c" }]);
+  assert.ok(wal.appended > wal.durable);
 });
 
 test("a member gets no more records than it asks for in strict mode, and whole batches else", async (context) => {

@@ -24,6 +24,7 @@ import { ShareLog } from "./share-log.ts";
 import type { ShareMetrics } from "./share-metrics.ts";
 import type { ShareSettings } from "./settings.ts";
 import { type Persisted, StateLine, toldToClients } from "./state-line.ts";
+import { isAgain, type TakenRecords, takeRecords, type TakeWish } from "./taking.ts";
 
 export interface SharePartitionOptions {
   readonly key: SharePartitionKey;
@@ -49,25 +50,12 @@ export interface SharePartitionOptions {
   readonly onOver: (share: SharePartition) => void;
 }
 
-/** How much a fetch may take. */
-export interface TakeWish {
-  readonly memberId: string;
-  readonly recordsMax: number;
-  readonly bytesMax: number;
-  /** The first batch comes even if it is larger. */
-  readonly orOneBatch: boolean;
-  readonly mode: "batch" | "strict";
-  readonly batchSize: number;
-}
-
 export type Taken =
-  | {
+  | (TakenRecords & {
       readonly kind: "records";
-      readonly acquired: readonly AcquiredRecords[];
-      readonly count: number;
-      readonly chunks: readonly Uint8Array[];
-      readonly bytes: number;
-    }
+      /** What they rest on: they may be told once that is durable. Null: on nothing that has to be kept. */
+      readonly persisted: Promise<Persisted> | null;
+    })
   | { readonly kind: "nothing" }
   | { readonly kind: "refused"; readonly errorCode: ErrorCode };
 
@@ -79,9 +67,6 @@ export interface Acknowledged {
   readonly errorCode: ErrorCode;
   readonly persisted: Promise<Persisted>;
 }
-
-/** Turns of one take: each has acquired something, or passed over what has no records. */
-const turnsMax = 1_000;
 
 const nothing: Taken = { kind: "nothing" };
 
@@ -271,55 +256,17 @@ export class SharePartition implements DeliverySettings {
     const failure = this.#log.takeFailure();
     if (failure !== null) return { kind: "refused", errorCode: failure };
     const before = table.nextFetchOffset;
-    const taken = { acquired: [] as AcquiredRecords[], count: 0, chunks: [] as Uint8Array[], bytes: 0 };
-    for (let turn = 0; turn < turnsMax && taken.count < wish.recordsMax; turn++) {
-      const from = table.nextFetchOffset;
-      // Records go out in the order of their offsets: what came free below is for the next fetch.
-      if (!this.#hasWork || from <= (taken.acquired.at(-1)?.last ?? -1)) break;
-      const orOneBatch = wish.orOneBatch && taken.bytes === 0;
-      const records = this.#read(from, wish.bytesMax - taken.bytes, orOneBatch);
-      if (records === null) break;
-      const acquired = this.#acquire(table, from, records, {
-        ...wish,
-        recordsMax: wish.recordsMax - taken.count,
-      });
-      if (acquired.length > 0) {
-        const { chunks, bytes } = records.bytesOf(acquired);
-        taken.acquired.push(...acquired);
-        taken.chunks.push(...chunks);
-        taken.bytes += bytes;
-        for (const { first, last } of acquired) taken.count += last - first + 1;
-      } else if (table.nextFetchOffset === from) break;
-    }
+    const taken = takeRecords(
+      table,
+      wish,
+      this.#options.env.clock.monotonicMs(),
+      (from, bytesMax, orOneBatch) => (this.#hasWork ? this.#read(from, bytesMax, orOneBatch) : null),
+    );
     // Who wakes others although nothing changed is woken by them, for ever.
-    if (taken.count > 0 || table.nextFetchOffset !== before) void this.#settle();
+    const settled = taken.count > 0 || table.nextFetchOffset !== before ? this.#settle() : null;
     if (taken.count === 0) return nothing;
     this.#options.metrics.delivered(taken.acquired, taken.count);
-    return { kind: "records", ...taken };
-  }
-
-  #acquire(
-    table: DeliveryTable,
-    from: number,
-    records: RecordRead,
-    { memberId, recordsMax, mode, batchSize }: TakeWish,
-  ): readonly AcquiredRecords[] {
-    const nowMs = this.#options.env.clock.monotonicMs();
-    const { last, full, empty } = records;
-    const acquired = table.acquire({
-      memberId,
-      first: from,
-      last,
-      batches: full,
-      recordsMax,
-      mode,
-      nowMs,
-      ...(batchSize > 0 ? { batchSize } : {}),
-    });
-    // Compaction may have left a gap before a marker that stayed: without any records, all of it is passed.
-    if (full.length === 0) table.skip(from, last);
-    for (const span of empty) table.skip(Math.max(span.first, from), span.last);
-    return acquired;
+    return { kind: "records", ...taken, persisted: isAgain(taken) ? settled : null };
   }
 
   /** Null: there is nothing, or not yet. */
@@ -345,6 +292,12 @@ export class SharePartition implements DeliverySettings {
     const table = this.#table;
     if (this.#over !== null || table === null) return [];
     return acquired.filter((each) => isHeld(each, memberId, table.ranges(each.first, each.last)));
+  }
+
+  /** The member will not be told of these. */
+  giveBack(memberId: string, acquired: readonly AcquiredRecords[]): void {
+    for (const each of acquired) this.#table?.giveBack(memberId, each);
+    void this.#settle();
   }
 
   // ── What ends a delivery ──

@@ -4,6 +4,7 @@
  * share-partition to be read, for its time to be up. Nothing polls. Who waits longest is woken first. What it has
  * taken belongs to its member, whether the answer arrives or not: then the session ends, or the locks run out.
  */
+import { within } from "../../base/ports.ts";
 import type { ErrorCode } from "../../protocol/errors.ts";
 import { AnswerRoom } from "../answer-room.ts";
 import type { ConnectionFacts, Services } from "../context.ts";
@@ -28,18 +29,37 @@ export interface ServedShare {
   readonly taken: Exclude<Taken, { readonly kind: "nothing" }>;
 }
 
-export interface ServedAll {
-  readonly served: readonly ServedShare[];
-  /** What the records take, until the answer is given to the connection. */
-  readonly room: AnswerRoom;
-}
+/** So long an answer waits for what its records rest on: then they go back, and whoever asks next is given them. */
+const durableMsMax = 5_000;
 
-/** To be called when the answer leaves: without records that the member lost while it waited. */
-export function stillHeld(memberId: string, served: readonly ServedShare[]): readonly ServedShare[] {
+/**
+ * What of it the member may be told, once that rests on nothing that could still be lost (I1), and in a cluster with
+ * a proof that is younger than all of that: without records that it lost meanwhile, or that were given back. Rejects
+ * as the log and the barrier do.
+ */
+export async function whenTellable(
+  memberId: string,
+  served: readonly ServedShare[],
+  { env, cluster }: Pick<Services, "env" | "cluster">,
+): Promise<readonly ServedShare[]> {
+  const open = new Set(served.filter(({ taken }) => taken.kind === "records" && taken.persisted !== null));
+  if (open.size > 0) {
+    const durable = Promise.all(
+      Array.from(open, async (each) => {
+        if (each.taken.kind === "records") await each.taken.persisted;
+        open.delete(each);
+      }),
+    );
+    await within(env.clock, durableMsMax, durable, () => []);
+  }
+  if (served.some((each) => each.taken.kind === "records" && !open.has(each))) await cluster.barrier.pass();
   return served.flatMap((each) => {
     const { share, taken } = each;
     if (taken.kind !== "records" || share === null) return [each];
-    const acquired = share.held(memberId, taken.acquired);
+    if (share.over !== null) return [{ ...each, taken: { kind: "refused", errorCode: share.over } }];
+    const acquired = open.has(each) ? [] : share.held(memberId, taken.acquired);
+    const untold = taken.acquired.filter((all) => !acquired.includes(all));
+    if (untold.length > 0) share.giveBack(memberId, untold);
     return acquired.length === 0 ? [] : [{ ...each, taken: { ...taken, acquired } }];
   });
 }
@@ -47,7 +67,8 @@ export function stillHeld(memberId: string, served: readonly ServedShare[]): rea
 export class ShareServing {
   readonly #wish: ServingWish;
   readonly #services: Services;
-  readonly #room: AnswerRoom;
+  /** What the records take, until the answer is given to the connection. */
+  readonly room: AnswerRoom;
   /** Those that it has looked at, and how to stop waiting for them. */
   readonly #known = new Map<string, { readonly share: SharePartition; readonly stop: () => void }>();
   readonly #served: ServedShare[] = [];
@@ -59,16 +80,16 @@ export class ShareServing {
     this.#wish = wish;
     this.#services = services;
     const bytesMax = Math.min(wish.bytesMax, services.config.get("fetch.max.bytes"));
-    this.#room = new AnswerRoom(services.answers, bytesMax);
+    this.room = new AnswerRoom(services.answers, bytesMax);
   }
 
   /** Resolves when there is something to answer, or its time is up. The room is to be given back then. */
-  async run(connection: Pick<ConnectionFacts, "onClose">): Promise<ServedAll> {
+  async run(connection: Pick<ConnectionFacts, "onClose">): Promise<readonly ServedShare[]> {
     const { waitMs } = this.#wish;
     if (!this.#attempt(waitMs <= 0)) await this.#wait(waitMs, connection);
     for (const { stop } of this.#known.values()) stop();
     for (const end of this.#endings) end();
-    return { served: this.#served, room: this.#room };
+    return this.#served;
   }
 
   #wait(waitMs: number, connection: Pick<ConnectionFacts, "onClose">): Promise<void> {
@@ -105,7 +126,7 @@ export class ShareServing {
     if (isEnough) {
       for (const [place, share] of shares) {
         if (this.#count >= recordsMax) break;
-        if (this.#room.bytes > 0 && this.#room.left === 0) break;
+        if (this.room.bytes > 0 && this.room.left === 0) break;
         this.#take(place, share);
       }
     }
@@ -156,8 +177,8 @@ export class ShareServing {
     const taken = share.take({
       memberId: session.memberId,
       recordsMax: recordsMax - this.#count,
-      bytesMax: this.#room.left,
-      orOneBatch: this.#room.bytes === 0,
+      bytesMax: this.room.left,
+      orOneBatch: this.room.bytes === 0,
       mode,
       batchSize,
     });
@@ -165,6 +186,6 @@ export class ShareServing {
     this.#served.push({ place, share, taken });
     if (taken.kind === "refused") return;
     this.#count += taken.count;
-    this.#room.take(taken.bytes);
+    this.room.take(taken.bytes);
   }
 }
