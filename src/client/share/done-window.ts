@@ -1,6 +1,7 @@
 /**
  * Which ids were claimed and which are done, as a topic has them: a window of the newest. It reads the topic twice: all that is
- * there, to see claims as they come, and what is committed, to see which of them count.
+ * there, to see claims as they come, and what is committed, to see which of them count. Claims of one id have to have an
+ * order, and whoever makes one has to find those of others: so all are in one partition, however many the topic gets.
  */
 import type { Cluster } from "../cluster.ts";
 import { Consumer } from "../consumer.ts";
@@ -15,10 +16,8 @@ interface Known {
   doneAt: number | undefined;
 }
 
-interface Place {
-  readonly partition: number;
-  readonly offset: number;
-}
+/** Of claims. Chosen by the id, it would be another one when the topic gains partitions. */
+export const claimPartition = 0;
 
 /** Between two looks at how far committed records were read. */
 const lookMs = 20;
@@ -30,17 +29,19 @@ export class DoneWindow {
   readonly #committed: Consumer;
   /** The oldest first. */
   readonly #known = new Map<string, Known>();
-  readonly #waiters = new Map<string, () => void>();
-  /** Highest offset that was learnt, by partition. */
-  readonly #learnt = new Map<number, number>();
+  /** By the offset of the claim that each waits for. */
+  readonly #waiters = new Map<number, () => void>();
+  /** Highest offset that was learnt; −1: none. */
+  #learnt = -1;
   #failure: Error | undefined = undefined;
 
   constructor(cluster: Cluster, topic: string, window: { readonly idsMax: number; readonly ms: number }) {
     this.#cluster = cluster;
     this.#idsMax = window.idsMax;
     const from = { timeMs: Math.max(0, Math.floor(cluster.settings.clock.wallMs() - window.ms)) };
-    this.#claimed = new Consumer(cluster, { topic, from, isolation: "uncommitted", onLostPosition: "start" });
-    this.#committed = new Consumer(cluster, { topic, from, onLostPosition: "start" });
+    const place = { topic, partitions: [claimPartition], from, onLostPosition: "start" } as const;
+    this.#claimed = new Consumer(cluster, { ...place, isolation: "uncommitted" });
+    this.#committed = new Consumer(cluster, place);
   }
 
   /** Resolves when it is known where the window begins. */
@@ -57,39 +58,43 @@ export class DoneWindow {
     return this.#known.get(id)?.doneAt !== undefined;
   }
 
+  /** It cannot go on: the topic is gone, or cannot be read. */
+  get hasFailed(): boolean {
+    return this.#failure !== undefined;
+  }
+
   /**
-   * Whether somebody else's claim that came before this one counts. Waits until that is decided. Rejects with
-   * `DeadlineError` after `limitMs`.
+   * Whether somebody else's claim that came before this one, at offset `claim`, counts. Waits until that is decided.
+   * Rejects with `DeadlineError` after `limitMs`.
    */
-  async isTaken(id: string, claim: Place, limitMs: number): Promise<boolean> {
+  async isTaken(id: string, claim: number, limitMs: number): Promise<boolean> {
     const endMs = this.#nowMs + limitMs;
     await this.#reach(claim, endMs);
-    const earlier = (this.#known.get(id)?.claims ?? []).filter((at) => at < claim.offset);
+    const earlier = (this.#known.get(id)?.claims ?? []).filter((at) => at < claim);
     if (earlier.length === 0) return false;
     const last = Math.max(...earlier);
-    while (this.#committedTo(claim.partition) <= last) {
+    while (this.#committedTo <= last) {
       this.#check(endMs);
       await sleep(this.#cluster.settings.clock, lookMs);
     }
     const doneAt = this.#known.get(id)?.doneAt;
-    return doneAt !== undefined && doneAt < claim.offset;
+    return doneAt !== undefined && doneAt < claim;
   }
 
   async close(): Promise<void> {
     await Promise.all([this.#claimed.close(), this.#committed.close()]);
   }
 
-  async #reach({ partition, offset }: Place, endMs: number): Promise<void> {
-    const name = `${partition}/${offset}`;
+  async #reach(claim: number, endMs: number): Promise<void> {
     const { clock } = this.#cluster.settings;
-    while ((this.#learnt.get(partition) ?? -1) < offset) {
+    while (this.#learnt < claim) {
       this.#check(endMs);
       const learnt = Promise.withResolvers<void>();
       const timer = clock.schedule(Math.max(1, endMs - this.#nowMs), learnt.resolve);
-      this.#waiters.set(name, learnt.resolve);
+      this.#waiters.set(claim, learnt.resolve);
       await learnt.promise;
       timer.cancel();
-      this.#waiters.delete(name);
+      this.#waiters.delete(claim);
     }
   }
 
@@ -100,15 +105,15 @@ export class DoneWindow {
     }
   }
 
-  #committedTo(partition: number): number {
-    return this.#committed.positions().find((each) => each.partition === partition)?.position ?? -1;
+  get #committedTo(): number {
+    return this.#committed.position({ partition: claimPartition }) ?? -1;
   }
 
-  #learnClaim({ key, partition, offset }: IncomingRecord): void {
+  #learnClaim({ key, offset }: IncomingRecord): void {
     const { claims } = this.#of(String(key));
     claims.push(offset);
-    this.#learnt.set(partition, offset);
-    this.#waiters.get(`${partition}/${offset}`)?.();
+    this.#learnt = offset;
+    this.#waiters.get(offset)?.();
   }
 
   #of(id: string): Known {

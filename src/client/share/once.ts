@@ -12,12 +12,15 @@ import type { OutgoingRecord, RecordMetadata } from "../records.ts";
 import { atLeast } from "../settings.ts";
 import { TransactionAbortedError } from "../transaction-errors.ts";
 import { TransactionalProducer } from "../transactional-producer.ts";
-import { DoneWindow } from "./done-window.ts";
+import { claimPartition, DoneWindow } from "./done-window.ts";
 import type { Message } from "./message.ts";
 import type { ShareHandle, ShareHandlerContext } from "./work.ts";
 
 export interface OnceOptions {
-  /** Where ids are kept; made when it is missing: compacted, and without what is older than `windowMs`. */
+  /**
+   * Where ids are kept, all in its first partition; made when it is missing: compacted, and without what is older than
+   * `windowMs`.
+   */
   readonly topic: string;
   /**
    * What makes two messages the same; at most 1,024 bytes. Default: the place in the topic, which tells redeliveries of a
@@ -88,11 +91,7 @@ export class Once implements AsyncDisposable {
       if (typeof id !== "string" || id === "" || Buffer.byteLength(id) > idBytesMax) {
         throw new OptionError(`The id of a message has 1 to ${idBytesMax} bytes.`);
       }
-      this.#window ??= this.#open().catch((cause: unknown) => {
-        this.#window = undefined;
-        throw cause;
-      });
-      const window = await this.#window;
+      const window = await this.#current();
       if (window.isDone(id)) this.#skipped++;
       else await this.#handleOnce(window, id, message, context, handle);
     };
@@ -108,6 +107,21 @@ export class Once implements AsyncDisposable {
     return this.close();
   }
 
+  async #current(): Promise<DoneWindow> {
+    const known = this.#window;
+    const before = await known;
+    if (before?.hasFailed === true && this.#window === known) {
+      // Else every message would fail until none may be delivered any more.
+      this.#window = undefined;
+      await before.close();
+    }
+    this.#window ??= this.#open().catch((cause: unknown) => {
+      this.#window = undefined;
+      throw cause;
+    });
+    return this.#window;
+  }
+
   async #handleOnce(
     window: DoneWindow,
     id: string,
@@ -118,8 +132,8 @@ export class Once implements AsyncDisposable {
     const producer = this.#idle.pop() ?? this.#make();
     try {
       await producer.transaction(async (tx) => {
-        const claim = await tx.send({ topic: this.#topic, key: id, value: "" });
-        if (await window.isTaken(id, claim, this.#handlerTimeoutMs)) throw new AlreadyDone();
+        const claim = await tx.send({ topic: this.#topic, partition: claimPartition, key: id, value: "" });
+        if (await window.isTaken(id, claim.offset, this.#handlerTimeoutMs)) throw new AlreadyDone();
         await handle(message, { ...context, send: (record) => tx.send(record) });
         // Another worker may have the message by now: let it be the one.
         context.signal.throwIfAborted();
@@ -146,7 +160,7 @@ export class Once implements AsyncDisposable {
     await using admin = this.#admin();
     const configs = { "cleanup.policy": "compact,delete", "retention.ms": String(this.#windowMs) };
     try {
-      await admin.createTopic({ topic: this.#topic, configs });
+      await admin.createTopic({ topic: this.#topic, partitions: 1, configs });
     } catch (cause) {
       if (!(cause instanceof BrokerRefusedError) || cause.code !== "TOPIC_ALREADY_EXISTS") throw cause;
     }
