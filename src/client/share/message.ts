@@ -31,6 +31,10 @@ export class Message {
   get topic(): string {
     return this.#delivery.record.topic;
   }
+  /** Another one for a topic that was deleted and made again under its name. */
+  get topicId(): string {
+    return this.#delivery.place.topicId;
+  }
   get partition(): number {
     return this.#delivery.record.partition;
   }

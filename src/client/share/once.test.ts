@@ -155,4 +155,19 @@ describe("a handler whose effects count once", () => {
     assert.equal(await world.waiting(), 0);
     process.kill();
   });
+
+  // Broken when the id is the topic's name and the place: new messages would be skipped, and accepted.
+  it("counts messages of a topic that was deleted and made again as others than those that lay there before", async (test) => {
+    const world = await aWorld(test);
+    const handle = (message: Message, { send }: OnceContext) => send({ topic: "out", value: message.value });
+    const { process, skipped } = begin(world, handle);
+    await world.broker.write("t", ["1"]);
+    await world.pass(10_000);
+    await world.broker.deleteTopic("t");
+    await world.broker.createTopic("t", 2);
+    await world.broker.write("t", ["2"]);
+    await world.pass(60_000);
+    assert.deepEqual([await output(world), skipped()], [["1", "2"], 0]);
+    process.kill();
+  });
 });

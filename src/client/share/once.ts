@@ -71,7 +71,7 @@ export class Once implements AsyncDisposable {
     this.#admin = admin;
     this.#onClose = onClose;
     this.#topic = topic;
-    this.#id = options.id ?? (({ topic: of, partition, offset }) => `${of}/${partition}/${offset}`);
+    this.#id = options.id ?? (({ topicId, partition, offset }) => `${topicId}/${partition}/${offset}`);
     this.#windowMs = atLeast("windowMs", windowMs, 1_000);
     this.#windowIds = atLeast("windowIds", windowIds, 1);
     this.#handlerTimeoutMs = atLeast("handlerTimeoutMs", handlerTimeoutMs, 100);
