@@ -11,7 +11,10 @@ import { HandlerError } from "../group/errors.ts";
 import type { RunOptions } from "../group/handlers.ts";
 import type { IncomingRecord } from "../incoming-record.ts";
 import { Reject } from "../share/errors.ts";
-import { type DeadLetter, deadLetterOf } from "./letter.ts";
+import { letterBatch } from "../../broker/share/letter-batch.ts";
+import { BatchView } from "../../record/batch.ts";
+import { recordsIn } from "../../record/record.ts";
+import { type DeadLetter, DeadLetterHeader, deadLetterOf } from "./letter.ts";
 
 interface World {
   readonly broker: SimulatedBroker;
@@ -119,5 +122,27 @@ describe("a member with dead letters", () => {
       (cause: HandlerError) => cause.cause instanceof UnknownTopicError,
     );
     assert.deepEqual(seen, []);
+  });
+
+  it("writes the headers that the broker writes for share groups, in the same order", async (test) => {
+    const world = await aWorld(test);
+    const handle = failingAt("a", () => new Reject("not a bill"));
+    await world.run(working(test, world, { handle, deadLetters: { topic: "dead" } }));
+    const [letter] = await world.letters();
+    const origin = {
+      topic: "t",
+      partition: 0,
+      groupId: "g",
+      deliveryCount: 1,
+      reason: "rejected",
+      wallMs: 7,
+    } as const;
+    const { builder } = letterBatch(new Map([[0, null]]), { first: 0, last: 0 }, origin, true, 1e6);
+    const [record] = [...recordsIn(BatchView.at(builder.build(), 0), 1e6)];
+    const names = (headers: readonly { readonly key: string }[] = []): string[] =>
+      headers.flatMap(({ key }) => (key.startsWith("__") ? [key] : []));
+    assert.deepEqual(names(letter?.record.headers), names(record?.headers));
+    const died = letter?.record.headers.find(({ key }) => key === DeadLetterHeader.timestamp)?.value;
+    assert.match(String(died), /^\d{13}$/);
   });
 });

@@ -94,8 +94,9 @@ export class LastResort {
   async #bury(record: IncomingRecord, deliveryCount: number, cause: unknown): Promise<void> {
     this.#producer ??= new Producer(this.#cluster, {});
     const reason = cause instanceof Error ? cause.message : String(cause);
+    const wallMs = this.#cluster.settings.clock.wallMs();
     await this.#producer.send(
-      deadLetterFor(this.#topic, record, { group: this.#group, deliveryCount, reason }),
+      deadLetterFor(this.#topic, record, { group: this.#group, deliveryCount, reason, wallMs }),
     );
     this.#onDeadLetter(record, cause);
   }

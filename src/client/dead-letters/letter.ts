@@ -6,7 +6,7 @@
 import type { IncomingRecord } from "../incoming-record.ts";
 import type { OutgoingRecord } from "../records.ts";
 
-/** KIP-1191. Numbers are decimal text. */
+/** KIP-1191, and Holdfast's own time of death. Numbers are decimal text, times ms since 1970. */
 export const DeadLetterHeader = {
   topic: "__dlq.errors.topic",
   partition: "__dlq.errors.partition",
@@ -14,6 +14,7 @@ export const DeadLetterHeader = {
   group: "__dlq.errors.group",
   deliveryCount: "__dlq.errors.delivery.count",
   message: "__dlq.errors.message",
+  timestamp: "__dlq.errors.timestamp",
 } as const;
 
 /** Of a record that was redriven: which dead letter it was, and how often it has been one. */
@@ -34,6 +35,8 @@ export interface Death {
   /** How often it was delivered. */
   readonly deliveryCount: number;
   readonly reason: string;
+  /** When, ms since 1970. */
+  readonly wallMs: number;
 }
 
 export interface DeadLetter {
@@ -72,6 +75,7 @@ export function deadLetterFor(topic: string, record: IncomingRecord, death: Deat
     [DeadLetterHeader.group]: death.group,
     [DeadLetterHeader.deliveryCount]: String(death.deliveryCount),
     [DeadLetterHeader.message]: death.reason,
+    [DeadLetterHeader.timestamp]: String(Math.floor(death.wallMs)),
   };
   return {
     topic,
