@@ -52,7 +52,7 @@ export const groupSettings = {
       text: "The topic for the share group's dead letters (KIP-1191); empty: records that are rejected, or delivered too often, are archived and counted, and nothing else remains of them.",
     }),
   },
-  /** Without effect, as the broker's: members are told at once. */
+  /** Without effect, as the broker's: see `ShareGroup`. */
   "share.assignment.interval.ms": { setting: number, synonym: "group.share.assignment.interval.ms" },
   "share.auto.offset.reset": {
     setting: {

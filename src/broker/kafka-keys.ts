@@ -116,7 +116,7 @@ const groups: readonly Group[] = [
     },
   },
   {
-    text: "Threads, buffers and copies of Kafka's share coordinator, and how long its assignments are held back. Members are told at once here, and what is written is durable as it is: no effect.",
+    text: "Threads, buffers and copies of Kafka's share coordinator, and how long its assignments are held back. Members are told at once here (in groups of more than 100 what changes within a second counts together), and what is written is durable as it is: no effect.",
     keys: {
       "group.share.assignment.interval.ms": ["int", "1000", "dynamic"],
       "group.share.assignors": ["list", "simple"],

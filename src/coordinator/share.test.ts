@@ -304,6 +304,56 @@ describe("a share group", () => {
     assert.equal(group.shard.groupCount, 0);
   });
 
+  test("that is large is divided once for all who come and go in a while, and whoever is too many is refused", () => {
+    const group = aGroup(300, { shareMembersMax: 1_000 });
+    const ids = Array.from({ length: 10_000 }, (_, n) => `m${n}`);
+    const members = new Map<string, { epoch: number; has: PartitionSet }>();
+    const counted = (kind: GroupRecord["kind"], what: () => void): number => {
+      const before = group.records.length;
+      what();
+      return group.records.slice(before).filter((record) => record.kind === kind && record.value !== null)
+        .length;
+    };
+    const all = (who: readonly string[]): void => {
+      for (const id of who) {
+        const { errorCode, memberEpoch, assignment } = group.say(id, members.get(id)?.epoch ?? 0);
+        if (errorCode === ErrorCode.GROUP_MAX_SIZE_REACHED) continue;
+        assert.equal(errorCode, ErrorCode.NONE);
+        members.set(id, { epoch: memberEpoch, has: assignment ?? members.get(id)?.has ?? noPartitions });
+        group.work();
+        group.nowMs++;
+      }
+    };
+    assert.ok(
+      counted("shareTargetEpoch", () => all(ids)) <= 102,
+      "one for each of the first, and then one a second",
+    );
+    assert.equal(members.size, 1_000);
+    const bytes = group.shard.bytes;
+    assert.ok(bytes < 2_000_000, `${bytes} bytes`);
+    group.pass(1_000);
+    assert.ok(counted("shareTargetEpoch", () => all([...members.keys()])) <= 1);
+    all([...members.keys()]);
+    const readers = new Map<number, number>();
+    for (const { has } of members.values()) {
+      assert.equal(sizeOf(has), 1);
+      for (const [, partition] of each(has)) readers.set(partition, (readers.get(partition) ?? 0) + 1);
+    }
+    assert.deepEqual(
+      [readers.size, Math.min(...readers.values()), Math.max(...readers.values())],
+      [300, 3, 4],
+    );
+    const live = group.shard.bytes;
+    group.restart();
+    assert.equal(group.shard.bytes, live, "what is weighed step by step is what is there");
+    assert.equal(
+      counted("share", () => group.pass(46_000)),
+      1,
+      "one epoch for all who are not heard of",
+    );
+    assert.deepEqual([group.group?.phase, group.group?.bytes], ["Empty", 64 * 300]);
+  });
+
   test("is no group of another kind, and no other group is one", () => {
     const share = aGroup();
     share.arrive("a");

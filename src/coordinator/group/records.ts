@@ -200,6 +200,9 @@ export type ShareRecord =
     }
   | { readonly kind: "shareState"; readonly key: ConsumerGroupKey; readonly value: ShareStateValue | null };
 
+/** Of one member: who it is, what it is to have, what it was told. */
+export type ShareMemberRecord = Extract<ShareRecord, { readonly key: ConsumerMemberKey }>;
+
 export const isShareRecord = (record: GroupRecord): record is ShareRecord => record.kind.startsWith("share");
 
 const ofGroup = keyOf(ConsumerGroupKey);

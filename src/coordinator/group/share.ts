@@ -11,19 +11,20 @@ import { hashTopics, type TopicFacts, type TopicView } from "../topic-view.ts";
 import { assignSimply } from "./assign/simple.ts";
 import { MemberEpoch } from "./consumer-request.ts";
 import { ConsumerSessions } from "./consumer-sessions.ts";
+import { partitionsBytes } from "./member-bytes.ts";
 import {
   contains,
   minus,
   noPartitions,
   only,
   type PartitionSet,
-  partitionSet,
   same,
   topicPartitions,
   union,
 } from "./partition-set.ts";
-import type { GroupTurn, ShareMemberValue, ShareRecord } from "./records.ts";
+import type { GroupTurn, ShareRecord } from "./records.ts";
 import type { GroupSettings } from "./settings.ts";
+import { type ShareMember, ShareMembers } from "./share-members.ts";
 import {
   refusedShareBeat,
   type ShareAnswer,
@@ -45,16 +46,14 @@ import {
   withoutTopics,
 } from "./share-state.ts";
 
-export interface ShareMember {
-  readonly id: string;
-  about: ShareMemberValue;
-  /** What it is to have. */
-  target: PartitionSet;
-  /** What it was told. */
-  held: { readonly epoch: number; readonly previousEpoch: number; readonly assigned: PartitionSet };
-}
-
 export type SharePhase = "Empty" | "Stable";
+
+/**
+ * A group of more members than this is not divided anew for each that comes or goes, but once for all of so long a
+ * time: to divide costs as much as there are members, and so it would for each of them.
+ */
+const promptMax = 100;
+const pauseMs = 1_000;
 
 /** −1: decided when it is first read. */
 const undecided: Offset = offset(-1);
@@ -67,8 +66,10 @@ export class ShareGroup {
   #epoch = 0;
   #targetEpoch = 0;
   #metadataHash = 0;
-  readonly #members = new Map<string, ShareMember>();
+  readonly #members = new ShareMembers();
   readonly #sessions = new ConsumerSessions();
+  /** When the target was worked out last (monotonic). */
+  #aimedMs = -Infinity;
   #state = noShareState;
   /** Wished for, and nobody has said what came of it. */
   #underWay: PartitionSet = noPartitions;
@@ -92,13 +93,17 @@ export class ShareGroup {
     return this.#targetEpoch;
   }
   get members(): Iterable<ShareMember> {
-    return this.#members.values();
+    return this.#members;
   }
   get memberCount(): number {
     return this.#members.size;
   }
   get isEmpty(): boolean {
     return this.#members.size === 0;
+  }
+  /** About what it takes in memory. */
+  get bytes(): number {
+    return this.#members.bytes + partitionsBytes(this.#state.initializing, this.#state.initialized);
   }
   get phase(): SharePhase {
     return this.isEmpty ? "Empty" : "Stable";
@@ -111,7 +116,7 @@ export class ShareGroup {
     return this.#epoch === 0 && this.isEmpty && isNothing(this.#state);
   }
   hasMember(id: string): boolean {
-    return this.#members.has(id);
+    return this.#members.get(id) !== undefined;
   }
 
   // ── A heartbeat ──
@@ -121,17 +126,16 @@ export class ShareGroup {
     if (refused !== null) return refusedShareBeat(beat, ...refused);
     const { memberId, memberEpoch } = beat;
     if (memberEpoch === MemberEpoch.leave) {
-      this.#drop(turn, memberId);
+      this.#drop(turn, new Set([memberId]));
       return { errorCode: ErrorCode.NONE, errorMessage: null, memberId, memberEpoch, assignment: null };
     }
     const before = this.#members.get(memberId)?.held.assigned;
     const isOther = this.#admit(turn, beat);
     this.#beginEpoch(turn, isOther);
-    if (this.#epoch > this.#targetEpoch) this.#aim(turn);
-    const member = this.#members.get(memberId) as ShareMember;
-    this.#tell(turn, member);
+    if (this.#epoch > this.#targetEpoch && this.#mayAim(turn.monotonicMs)) this.#aim(turn);
+    this.#tell(turn, this.#members.get(memberId) as ShareMember);
     this.#hear(turn.monotonicMs, memberId);
-    const { epoch, assigned } = member.held;
+    const { epoch, assigned } = (this.#members.get(memberId) as ShareMember).held;
     // Who cannot know whether its last answer came says everything again, and is told everything.
     const isTold = beat.topicNames !== null || memberEpoch === MemberEpoch.join;
     const changed = before === undefined || !same(before, assigned);
@@ -177,9 +181,9 @@ export class ShareGroup {
     return !wantsSame;
   }
 
-  #drop(turn: GroupTurn, memberId: string): void {
-    this.#forget(turn, memberId);
-    this.#writeEpoch(turn, hashTopics(this.#wantedTopics().values()));
+  #drop(turn: GroupTurn, memberIds: ReadonlySet<string>): void {
+    for (const id of memberIds) this.#forget(turn, id);
+    if (memberIds.size > 0) this.#writeEpoch(turn, hashTopics(this.#wantedTopics().values()));
   }
 
   #forget(turn: GroupTurn, memberId: string): void {
@@ -212,7 +216,7 @@ export class ShareGroup {
 
   /** Whether share state has begun somewhere since the target was worked out. */
   #hasUnassigned(wanted: ReadonlyMap<TopicId, TopicFacts>): boolean {
-    const assigned = Array.from(this.#members.values(), ({ target }) => target).reduce(union, noPartitions);
+    const assigned = Array.from(this.#members, ({ target }) => target).reduce(union, noPartitions);
     const ready = only(this.#state.initialized, (topicId) => wanted.has(topicId));
     return minus(ready, assigned).size > 0;
   }
@@ -226,14 +230,21 @@ export class ShareGroup {
   /** Topics that some member wants, of those that are there. */
   #wantedTopics(): ReadonlyMap<TopicId, TopicFacts> {
     const topics = new Map<TopicId, TopicFacts>();
-    for (const member of this.#members.values()) {
-      for (const topic of this.#wanted(member)) topics.set(topic.id, topic);
+    for (const name of this.#members.wantedNames) {
+      const topic = this.#topics.find(name);
+      if (topic !== undefined) topics.set(topic.id, topic);
     }
     return topics;
   }
 
+  /** Who has to wait for it is told what it is to have with the first of its heartbeats after that. */
+  #mayAim(nowMs: number): boolean {
+    return this.#members.size <= promptMax || this.#targetEpoch === 0 || nowMs >= this.#aimedMs + pauseMs;
+  }
+
   #aim(turn: GroupTurn): void {
-    const members = [...this.#members.values()];
+    this.#aimedMs = turn.monotonicMs;
+    const members = [...this.#members];
     const candidates = members.map((member) => ({
       memberId: member.id,
       topics: new Set(this.#wanted(member).map(({ id }) => id)),
@@ -354,7 +365,7 @@ export class ShareGroup {
 
   /** Ends what ran out by now: members that are not heard of. */
   onTime(turn: GroupTurn): void {
-    for (const id of this.#sessions.late(turn.monotonicMs)) this.#drop(turn, id);
+    this.#drop(turn, this.#sessions.late(turn.monotonicMs));
   }
 
   /** Monotonic; `Infinity`: nothing will happen by itself. */
@@ -364,7 +375,7 @@ export class ShareGroup {
 
   /** The log is read: every session begins anew, since nobody could be heard. `nowMs`: monotonic. */
   loaded(nowMs: number): void {
-    for (const id of this.#members.keys()) this.#hear(nowMs, id);
+    for (const { id } of this.#members) this.#hear(nowMs, id);
   }
 
   // ── Records ──
@@ -378,7 +389,7 @@ export class ShareGroup {
 
   /** Everything of it goes. */
   remove(turn: GroupTurn): void {
-    for (const id of this.#members.keys()) this.#forget(turn, id);
+    for (const { id } of this.#members) this.#forget(turn, id);
     for (const kind of ["shareState", "shareTargetEpoch", "share"] as const) {
       turn.write({ kind, key: this.#ownKey, value: null });
     }
@@ -396,38 +407,11 @@ export class ShareGroup {
       case "shareState":
         this.#state = record.value === null ? noShareState : fromStateValue(record.value);
         break;
-      case "shareMember":
-        if (record.value === null) this.#members.delete(record.key.memberId);
-        else this.#grow(record.key.memberId).about = record.value;
-        break;
-      case "shareTarget":
-        if (record.value === null) break;
-        this.#grow(record.key.memberId).target = partitionSet(record.value.topicPartitions);
-        break;
-      case "shareCurrent": {
-        if (record.value === null) break;
-        const { memberEpoch: epoch, previousMemberEpoch: previousEpoch, assignedPartitions } = record.value;
-        const held = { epoch, previousEpoch, assigned: partitionSet(assignedPartitions) };
-        this.#grow(record.key.memberId).held = held;
-        break;
-      }
       default:
-        return record satisfies never;
+        this.#members.apply(record);
     }
-  }
-
-  #grow(id: string): ShareMember {
-    let member = this.#members.get(id);
-    if (member === undefined) {
-      member = { id, about: nobody, target: noPartitions, held: holdsNothing };
-      this.#members.set(id, member);
-    }
-    return member;
   }
 }
-
-const nobody: ShareMemberValue = { rackId: null, clientId: "", clientHost: "", subscribedTopicNames: [] };
-const holdsNothing = { epoch: 0, previousEpoch: -1, assigned: noPartitions };
 
 function startingOf(beginning: readonly StateBeginning[]): PartitionSet {
   const starting = new Map<TopicId, Set<PartitionIndex>>();

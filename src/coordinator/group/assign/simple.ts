@@ -6,7 +6,7 @@
  * most. Topics that the same members want are divided together, others on their own. Sticky: what fits stays.
  */
 import type { PartitionIndex, TopicId } from "../../../base/ids.ts";
-import { contains, each, type PartitionSet } from "../partition-set.ts";
+import { each, type PartitionSet } from "../partition-set.ts";
 import type { Candidate } from "./assignor.ts";
 
 /** As Kafka's tools show it. */
@@ -14,6 +14,8 @@ export const simpleAssignor = "simple";
 
 interface Share {
   readonly candidate: Candidate;
+  /** Among all. */
+  readonly index: number;
   readonly partitions: Map<TopicId, Set<PartitionIndex>>;
   size: number;
 }
@@ -27,7 +29,7 @@ export function assignSimply(
 ): ReadonlyMap<string, PartitionSet> {
   const shares = [...candidates]
     .sort((a, b) => (a.memberId < b.memberId ? -1 : 1))
-    .map((candidate): Share => ({ candidate, partitions: new Map(), size: 0 }));
+    .map((candidate, index): Share => ({ candidate, index, partitions: new Map(), size: 0 }));
   for (const { wanting, slots } of pools(shares, partitions)) divide(wanting, slots);
   return new Map(shares.map((share) => [share.candidate.memberId, share.partitions]));
 }
@@ -41,7 +43,7 @@ function pools(
   for (const topicId of [...partitions.keys()].sort()) {
     const wanting = shares.filter(({ candidate }) => candidate.topics.has(topicId));
     if (wanting.length === 0) continue;
-    const key = wanting.map(({ candidate }) => JSON.stringify(candidate.memberId)).join();
+    const key = wanting.map(({ index }) => index).join();
     let pool = found.get(key);
     if (pool === undefined) found.set(key, (pool = { wanting, slots: [] }));
     for (const partition of [...(partitions.get(topicId) ?? [])].sort((a, b) => a - b)) {
@@ -69,8 +71,12 @@ function divide(wanting: readonly Share[], slots: readonly Slot[]): void {
     for (const [share, its] of given) for (const slot of its) add(share, slot);
     return;
   }
+  const byKey = new Map(slots.map((slot) => [slot.join("/"), slot]));
   const given = spread(wanting, slots, {
-    formerHolders: ({ candidate }) => slots.filter((slot) => contains(candidate.target, ...slot)),
+    formerHolders: ({ candidate }) =>
+      Array.from(each(candidate.target), (had) => byKey.get(had.join("/"))).filter(
+        (slot) => slot !== undefined,
+      ),
     load: () => 0,
   });
   for (const [slot, its] of given) for (const share of its) add(share, slot);
