@@ -6,6 +6,7 @@
  * intention goes on from there, and a letter that is there already is a duplicate and not a second one. No record
  * disappears: while letters cannot be written, their records wait, and are told of.
  */
+import { assert } from "../../base/assert.ts";
 import { offset, type Offset, type ProducerId } from "../../base/ids.ts";
 import { type Env, sleep } from "../../base/ports.ts";
 import type { DeadRecords } from "../../coordinator/share/delivery/state.ts";
@@ -137,7 +138,9 @@ export class DeadLetters {
       first: batch.first,
       last: batch.last,
       attach: (session) => {
-        if (batch.count > 0) target.append(session, BatchView.at(bytesOfLetters(batch, null)), wallMs);
+        if (batch.count === 0) return;
+        const { kind } = target.append(session, BatchView.at(bytesOfLetters(batch, null)), wallMs);
+        assert(kind === "appended", "letters without a producer are always appended");
       },
     };
   }

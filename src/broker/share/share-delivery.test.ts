@@ -407,3 +407,27 @@ test("a fetch that finds nothing to read where the log says there is something w
   read.mock.restore();
   assert.deepEqual(offsetsIn(await one.fetch(patient)), [0]);
 });
+
+test("a share state that makes no sense is told as an error to who reads by it, and to nobody else", async (context) => {
+  const broker = await aQueue(context, ["a"]);
+  const one = new ShareMember(broker, "one", "t");
+  const word = { first: offset(0), last: offset(1), state: 2, deliveryCount: 1, letter: null } as const;
+  const value = { stateEpoch: 0, startOffset: offset(0), batches: [word, { ...word, first: offset(1) }] };
+  const { sharePersister } = broker.broker.services;
+  const nonsense = () => Promise.resolve({ kind: "told" as const, value });
+  const { mock } = context.mock.method(sharePersister, "read", nonsense);
+  assert.equal((await one.fetch(patient)).errorCode, ErrorCode.KAFKA_STORAGE_ERROR);
+  mock.restore();
+  assert.deepEqual(offsetsIn(await one.fetch(patient)), [0]);
+});
+
+test("locks that run out when the log has closed are not looked at over and over", async (context) => {
+  const broker = await aQueue(context, ["a"]);
+  await new ShareMember(broker, "one", "t").fetch(patient);
+  const { shares, partitions } = broker.broker.services;
+  const [share] = shares.all();
+  assert.ok(share !== undefined && share.nextDeadlineMs < Infinity);
+  const { mock } = context.mock.getter(partitions, "failure", () => new Error("the disk is gone"));
+  assert.equal(share.nextDeadlineMs, Infinity);
+  mock.restore();
+});

@@ -5,6 +5,7 @@
  * for all, and whoever has waited longest takes of it first. It ends when the partition goes, when a newer leader or
  * a newer state shows, or when the group reads nothing here any more; nothing is kept beyond that.
  */
+import { HoldfastError } from "../../base/errors.ts";
 import { type LeaderEpoch, offset, type Offset } from "../../base/ids.ts";
 import type { Env } from "../../base/ports.ts";
 import type { AcknowledgeBatch } from "../../coordinator/share/delivery/acknowledgement.ts";
@@ -153,8 +154,17 @@ export class SharePartition implements DeliverySettings {
       await this.#load();
     } catch (cause) {
       // The log closed: the process ends, and nobody is told anything.
-      if (this.#options.partitions.failure === null) throw cause;
+      if (this.#options.partitions.failure !== null) return;
+      if (!(cause instanceof HoldfastError)) throw cause;
+      // What is kept makes no sense: nothing is given by it, and nobody else has to suffer.
+      this.#complain("share-partition.state-unreadable", cause);
+      this.end(ErrorCode.KAFKA_STORAGE_ERROR);
     }
+  }
+
+  #complain(what: string, cause: unknown): void {
+    const message = cause instanceof Error ? cause.message : String(cause);
+    this.#options.env.log.error(what, { ...this.key, cause: message });
   }
 
   async #load(): Promise<void> {
@@ -203,7 +213,10 @@ export class SharePartition implements DeliverySettings {
       wal,
       clock: env.clock,
       take: (isHere) => takeLeaving(table, letters, isHere, (dead) => this.#onDead(table, dead, batches)),
-      onLost: (why) => this.end(why),
+      onLost: (why, cause) => {
+        if (cause !== undefined) this.#complain("share-partition.state-unwritten", cause);
+        this.end(why);
+      },
     });
     this.#line = line;
     if ((await line.persisted()) !== null || this.isOver) return;
@@ -305,7 +318,7 @@ export class SharePartition implements DeliverySettings {
   /** Synchronous: all of it counts, or nothing. */
   acknowledge(memberId: string, batches: readonly AcknowledgeBatch[]): Acknowledged {
     const table = this.#table;
-    if (table === null) {
+    if (table === null || this.#over !== null) {
       // What is in flight is known here only: of a share-partition that is not loaded nothing is.
       const errorCode = this.#over ?? ErrorCode.INVALID_RECORD_STATE;
       return { errorCode, persisted: Promise.resolve(null) };
@@ -333,7 +346,9 @@ export class SharePartition implements DeliverySettings {
 
   /** Monotonic ms of `env.clock`; `Infinity`: nothing will happen by itself. */
   get nextDeadlineMs(): number {
-    return this.#over === null ? (this.#table?.nextDeadlineMs ?? Infinity) : Infinity;
+    // A log that closed stays so: locks that ran out would be looked at again and again.
+    if (this.#over !== null || this.#options.partitions.failure !== null) return Infinity;
+    return this.#table?.nextDeadlineMs ?? Infinity;
   }
 
   /** After each change: what has to be kept leaves, the timer is set, and who waits is woken. */

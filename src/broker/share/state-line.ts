@@ -33,8 +33,8 @@ export interface StateLineOptions {
   readonly clock: Clock;
   /** What was decided since the last call; null: nothing. `isHere`: the change can have something attached. */
   readonly take: (isHere: boolean) => LeavingChange | null;
-  /** Once: nothing of what is decided from now on will be kept. */
-  readonly onLost: (why: ErrorCode) => void;
+  /** Once: nothing of what is decided from now on will be kept. `cause`: of a write that failed where it may not. */
+  readonly onLost: (why: ErrorCode, cause?: unknown) => void;
 }
 
 /** Null: it is durable. */
@@ -64,18 +64,24 @@ export class StateLine {
     if (this.#lost !== null) return Promise.resolve(this.#lost);
     const { failure } = this.#options.partitions;
     if (failure !== null) return Promise.reject(failure);
+    return this.#leaveInTurn();
+  }
+
+  #leaveInTurn(): Promise<Persisted> {
     if (this.#away === null) return this.#leave();
-    this.#next ??= this.#away.then((lost) => {
-      this.#next = null;
-      // Somebody else may have been faster, and is under way again.
-      return lost ?? this.persisted();
-    });
+    this.#next ??= this.#away
+      .finally(() => {
+        this.#next = null;
+      })
+      // Somebody else may have been faster, and is under way again. What was decided before the end leaves all the same.
+      .then((lost) => lost ?? this.#leaveInTurn());
     return this.#next;
   }
 
   /** Resolves when nothing is on its way any more. Never rejects. */
   async idle(): Promise<void> {
-    while (this.#away !== null) await this.#away.catch(() => undefined);
+    for (let last = this.#next ?? this.#away; last !== null; last = this.#next ?? this.#away)
+      await last.catch(() => undefined);
     await this.#newest.catch(() => undefined);
   }
 
@@ -123,7 +129,11 @@ export class StateLine {
     const { key, persister, partitions, clock } = this.#options;
     const change = this.#changeOf(changes);
     for (;;) {
-      const told = await persister.write(key, change);
+      const told = await persister.write(key, change).catch((cause: unknown) => {
+        // What left with it is nowhere now: nothing that follows may be told as kept.
+        if (partitions.failure === null) this.#lose(ErrorCode.KAFKA_STORAGE_ERROR, cause);
+        throw cause;
+      });
       if (told.kind === "told") return null;
       if (told.kind === "refused") return this.#lose(told.errorCode);
       if (partitions.failure !== null) throw partitions.failure;
@@ -132,16 +142,16 @@ export class StateLine {
     }
   }
 
-  /** The share-partition ends here: what is under way may still become durable, and nothing else leaves. */
+  /** The share-partition ends here: what was decided still leaves behind what is under way, and nothing else does. */
   end(why: ErrorCode): void {
     this.#lost ??= why;
   }
 
-  #lose(code: ErrorCode): ErrorCode {
+  #lose(code: ErrorCode, cause?: unknown): ErrorCode {
     const why = toldToClients(code);
     if (this.#lost !== null) return this.#lost;
     this.#lost = why;
-    this.#options.onLost(why);
+    this.#options.onLost(why, cause);
     return why;
   }
 
