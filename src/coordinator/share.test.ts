@@ -276,6 +276,23 @@ describe("share state", () => {
     assert.equal(read(group.say("a", memberEpoch)), "0,1");
   });
 
+  test("is ended by nobody while somebody begins or ends it: what is late would undo what came after it", () => {
+    const group = aGroup(1);
+    const end = () => group.turn((shard, turn) => shard.share.end(turn, groupId, null));
+    const said = (decided: ReturnType<typeof end>) =>
+      decided.kind === "refused" ? decided.errorCode : decided.work;
+    group.say("a", 0);
+    group.say("a", -1);
+    assert.equal(said(end()), ErrorCode.COORDINATOR_LOAD_IN_PROGRESS, "it begins");
+    group.work();
+    const first = end();
+    assert.ok(first.kind === "decided" && first.work.ending.size === 1);
+    assert.equal(said(end()), ErrorCode.COORDINATOR_LOAD_IN_PROGRESS, "it ends");
+    group.settle(first.work, noPartitions);
+    const second = end();
+    assert.ok(second.kind === "decided" && second.work.ending.size === 1, "what failed is tried again");
+  });
+
   test("of a topic that is gone is forgotten", () => {
     const group = aGroup(1);
     const { memberEpoch } = group.arrive("a");
@@ -296,6 +313,10 @@ describe("a share group", () => {
     const remove = () => group.turn((shard, turn) => shard.share.remove(turn, groupId));
     assert.equal(remove(), ErrorCode.NON_EMPTY_GROUP);
     group.say("a", -1);
+    assert.equal(remove(), ErrorCode.COORDINATOR_LOAD_IN_PROGRESS, "its share state would outlast it");
+    const decided = group.turn((shard, turn) => shard.share.end(turn, groupId, null));
+    assert.ok(decided.kind === "decided");
+    group.settle(decided.work, noPartitions, new Set(decided.work.ending.keys()));
     assert.equal(remove(), ErrorCode.NONE);
     assert.equal(group.shard.group(groupId), undefined);
     assert.equal(group.shard.bytes, 0);

@@ -12,6 +12,7 @@ import type { PartitionSet } from "./partition-set.ts";
 import type { GroupTurn } from "./records.ts";
 import { refusedShareBeat, type ShareAnswer, type ShareHeartbeat, type ShareWork } from "./share-request.ts";
 import type { ShareGroup } from "./share.ts";
+import { isNothing, topicsOf } from "./share-state.ts";
 
 /** The groups of the shard. */
 export interface GroupRoom {
@@ -102,10 +103,7 @@ export class ShareGroups {
     const share = this.#orNew(groupId);
     if ("kind" in share) return share;
     if (!share.isEmpty) return notEmpty;
-    if (beginning.some(({ topicId }) => share.state.deleting.has(topicId))) {
-      const message = `What group ${groupId} knew of one of these topics is about to go; try again.`;
-      return refused(ErrorCode.COORDINATOR_LOAD_IN_PROGRESS, message);
-    }
+    if (beginning.some(({ topicId }) => share.state.deleting.has(topicId))) return isChanging(groupId);
     const work = share.restart(turn, beginning);
     this.#room.settle(this.#room.grow(groupId));
     return { kind: "decided", work };
@@ -116,10 +114,10 @@ export class ShareGroups {
     const share = this.find(groupId);
     if ("kind" in share) return share;
     if (!share.isEmpty) return notEmpty;
-    const { initializing, initialized, deleting } = share.state;
-    const all = new Set([...initializing.keys(), ...initialized.keys(), ...deleting]);
-    const work = share.end(turn, topics === null ? all : new Set([...all].filter((id) => topics.has(id))));
-    return { kind: "decided", work };
+    const all = [...topicsOf(share.state)];
+    const wanted = new Set(topics === null ? all : all.filter((id) => topics.has(id)));
+    if (share.isAt(wanted)) return isChanging(groupId);
+    return { kind: "decided", work: share.end(turn, wanted) };
   }
 
   /** The group goes, once all its share state is gone and nobody came meanwhile. */
@@ -127,6 +125,8 @@ export class ShareGroups {
     const group = this.#room.find(groupId);
     if (!group?.share) return ErrorCode.NONE;
     if (!group.share.isEmpty) return ErrorCode.NON_EMPTY_GROUP;
+    // Somebody came, had it begun, and left again.
+    if (!isNothing(group.share.state)) return ErrorCode.COORDINATOR_LOAD_IN_PROGRESS;
     group.share.remove(turn);
     this.#room.settle(this.#room.grow(groupId));
     return ErrorCode.NONE;
@@ -147,4 +147,10 @@ const refused = (errorCode: ErrorCode, errorMessage: string): ShareRefusal => ({
 });
 const notAShareGroup = (groupId: string): ShareRefusal =>
   refused(ErrorCode.GROUP_ID_NOT_FOUND, `Group ${groupId} is not a share group.`);
+/** Tools try again. */
+const isChanging = (groupId: string): ShareRefusal =>
+  refused(
+    ErrorCode.COORDINATOR_LOAD_IN_PROGRESS,
+    `What group ${groupId} knows of one of these topics is being begun or deleted; try again.`,
+  );
 const notEmpty: ShareRefusal = refused(ErrorCode.NON_EMPTY_GROUP, "The group is not empty.");

@@ -306,6 +306,15 @@ export class ShareGroup {
     return this.#wish(turn, beginning, []);
   }
 
+  /**
+   * Whether somebody is at what it knows of one of these topics: what began late would outlast its end, and what
+   * ended late would take what begins after it along.
+   */
+  isAt(topics: Iterable<TopicId>): boolean {
+    for (const topicId of topics) if (this.#underWay.has(topicId) || this.#ending.has(topicId)) return true;
+    return false;
+  }
+
   /** Of a group without members: what it knows of these topics goes. */
   end(turn: GroupTurn, topics: ReadonlySet<TopicId>): ShareWork {
     return this.#wish(turn, [], [...topics]);
