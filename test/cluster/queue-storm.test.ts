@@ -14,12 +14,13 @@ test("workers and brokers that die and stand still lose no record of a queue, an
 }, async (t) => {
   const { violations, ...counts } = await queueStorm({
     records: 20_000,
-    workers: 4,
+    workers: 6,
     brokers: 1,
     rate: 1_000,
     everyMs: 3_000,
-    brokerEveryMs: 8_000,
-    poison: { rejectedEvery: 500, deadlyEvery: 2_400 },
+    brokerEveryMs: 12_000,
+    // One of them is deadly: it ends as many workers as it is delivered.
+    poison: { rejectedEvery: 500, deadlyEvery: 100_000 },
     seed,
     onEvent: (line) => t.diagnostic(line),
   });

@@ -1,7 +1,7 @@
 /**
- * Java's share consumer as members of a share group, against a real broker process: members join, leave, are killed
- * and stopped, and the broker is killed, while records arrive. Every record must be accepted, none be given out
- * after its acceptance was answered, and none more often than allowed.
+ * Java's share consumer and our own client as members of share groups, against a real broker process: members join,
+ * leave, are killed and stopped, and the broker is killed, while records arrive. Every record must be accepted, none
+ * be given out after its acceptance was answered, and none more often than allowed.
  *
  *   HOLDFAST_INTEROP   sample (one short story for each version) or full (longer ones, and for each way to
  *                      acknowledge); without it nothing runs
