@@ -145,4 +145,17 @@ describe("a member with dead letters", () => {
     const died = letter?.record.headers.find(({ key }) => key === DeadLetterHeader.timestamp)?.value;
     assert.match(String(died), /^\d{13}$/);
   });
+
+  it("writes one letter and goes on though what it calls to tell of it throws", async (test) => {
+    const world = await aWorld(test);
+    const seen: string[] = [];
+    const oops = (): never => {
+      throw new Error("oops");
+    };
+    const handle = failingAt("b", oops, seen);
+    const deadLetters = { topic: "dead", retries: 1, delayMs: oops, onDeadLetter: oops };
+    await world.run(working(test, world, { handle, deadLetters }));
+    assert.deepEqual(seen, ["a", "b", "b", "c"]);
+    assert.equal((await world.letters()).length, 1);
+  });
 });

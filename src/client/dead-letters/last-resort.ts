@@ -9,6 +9,7 @@ import type { Handle, HandlerContext } from "../group/handlers.ts";
 import type { IncomingRecord } from "../incoming-record.ts";
 import { Producer } from "../producer.ts";
 import { Reject } from "../share/errors.ts";
+import { orLogged } from "../share/options.ts";
 import { deadLetterFor } from "./letter.ts";
 
 export interface DeadLetterOptions {
@@ -98,11 +99,14 @@ export class LastResort {
     await this.#producer.send(
       deadLetterFor(this.#topic, record, { group: this.#group, deliveryCount, reason, wallMs }),
     );
-    this.#onDeadLetter(record, cause);
+    // It is durable: what this throws must not have the record handled again, and a second letter written.
+    orLogged(this.#cluster.settings.log, "onDeadLetter", () => this.#onDeadLetter(record, cause));
   }
 
   #pause(attempt: number, { signal }: HandlerContext): Promise<void> {
-    const asked = typeof this.#delayMs === "number" ? this.#delayMs : this.#delayMs(attempt);
+    const { log } = this.#cluster.settings;
+    const own = this.#delayMs;
+    const asked = typeof own === "number" ? own : orLogged(log, "delayMs", () => own(attempt));
     const delayMs = Math.min(delayMsMax, Math.max(0, Number(asked) || 0));
     return new Promise((resolve) => {
       const over = (): void => {
