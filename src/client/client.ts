@@ -68,9 +68,16 @@ export class Client implements AsyncDisposable {
 
   /** A worker of a share group. Throws `OptionError`. Joins when its first message is asked for. */
   shareConsumer(options: ShareConsumerOptions): ShareConsumer {
-    const consumer = new ShareConsumer(this.#cluster, options, () => this.#open.delete(consumer));
-    this.#open.add(consumer);
-    return consumer;
+    return this.#worker(options, () => undefined);
+  }
+
+  #worker(options: ShareConsumerOptions, onClose: () => void): ShareConsumer {
+    const worker: ShareConsumer = new ShareConsumer(this.#cluster, options, () => {
+      this.#open.delete(worker);
+      onClose();
+    });
+    this.#open.add(worker);
+    return worker;
   }
 
   /** A queue by name: a topic, the share group that works on it, and what both are configured to. Throws `OptionError`. */
@@ -81,7 +88,7 @@ export class Client implements AsyncDisposable {
       {
         admin: () => this.admin(),
         producer: () => this.producer(),
-        worker: (of) => this.shareConsumer(of),
+        worker: (of, onClose) => this.#worker(of, onClose),
         deadLetters: (topic) => this.deadLetters(topic),
       },
       () => this.#open.delete(queue),

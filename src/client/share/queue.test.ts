@@ -100,4 +100,19 @@ describe("a queue", () => {
     await assert.rejects(world.run(queue.send("late")), ClosedError);
     await assert.rejects(world.run(queue.worker()), ClosedError);
   });
+
+  it("forgets workers that were closed, and waits at its end for those that are being closed", async (test) => {
+    const world = await ShareWorld.make(test);
+    const queue = world.process().client.queue("mails", { closeTimeoutMs: 60_000 });
+    const [idle, busy] = [await world.run(queue.worker()), await world.run(queue.worker())];
+    await world.run(idle.close());
+    assert.equal(queue.workerCount, 1);
+    await world.run(queue.send("slow"));
+    const running = busy.run(() => world.sleep(20_000));
+    await world.run(until(world, () => busy.stats.delivered === 1));
+    void busy.close();
+    await world.run(queue.close());
+    assert.deepEqual([busy.stats.accepted, queue.workerCount], [1, 0]);
+    await world.run(running);
+  });
 });

@@ -37,7 +37,7 @@ export interface QueueMessage {
 export interface QueueRooms {
   readonly admin: () => Admin;
   readonly producer: () => Producer;
-  readonly worker: (options: ShareConsumerOptions) => ShareConsumer;
+  readonly worker: (options: ShareConsumerOptions, onClose: () => void) => ShareConsumer;
   readonly deadLetters: (topic: string) => DeadLetters;
 }
 
@@ -93,8 +93,12 @@ export class Queue implements AsyncDisposable {
       await worker.run(handle, options);
     } finally {
       await worker.close();
-      this.#workers.delete(worker);
     }
+  }
+
+  /** Workers of this object that are not closed. */
+  get workerCount(): number {
+    return this.#workers.size;
   }
 
   /** A worker to be used by hand; close it, or the queue. */
@@ -103,7 +107,8 @@ export class Queue implements AsyncDisposable {
     // Nobody would close it.
     this.#refuseWhenClosed();
     const { partitions: _p, deadLetters: _d, deliveriesMax: _n, lockMs: _l, ...rest } = this.#options;
-    const worker = this.#rooms.worker({ ...rest, group: this.group, topic: this.name });
+    const options = { ...rest, group: this.group, topic: this.name };
+    const worker: ShareConsumer = this.#rooms.worker(options, () => this.#workers.delete(worker));
     this.#workers.add(worker);
     return worker;
   }

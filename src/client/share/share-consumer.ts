@@ -202,7 +202,8 @@ export class ShareConsumer implements AsyncIterable<Message>, AsyncDisposable {
    * the group. What is said of a message later rejects.
    */
   close(): Promise<void> {
-    this.#closing ??= this.#close();
+    // Who closes the client or the queue meanwhile waits for it.
+    this.#closing ??= this.#close().finally(this.#onClose);
     return this.#closing;
   }
 
@@ -213,7 +214,6 @@ export class ShareConsumer implements AsyncIterable<Message>, AsyncDisposable {
   async #close(): Promise<void> {
     const { clock, requestTimeoutMs } = this.#cluster.settings;
     const { closeTimeoutMs, acknowledgeTimeoutMs } = this.#settings;
-    this.#onClose();
     this.#tell();
     for (const session of this.#sessions.values()) session.stopFetching();
     const reason = new ClosedError("The worker was closed before the handler had finished.");
