@@ -236,6 +236,16 @@ describe("going", () => {
     assert.equal(group.beat("b", b.epoch).errorCode, ErrorCode.UNKNOWN_MEMBER_ID);
   });
 
+  test("of members that are not heard of at a time all begin one epoch, and not each its own", () => {
+    const group = new ShardFixture();
+    group.topics.set("orders", 4);
+    settle(["a", "b", "c", "d"].map((id) => new Client(group, id)));
+    const epochs = () => group.records.filter(({ kind }) => kind === "consumer").length;
+    const before = epochs();
+    group.pass(46_000);
+    assert.deepEqual([phase(group), epochs()], ["Empty", before + 1]);
+  });
+
   test("a member that does not give up what others wait for is out when its rebalance time is up", () => {
     const group = new ShardFixture();
     group.topics.set("orders", 4);

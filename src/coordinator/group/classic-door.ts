@@ -103,7 +103,7 @@ export class ClassicDoor {
       return ErrorCode.FENCED_INSTANCE_ID;
     const id = byInstance?.id ?? memberId;
     if (this.#group.member(id) === undefined) return ErrorCode.UNKNOWN_MEMBER_ID;
-    this.#group.drop(turn, id);
+    this.#group.drop(turn, new Set([id]));
     return ErrorCode.NONE;
   }
 

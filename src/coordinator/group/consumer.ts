@@ -221,14 +221,15 @@ export class ConsumerGroup {
       turn.write({ kind: "current", key: this.#key(memberId), value: toCurrent(away) });
       this.#sessions.endRevocation(memberId);
     } else {
-      this.drop(turn, memberId);
+      this.drop(turn, new Set([memberId]));
     }
     return { errorCode: ErrorCode.NONE, errorMessage: null, memberId, memberEpoch, assignment: null };
   }
 
-  drop(turn: GroupTurn, memberId: string): void {
-    this.#forget(turn, memberId);
-    this.#writeEpoch(turn, this.#hash());
+  /** One epoch for all of them. */
+  drop(turn: GroupTurn, memberIds: ReadonlySet<string>): void {
+    for (const id of memberIds) this.#forget(turn, id);
+    if (memberIds.size > 0) this.#writeEpoch(turn, this.#hash());
   }
 
   #forget(turn: GroupTurn, memberId: string): void {
@@ -399,7 +400,7 @@ export class ConsumerGroup {
 
   /** Ends what ran out by now: a member that is not heard of, or that does not give up what others wait for. */
   onTime(turn: GroupTurn): void {
-    for (const id of this.#sessions.late(turn.monotonicMs)) this.drop(turn, id);
+    this.drop(turn, this.#sessions.late(turn.monotonicMs));
   }
 
   /** Monotonic; `Infinity`: nothing will happen by itself. */

@@ -181,6 +181,7 @@ export class ShareGroup {
     return !wantsSame;
   }
 
+  /** One epoch for all of them. */
   #drop(turn: GroupTurn, memberIds: ReadonlySet<string>): void {
     for (const id of memberIds) this.#forget(turn, id);
     if (memberIds.size > 0) this.#writeEpoch(turn, hashTopics(this.#wantedTopics().values()));
