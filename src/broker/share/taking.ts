@@ -41,7 +41,8 @@ export function takeRecords(table: DeliveryTable, wish: TakeWish, nowMs: number,
     if (from <= (taken.acquired.at(-1)?.last ?? -1)) break;
     const records = read(from, wish.bytesMax - taken.bytes, wish.orOneBatch && taken.bytes === 0);
     if (records === null) break;
-    const acquired = acquire(table, from, records, wish, wish.recordsMax - taken.count, nowMs);
+    const besides = taken.acquired.at(-1);
+    const acquired = acquire(table, from, records, wish, wish.recordsMax - taken.count, nowMs, besides);
     if (acquired.length > 0) {
       const { chunks, bytes } = records.bytesOf(acquired);
       taken.acquired.push(...acquired);
@@ -60,6 +61,7 @@ function acquire(
   { memberId, mode, batchSize }: TakeWish,
   recordsMax: number,
   nowMs: number,
+  besides: AcquiredRecords | undefined,
 ): readonly AcquiredRecords[] {
   const { last, full, empty } = records;
   const acquired = table.acquire({
@@ -70,6 +72,7 @@ function acquire(
     recordsMax,
     mode,
     nowMs,
+    besides,
     ...(batchSize > 0 ? { batchSize } : {}),
   });
   // Compaction may have left a gap before a marker that stayed: without any records, all of it is passed.

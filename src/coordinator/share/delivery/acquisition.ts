@@ -13,6 +13,8 @@ export interface AcquireRequest {
   /** "strict": never more than `recordsMax`. "batch": a batch that was begun goes whole. (KIP-1206) */
   readonly mode: "batch" | "strict";
   readonly nowMs: number;
+  /** The last of what the same answer gives already. */
+  readonly besides?: AcquiredRecords | undefined;
   /** Longer runs are told in pieces of about this many records, cut where batches begin. */
   readonly batchSize?: number;
 }
@@ -29,6 +31,12 @@ const isolatingLimitMin = 3;
 /** As often a record has been delivered at least before it is set apart. */
 const isolatedDeliveriesMin = 2;
 
+const suspectsFrom = (limit: number): number => Math.max(isolatedDeliveriesMin, Math.ceil(limit / 2));
+
+/** Whether records that were delivered so often may be what ends their workers. */
+export const areSuspects = (deliveryCount: number, limit: number): boolean =>
+  limit >= isolatingLimitMin && deliveryCount >= suspectsFrom(limit);
+
 /**
  * How many of these records may go together, and with no others: null if they are not suspects. One record that
  * ends each worker that has it must not use up the deliveries of its neighbours: from half the limit on they go
@@ -36,8 +44,8 @@ const isolatedDeliveriesMin = 2;
  */
 export function isolatedCount(range: Range, limit: number): number | null {
   const { deliveryCount } = range;
-  const from = Math.max(isolatedDeliveriesMin, Math.ceil(limit / 2));
-  if (limit < isolatingLimitMin || deliveryCount < from) return null;
+  if (!areSuspects(deliveryCount, limit)) return null;
+  const from = suspectsFrom(limit);
   if (deliveryCount >= limit - 1) return 1;
   return Math.max(1, Math.floor(sizeOf(range) / 2 ** (deliveryCount - from + 1)));
 }

@@ -12,7 +12,13 @@ import { type Offset, offset } from "../../../base/ids.ts";
 import { ErrorCode } from "../../../protocol/errors.ts";
 import type { KeptState, StateBatch } from "../state-batch.ts";
 import { type AcknowledgeBatch, AcknowledgeType, isWellFormed, runsOf } from "./acknowledgement.ts";
-import { isolatedCount, type AcquireRequest, type AcquiredRecords, told } from "./acquisition.ts";
+import {
+  areSuspects,
+  isolatedCount,
+  type AcquireRequest,
+  type AcquiredRecords,
+  told,
+} from "./acquisition.ts";
 import { type Lock, Locks } from "./locks.ts";
 import { type Range, Ranges, type RangeState, sizeOf } from "./ranges.ts";
 import { Spans } from "./spans.ts";
@@ -195,8 +201,11 @@ export class DeliveryTable {
   }
 
   /** What becomes of which records: acquired, archived since they do not exist, or (available) past their limit. */
-  #choose({ first, last, batches, recordsMax, mode }: AcquireRequest): readonly Range[] {
+  #choose({ first, last, batches, recordsMax, mode, besides }: AcquireRequest): readonly Range[] {
+    const { deliveryCountLimit: limit } = this.#settings;
     const taken: Range[] = [];
+    // Suspects go with no others.
+    if (besides !== undefined && areSuspects(besides.deliveryCount - 1, limit)) return taken;
     let cursor = Math.max(first, this.#startOffset);
     let end = this.#endOffset;
     let room = this.#room();
@@ -214,12 +223,12 @@ export class DeliveryTable {
       for (const range of this.#known(cursor, to, end)) {
         cursor = range.last + 1;
         if (range.state !== "available") continue;
-        if (range.deliveryCount >= this.#settings.deliveryCountLimit) {
+        if (range.deliveryCount >= limit) {
           taken.push(range);
           continue;
         }
-        const isolated = isolatedCount(range, this.#settings.deliveryCountLimit);
-        if (isolated !== null && count > 0) return taken;
+        const isolated = isolatedCount(range, limit);
+        if (isolated !== null && (count > 0 || besides !== undefined)) return taken;
         const isNew = range.first >= end;
         const most = Math.min(
           mode === "strict" ? recordsMax - count : Infinity,
