@@ -176,3 +176,11 @@ function cut(range: Range, first: number, last: number): Range {
   if (first <= range.first && last >= range.last) return range;
   return { ...range, first: Math.max(first, range.first), last: Math.min(last, range.last) };
 }
+
+export function available(first: number, last: number, deliveryCount: number): Range {
+  return { first, last, state: "available", deliveryCount, lock: null };
+}
+
+export function complete(first: number, last: number, state: "acknowledged" | "archived"): Range {
+  return { first, last, state, deliveryCount: 0, lock: null };
+}

@@ -20,7 +20,7 @@ import {
   told,
 } from "./acquisition.ts";
 import { type Lock, Locks } from "./locks.ts";
-import { type Range, Ranges, type RangeState, sizeOf } from "./ranges.ts";
+import { available, complete, type Range, Ranges, type RangeState, sizeOf } from "./ranges.ts";
 import { Spans } from "./spans.ts";
 import {
   type DeadRecords,
@@ -203,9 +203,8 @@ export class DeliveryTable {
   /** What becomes of which records: acquired, archived since they do not exist, or (available) past their limit. */
   #choose({ first, last, batches, recordsMax, mode, besides }: AcquireRequest): readonly Range[] {
     const { deliveryCountLimit: limit } = this.#settings;
+    if (besides !== undefined && areSuspects(besides.deliveryCount - 1, limit)) return [];
     const taken: Range[] = [];
-    // Suspects go with no others.
-    if (besides !== undefined && areSuspects(besides.deliveryCount - 1, limit)) return taken;
     let cursor = Math.max(first, this.#startOffset);
     let end = this.#endOffset;
     let room = this.#room();
@@ -479,14 +478,6 @@ export class DeliveryTable {
     this.#startOffset = before;
     this.#availableFrom = Math.max(this.#availableFrom, before);
   }
-}
-
-function available(first: number, last: number, deliveryCount: number): Range {
-  return { first, last, state: "available", deliveryCount, lock: null };
-}
-
-function complete(first: number, last: number, state: "acknowledged" | "archived"): Range {
-  return { first, last, state, deliveryCount: 0, lock: null };
 }
 
 /** As it is kept. */
