@@ -181,6 +181,9 @@ describe("share state", () => {
     group.settle(work, partitionSet([{ topicId, partitions: [partitionIndex(1)] }]));
     const told = group.say("a", memberEpoch);
     assert.equal(read(told), "1");
+    assert.equal(group.open.length, 0, "not with every heartbeat");
+    group.nowMs += 1_000;
+    group.say("a", told.memberEpoch);
     assert.deepEqual(beginningOf(group.open.splice(0)[0] as ShareWork).size, 1);
     group.restart();
     group.say("a", told.memberEpoch);
@@ -195,6 +198,7 @@ describe("share state", () => {
     const began = (partition: number) => partitionSet([{ topicId, partitions: [partitionIndex(partition)] }]);
     group.settle(work, began(1));
     const wished = (epoch: number) => {
+      group.nowMs += 1_000;
       const told = group.say("a", epoch);
       const [next] = group.open.splice(0) as unknown as [ShareWork];
       return {

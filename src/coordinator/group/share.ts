@@ -54,6 +54,8 @@ export type SharePhase = "Empty" | "Stable";
  */
 const promptMax = 100;
 const pauseMs = 1_000;
+/** What could not begin or end is left for so long: each heartbeat would try it again, and there are many. */
+const restMs = 1_000;
 
 /** −1: decided when it is first read. */
 const undecided: Offset = offset(-1);
@@ -74,6 +76,8 @@ export class ShareGroup {
   /** Wished for, and nobody has said what came of it. */
   #underWay: PartitionSet = noPartitions;
   #ending: ReadonlySet<TopicId> = new Set();
+  /** Until then nothing is wished for (monotonic). */
+  #restUntilMs = -Infinity;
   /** Topics and share state as they were when everything was last found to follow from them. */
   #seenVersion = -1;
   #seenState: ShareState | null = null;
@@ -277,6 +281,7 @@ export class ShareGroup {
 
   /** What has to begin, or to end, and nobody is at already; null: nothing. */
   work(turn: GroupTurn): ShareWork | null {
+    if (turn.monotonicMs < this.#restUntilMs) return null;
     const seen = [this.#topics.version, this.#epoch, this.#state];
     if (seen.every((each, at) => each === this.#settledAt[at])) return null;
     const { initialized, deleting } = this.#state;
@@ -348,7 +353,10 @@ export class ShareGroup {
 
   /** What came of `work`: what began, topics of which all is gone. What is in neither is wished for again. */
   settled(turn: GroupTurn, work: ShareWork, began: PartitionSet, gone: ReadonlySet<TopicId>): void {
-    this.#underWay = minus(this.#underWay, startingOf(work.beginning));
+    const starting = startingOf(work.beginning);
+    const isAll = minus(starting, began).size === 0 && [...work.ending.keys()].every((id) => gone.has(id));
+    if (!isAll) this.#restUntilMs = turn.monotonicMs + restMs;
+    this.#underWay = minus(this.#underWay, starting);
     this.#ending = new Set([...this.#ending].filter((topicId) => !work.ending.has(topicId)));
     const ended = new Set([...gone].filter((topicId) => this.#state.deleting.has(topicId)));
     const next = withoutTopics(withInitialized(this.#state, began), ended);
