@@ -60,6 +60,13 @@ export class ShareWorld {
 
 export const textOf = ({ value }: Message): string => String(value);
 
+/** The next `count` messages of a worker. */
+export async function take(worker: ShareConsumer, count: number): Promise<Message[]> {
+  const taken: Message[] = [];
+  for await (const message of worker) if (taken.push(message) === count) break;
+  return taken;
+}
+
 /** Resolves when the check holds, in the world's time. */
 export async function until(world: ShareWorld, holds: () => boolean, limitMs = 600_000): Promise<void> {
   const endMs = world.broker.scheduler.nowMs + limitMs;

@@ -116,13 +116,12 @@ export class ShareMembership {
     this.#epoch = answer.memberEpoch;
     this.#intervalMs = answer.heartbeatIntervalMs;
     if (answer.assignment !== null) {
-      const places = await this.#resolve(answer.assignment.topicPartitions);
+      const { places, isComplete } = await this.#resolve(answer.assignment.topicPartitions);
       if (this.#isLeaving) return 0;
-      if (places === undefined) this.#saysAll = true;
-      else {
-        this.#count = places.length;
-        onAssigned(places);
-      }
+      // It is told again what it could not make out: else nobody would take from those partitions.
+      if (!isComplete) this.#saysAll = true;
+      this.#count = places.length;
+      onAssigned(places);
     }
     if (this.#count > 0 || this.#timesAsked >= askTimes) return this.#intervalMs;
     return Math.min(this.#intervalMs, firstAskMs * 2 ** this.#timesAsked++);
@@ -149,10 +148,10 @@ export class ShareMembership {
     });
   }
 
-  /** Topics are told by their ids. `undefined`: nobody could be asked for a name now. */
+  /** Topics are told by their ids; the broker that was asked for them may know of less, or of other ones, yet. */
   async #resolve(
     told: NonNullable<ShareGroupHeartbeatResponse["assignment"]>["topicPartitions"],
-  ): Promise<readonly SharePlace[] | undefined> {
+  ): Promise<{ readonly places: readonly SharePlace[]; readonly isComplete: boolean }> {
     const { cluster, settings, watch } = this.#access;
     const names = new Map<TopicId, string>();
     const learn = (): void => {
@@ -165,16 +164,16 @@ export class ShareMembership {
     if (told.some(({ topicId }) => !names.has(topicId))) {
       const asked = settings.topics.map((topic) => cluster.askTopic(topic));
       for (const result of await Promise.allSettled(asked)) {
-        if (result.status === "fulfilled" || !isRetriable(result.reason)) continue;
-        watch.failed(this.#what, result.reason);
-        return undefined;
+        if (result.status === "rejected" && isRetriable(result.reason))
+          watch.failed(this.#what, result.reason);
       }
       learn();
     }
-    return told.flatMap(({ topicId, partitions }) => {
+    const places = told.flatMap(({ topicId, partitions }) => {
       const topic = names.get(topicId);
       return topic === undefined ? [] : partitions.map((partition) => ({ topic, topicId, partition }));
     });
+    return { places, isComplete: told.every(({ topicId }) => names.has(topicId)) };
   }
 
   #pause(ms: number): Promise<void> {

@@ -3,25 +3,14 @@ import { describe, it } from "node:test";
 import { counted } from "../../../test/consumer-fixture.ts";
 import type { Treatment } from "../../../test/door.ts";
 import type { Process } from "../../../test/group-fixture.ts";
-import { lockMs, ShareWorld, textOf, until } from "../../../test/share-workers.ts";
+import { lockMs, ShareWorld, take, textOf, until } from "../../../test/share-workers.ts";
 import { ErrorCode } from "../../protocol/errors.ts";
 import { ShareAcknowledge } from "../../protocol/messages/share-acknowledge.ts";
-import { ShareFetch, type ShareFetchResponse } from "../../protocol/messages/share-fetch.ts";
-import { ShareGroupHeartbeat } from "../../protocol/messages/share-group-heartbeat.ts";
-import { createClient } from "../client.ts";
-import { ConsumerUsageError } from "../consumer-errors.ts";
-import { BrokerRefusedError, OptionError, UnknownTopicError } from "../errors.ts";
+import { ShareFetch } from "../../protocol/messages/share-fetch.ts";
+import { OptionError, UnknownTopicError } from "../errors.ts";
 import { AcknowledgeError, Reject } from "./errors.ts";
 import type { Message } from "./message.ts";
 import { delayMsMax } from "./options.ts";
-import type { ShareConsumer } from "./share-consumer.ts";
-
-/** The next `count` messages of a worker. */
-async function take(worker: ShareConsumer, count: number): Promise<Message[]> {
-  const taken: Message[] = [];
-  for await (const message of worker) if (taken.push(message) === count) break;
-  return taken;
-}
 
 describe("a worker of a share group", () => {
   it("handles every message, accepts it when its handler returned, and is not given it again", async (test) => {
@@ -337,94 +326,5 @@ describe("a worker of a share group", () => {
     assert.equal(failure.cause?.word, "accept");
     assert.equal(worker.stats.accepted, 0);
     await world.run(worker.close());
-  });
-
-  // Broken when `run` ends with the loop that takes messages: what is handled then is nobody's, and another run may begin.
-  it("that may take no more lets handlers finish and says what they did, and only then is not run any more", async (test) => {
-    const world = await ShareWorld.make(test, 1);
-    await world.broker.write("t", ["slow", "endless"]);
-    const worker = world.worker({ closeTimeoutMs: 20_000 });
-    let reason: unknown;
-    const causes: unknown[] = [];
-    worker
-      .run(
-        (message, { signal }) => {
-          if (textOf(message) === "slow") return world.sleep(10_000);
-          signal.addEventListener("abort", () => {
-            reason = signal.reason;
-          });
-          return new Promise(() => undefined);
-        },
-        { concurrency: 3 },
-      )
-      .catch((cause: unknown) => causes.push(cause));
-    await world.run(until(world, () => worker.stats.delivered === 2));
-    const errorCode = ErrorCode.GROUP_AUTHORIZATION_FAILED;
-    world.door.on(ShareGroupHeartbeat, () => ({ rewrite: (answer: object) => ({ ...answer, errorCode }) }));
-    await world.pass(8_000);
-    await assert.rejects(
-      worker.run(() => undefined),
-      ConsumerUsageError,
-    );
-    assert.equal(causes.length, 0);
-    await world.pass(40_000);
-    assert.ok(causes[0] instanceof BrokerRefusedError);
-    assert.match(String(reason), /can take messages no longer/);
-    assert.deepEqual([worker.stats.accepted, worker.stats.released], [1, 1]);
-    await world.run(worker.close());
-  });
-
-  it("is told what became of its words though what came with the answer makes it stumble", async (test) => {
-    const world = await ShareWorld.make(test);
-    const ports = world.broker.clientPorts();
-    const stumble = (): never => {
-      throw new Error("oops");
-    };
-    const client = createClient(
-      { bootstrap: world.door.bootstrap },
-      { ...ports, log: { ...ports.log, warn: stumble } },
-    );
-    await world.broker.write("t", ["a"], { partition: 1 });
-    const worker = client.shareConsumer({ group: "g", topic: "t" });
-    const [message] = await world.run(take(worker, 1));
-    await world.broker.write("t", ["b"], { partition: 0 });
-    let spoilt = 0;
-    // The partition with the records comes first.
-    const spoil = (answer: ShareFetchResponse): ShareFetchResponse => ({
-      ...answer,
-      responses: answer.responses.map((topic) => ({
-        ...topic,
-        partitions: topic.partitions
-          .toSorted((a, b) => b.acquiredRecords.length - a.acquiredRecords.length)
-          .map((part) => {
-            if (part.acquiredRecords.length === 0) return part;
-            spoilt++;
-            return {
-              ...part,
-              records: [Buffer.from("no records at all, and long enough to be some of them, is it not?")],
-            };
-          }),
-      })),
-    });
-    world.door.on(ShareFetch, () => ({ rewrite: spoil as never }));
-    let isSettled = false;
-    const settled = (): void => void (isSettled = true);
-    (message as Message).accept().then(settled, settled);
-    await world.pass(5_000);
-    assert.deepEqual([spoilt, isSettled], [1, true]);
-    await world.run(worker.close());
-  });
-
-  it("leaves no word without an answer when it is closed while its broker says nothing", async (test) => {
-    const world = await ShareWorld.make(test, 1);
-    await world.broker.write("t", ["a"]);
-    const { bootstrap } = world.door;
-    const client = createClient({ bootstrap, requestTimeoutMs: 5_000 }, world.broker.clientPorts());
-    const worker = client.shareConsumer({ group: "g", topic: "t" });
-    const [message] = await world.run(take(worker, 1));
-    for (const api of [ShareFetch, ShareAcknowledge]) world.door.on(api as never, () => ({ heldMs: 1e9 }));
-    const failed = assert.rejects((message as Message).accept(), AcknowledgeError);
-    await world.run(worker.close());
-    await world.run(failed);
   });
 });

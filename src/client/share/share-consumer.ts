@@ -4,6 +4,7 @@
  * the broker said about that message, and that what cannot be said is told. So every message is handled at least once.
  */
 import type { NodeId } from "../../base/ids.ts";
+import type { Timer } from "../../base/ports.ts";
 import type { Cluster } from "../cluster.ts";
 import { ConsumerUsageError } from "../consumer-errors.ts";
 import { Coordinator } from "../coordinator.ts";
@@ -30,6 +31,9 @@ export interface ShareStats extends Readonly<WordCounts> {
   /** Messages that could not be read and were released. */
   readonly damaged: number;
 }
+
+/** Between two questions for leaders that nobody could name. */
+const leaderlessMs = 500;
 
 export class ShareConsumer implements AsyncIterable<Message>, AsyncDisposable {
   readonly #cluster: Cluster;
@@ -67,6 +71,8 @@ export class ShareConsumer implements AsyncIterable<Message>, AsyncDisposable {
   #starting: Promise<void> | undefined = undefined;
   #closing: Promise<void> | undefined = undefined;
   #stopFollowing: () => void = () => undefined;
+  /** Until leaders that are not known are asked for again. */
+  #looking: Timer | undefined = undefined;
 
   /** Throws `OptionError`. */
   constructor(cluster: Cluster, options: ShareConsumerOptions, onClose: () => void = () => undefined) {
@@ -222,6 +228,7 @@ export class ShareConsumer implements AsyncIterable<Message>, AsyncDisposable {
     const untilMs = clock.monotonicMs() + Math.min(acknowledgeTimeoutMs, requestTimeoutMs);
     await Promise.all([...this.#sessions.values()].map((session) => session.close(untilMs)));
     this.#stopFollowing();
+    this.#looking?.cancel();
     this.#locks.close();
     // The end of the sessions has released what lies here, without counting it as delivered.
     this.#buffered = [];
@@ -291,11 +298,13 @@ export class ShareConsumer implements AsyncIterable<Message>, AsyncDisposable {
   #distribute(): void {
     if (this.#closing !== undefined) return;
     const byLeader = new Map<NodeId, SharePlace[]>();
+    let isComplete = true;
     for (const place of this.#places) {
       const view = this.#cluster.peek(place.topic);
       const leader = view?.id === place.topicId ? view.partitions[place.partition]?.leader : undefined;
       if (leader === undefined || this.#cluster.broker(leader) === undefined) {
         this.#cluster.refresh(place.topic);
+        isComplete = false;
         continue;
       }
       const together = byLeader.get(leader);
@@ -316,6 +325,13 @@ export class ShareConsumer implements AsyncIterable<Message>, AsyncDisposable {
       if (!session.isIdle) continue;
       this.#sessions.delete(node);
       void session.close(this.#nowMs);
+    }
+    if (!isComplete) {
+      // The answer may name no leader either, and then nobody else asks again.
+      this.#looking ??= this.#cluster.settings.clock.schedule(leaderlessMs, () => {
+        this.#looking = undefined;
+        this.#distribute();
+      });
     }
   }
 
