@@ -272,6 +272,8 @@ describe("the offsets of a share group", () => {
     const broker = await aBroker(t);
     await broker.createTopic("orders", 2);
     await broker.write("orders", ["0", "1", "2", "3", "4"]);
+    assert.deepEqual((await alter(broker, 2, "nowhere")).partition, "UNKNOWN_TOPIC_OR_PARTITION");
+    assert.deepEqual(await listed(broker), [], "there is nothing to keep");
     assert.deepEqual(await alter(broker, 2), { code: "NONE", partition: "NONE" });
     assert.deepEqual(await listed(broker), ["g Empty share share"]);
     assert.deepEqual((await offsets(broker)).lines, ["orders/0 2 3 NONE"]);
@@ -284,6 +286,7 @@ describe("the offsets of a share group", () => {
     assert.deepEqual((await offsets(broker)).lines, ["orders/0 4 1 NONE"]);
     assert.deepEqual((await beat(broker, "a", 0)).reads, [0, 1]);
     assert.equal((await alter(broker, 0)).code, "NON_EMPTY_GROUP");
+    assert.equal((await alter(broker, 0, "nowhere")).code, "NON_EMPTY_GROUP");
     assert.deepEqual((await offsets(broker)).lines, ["orders/0 4 1 NONE", "orders/1 0 0 NONE"]);
   });
 

@@ -22,8 +22,8 @@ export const alterShareGroupOffsets = handle(AlterShareGroupOffsets, {
     if (wrong !== null) return answer(wrong, []);
     const places = placesOf(request, services);
     const beginning = places.filter((place) => "startOffset" in place);
-    const decided = beginning.length === 0 ? accepted : await restart(request.groupId, beginning, services);
-    if ("errorCode" in decided) return answer(decided, decided === accepted ? told(places, []) : []);
+    const decided = await restart(request.groupId, beginning, services);
+    if ("errorCode" in decided) return answer(decided, []);
     const { beginnings } = await settleWork(services, request.groupId, decided.work);
     return answer(accepted, told(places, beginnings));
   },

@@ -308,7 +308,7 @@ export class ShareGroup {
 
   /** Of a group without members: delivery begins anew at these offsets. */
   restart(turn: GroupTurn, beginning: readonly StateBeginning[]): ShareWork {
-    this.#writeEpoch(turn, this.#metadataHash);
+    if (beginning.length > 0) this.#writeEpoch(turn, this.#metadataHash);
     return this.#wish(turn, beginning, []);
   }
 
