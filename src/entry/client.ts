@@ -87,6 +87,7 @@ export type {
   RedriveOptions,
   RedriveReport,
 } from "../client/dead-letters/dead-letters.ts";
+export type { DeadLetterOptions } from "../client/dead-letters/last-resort.ts";
 export type { Settled } from "../client/dead-letters/ledger.ts";
 export {
   type DeadLetter,
