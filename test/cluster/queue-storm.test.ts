@@ -21,6 +21,7 @@ test("workers and brokers that die and stand still lose no record of a queue, an
     brokerEveryMs: 12_000,
     // One of them is deadly: it ends as many workers as it is delivered.
     poison: { rejectedEvery: 500, deadlyEvery: 100_000 },
+    writingMsMax: 60_000,
     seed,
     onEvent: (line) => t.diagnostic(line),
   });
