@@ -35,18 +35,23 @@ export async function runBroken(
     for (const path of ["src", "test/proof", "package.json"])
       cpSync(path, join(directory, path), { recursive: true });
     symlinkSync(join(process.cwd(), "node_modules"), join(directory, "node_modules"));
-    for (const change of changes) apply(directory, change);
+    for (const [path, text] of changed(changes)) writeFileSync(join(directory, path), text);
     return await run(directory, args, patienceMs);
   } finally {
     rmSync(directory, { recursive: true });
   }
 }
 
-function apply(directory: string, { file, from, to }: Change): void {
-  const path = join(directory, "src", file);
-  const parts = readFileSync(path, "utf8").split(from);
-  if (parts.length !== 2) throw new Error(`src/${file} has ${parts.length - 1} places that read: ${from}`);
-  writeFileSync(path, parts.join(to));
+/** The files that the changes alter, as they are then. Throws when one no longer fits the sources. */
+export function changed(changes: readonly Change[]): ReadonlyMap<string, string> {
+  const texts = new Map<string, string>();
+  for (const { file, from, to } of changes) {
+    const path = join("src", file);
+    const parts = (texts.get(path) ?? readFileSync(path, "utf8")).split(from);
+    if (parts.length !== 2) throw new Error(`${path} has ${parts.length - 1} places that read: ${from}`);
+    texts.set(path, parts.join(to));
+  }
+  return texts;
 }
 
 /** A broken program may go round and round for ever: after `patienceMs` it is ended. */

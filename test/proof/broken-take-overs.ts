@@ -190,7 +190,16 @@ export const brokenTakeOvers = {
   // Appends go on while a partition is given away.
   writeWhileMoving: [
     { file: moves, from: "partitions.pause(partition);", to: "void partition;" },
-    { file: moves, from: "if (this.#stays(partition)) partitions.resume(partition);", to: "void partition;" },
+    {
+      file: moves,
+      from: "if (this.#stays(partition)) partitions.resume(partition);\n      return 0;",
+      to: "void partition;\n      return 0;",
+    },
+    {
+      file: moves,
+      from: "if (this.#stays(partition)) partitions.resume(partition);\n    const moved",
+      to: "void partition;\n    const moved",
+    },
   ],
   // A partition is given away before what was appended to it is durable.
   moveUndurable: [{ file: moves, from: "await this.#whenDurable(wal.appended)", to: "true" }],

@@ -95,6 +95,8 @@ class Schedule {
   readonly #partitions: number;
   /** Whether peers notice at once who is stopped. */
   readonly #areStoppedKnown: boolean;
+  /** Whether brokers are stopped while a record of theirs is on its way, and asked first when they go on. */
+  readonly #areStoppedAtWork: boolean;
   readonly #uploads: SimRandom;
   /** What a broker draws of; in most schedules uploads are as fast as everything else. */
   readonly #uploadsMs: readonly number[];
@@ -116,6 +118,7 @@ class Schedule {
     this.#uploads = this.#random.fork("uploads");
     this.#uploadsMs = this.#uploads.chance(0.2) ? [0, 1_000, 5_000] : [0];
     this.#areStoppedKnown = this.#random.fork("answers").chance(0.4);
+    this.#areStoppedAtWork = this.#random.fork("work").chance(0.15);
   }
 
   async run(): Promise<void> {
@@ -261,10 +264,10 @@ class Schedule {
     this.#violation ??= new Violation(`broker ${number} ended: ${cause.message}`, { cause });
   }
 
-  #produce(draw: SimRandom): void {
+  #produce(draw: SimRandom, to?: SmallBroker): void {
     const producer = draw.pick(this.#producers);
     const { partition, id, sequence } = producer;
-    const broker = this.#serving(draw, partition);
+    const broker = to ?? this.#serving(draw, partition);
     if (broker === undefined || broker.process.isPaused) return;
     producer.pending ??= { partition, producer: id, sequence, value: `${id}/${sequence}` };
     void this.#send(producer, producer.pending, broker).catch((cause: unknown) => this.#note(cause));
@@ -371,7 +374,10 @@ class Schedule {
     const broker = this.#any(draw);
     if (broker === undefined || broker.process.isPaused) return;
     this.#counts.pauses++;
-    broker.process.pause();
+    if (!this.#areStoppedAtWork) return broker.process.pause();
+    this.#produce(draw, broker);
+    const { latencyMs } = this.#bucket.weather;
+    this.#scheduler.schedule(draw.fraction() * latencyMs * 2, () => broker.process.pause());
   }
 
   /** For good, or for a few steps of its program. */
@@ -381,7 +387,7 @@ class Schedule {
     const { process } = draw.pick(paused);
     process.resume();
     // Somebody may have asked before it hears of anything.
-    if (draw.chance(0.4))
+    if (this.#areStoppedAtWork || draw.chance(0.4))
       this.#askEnd(
         draw,
         this.#brokers.find((broker) => broker.process === process),
