@@ -5,15 +5,15 @@ import { UsageError } from "./usage-error.ts";
 interface Edited {
   readonly partition: number;
   readonly offset: number;
-  readonly key: Uint8Array | null;
-  readonly value: Uint8Array | null;
-  readonly headers: readonly { readonly key: string; readonly value: Uint8Array | null }[];
+  /** What the line leaves out stays as the letter has it. */
+  readonly change: NonNullable<ReturnType<Edit>>;
 }
 
-/** Throws `UsageError` that names the line. */
+/** Letters of `topic`. Throws `UsageError` that names the line. */
 export function editedLetters(
   text: string,
   path: string,
+  topic: string,
 ): {
   readonly places: readonly { readonly partition: number; readonly offset: number }[];
   readonly edit: Edit;
@@ -21,48 +21,67 @@ export function editedLetters(
   const byPlace = new Map<string, Edited>();
   for (const [index, line] of text.split("\n").entries()) {
     if (line.trim() === "") continue;
-    const edited = editedOf(line);
+    const letter = objectOf(line);
+    const edited = letter && editedOf(letter);
     if (edited === undefined) {
       throw new UsageError(`Line ${index + 1} of ${path} is no letter as queue dlq show --json prints it.`);
+    }
+    const of = letter?.["topic"] ?? topic;
+    if (of !== topic) {
+      throw new UsageError(
+        `Line ${index + 1} of ${path} is a letter of ${JSON.stringify(of)}, not of ${topic}.`,
+      );
     }
     byPlace.set(`${edited.partition}/${edited.offset}`, edited);
   }
   return {
     places: [...byPlace.values()],
-    edit: ({ record }) => {
-      const edited = byPlace.get(`${record.partition}/${record.offset}`);
-      return edited === undefined ? null : { key: edited.key, value: edited.value, headers: edited.headers };
-    },
+    edit: ({ record }) => byPlace.get(`${record.partition}/${record.offset}`)?.change ?? null,
   };
 }
 
-function editedOf(line: string): Edited | undefined {
-  let value: unknown;
+type Line = { readonly [name: string]: unknown };
+
+function objectOf(line: string): Line | undefined {
   try {
-    value = JSON.parse(line);
+    const value: unknown = JSON.parse(line);
+    return typeof value === "object" && value !== null ? (value as Line) : undefined;
   } catch {
     return undefined;
   }
-  const letter = (value ?? {}) as { readonly [name: string]: unknown };
-  const { partition, offset, headers = [] } = letter;
-  if (!Number.isSafeInteger(partition) || !Number.isSafeInteger(offset) || !Array.isArray(headers))
-    return undefined;
-  const parts = [field(letter, "key"), field(letter, "value")] as const;
-  const [key, body] = parts;
-  if (key === undefined || body === undefined) return undefined;
-  const list: { key: string; value: Uint8Array | null }[] = [];
-  for (const header of headers as readonly ({ readonly [name: string]: unknown } | null)[]) {
-    const text = header === null ? undefined : field(header, "value");
-    if (header === null || text === undefined || typeof header["name"] !== "string") return undefined;
-    list.push({ key: header["name"], value: text });
-  }
-  return { partition: partition as number, offset: offset as number, key, value: body, headers: list };
 }
 
-/** As `jsonRecord` writes it; null: no bytes. */
-function field(of: { readonly [name: string]: unknown }, name: string): Uint8Array | null | undefined {
-  const text = of[name] ?? null;
-  if (text === null) return null;
-  if (typeof text !== "string") return undefined;
+function editedOf(letter: Line): Edited | undefined {
+  const { partition, offset, headers } = letter;
+  if (!Number.isSafeInteger(partition) || !Number.isSafeInteger(offset)) return undefined;
+  const key = field(letter, "key");
+  const value = field(letter, "value");
+  const list = headers === undefined ? undefined : headersOf(headers);
+  if (key === false || value === false || list === false) return undefined;
+  const change = {
+    ...(key === undefined ? {} : { key }),
+    ...(value === undefined ? {} : { value }),
+    ...(list === undefined ? {} : { headers: list }),
+  };
+  return { partition: partition as number, offset: offset as number, change };
+}
+
+/** False: they make no sense. */
+function headersOf(headers: unknown): readonly { key: string; value: Uint8Array | null }[] | false {
+  if (!Array.isArray(headers)) return false;
+  const list: { key: string; value: Uint8Array | null }[] = [];
+  for (const header of headers as readonly (Line | null)[]) {
+    const value = header === null ? false : (field(header, "value") ?? null);
+    if (header === null || value === false || typeof header["name"] !== "string") return false;
+    list.push({ key: header["name"], value });
+  }
+  return list;
+}
+
+/** As `jsonRecord` writes it; null: no bytes; `undefined`: not there; false: it makes no sense. */
+function field(of: Line, name: string): Uint8Array | null | undefined | false {
+  const text = of[name];
+  if (text === undefined || text === null) return text;
+  if (typeof text !== "string") return false;
   return Buffer.from(text, of[`${name}Encoding`] === "base64" ? "base64" : "utf8");
 }

@@ -41,7 +41,8 @@ async function settle(
       `queue dlq ${what} needs to know which: --all, or ${what === "redrive" ? "--file, " : ""}--reason, --since, --before, --key, --origin, --group, --at, --count.`,
     );
   }
-  const edited = options.file === undefined ? undefined : editedLetters(readFile(options.file), options.file);
+  const edited =
+    options.file === undefined ? undefined : editedLetters(readFile(options.file), options.file, topic);
   if (edited !== undefined && selection.places !== undefined) {
     throw new UsageError("--at does not go with --file, which says exactly which letters.");
   }

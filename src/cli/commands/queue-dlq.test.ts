@@ -10,10 +10,10 @@ import { TestTerminal } from "../terminal-fixture.ts";
 
 let broker: TestBroker;
 before(async () => {
-  broker = await startBroker({ topics: ["orders", "elsewhere", "dead"] });
+  broker = await startBroker({ topics: ["orders", "elsewhere", "short", "dead"] });
   await using client = createClient({ bootstrap: broker.address });
   const producer = client.producer();
-  for (const [index, value] of ["1", "x", "3"].entries()) {
+  for (const [index, value] of ["1", "x", "3", "4"].entries()) {
     await producer.send({
       topic: "dead",
       key: `o-${index}`,
@@ -80,7 +80,7 @@ describe("holdfast queue dlq", () => {
 
   it("redrives what is selected, says so, and does it once", async () => {
     const dry = await run("queue dlq redrive dead --reason bank --dry-run");
-    assert.equal(dry.stdout, "would be done: 2 letters sent to orders\n");
+    assert.equal(dry.stdout, "would be done: 3 letters sent to orders\n");
     assert.equal((await run("queue dlq redrive dead --key o-0")).stdout, "✓ 1 letter sent to orders\n");
     assert.equal(
       (await run("queue dlq redrive dead --key o-0")).stdout,
@@ -106,8 +106,21 @@ describe("holdfast queue dlq", () => {
       done: true,
     });
     assert.equal((await run("consume elsewhere --from start --until end --format %k=%v")).stdout, "o-1=2");
+    writeFileSync(file, stdout.replace('"topic":"dead"', '"topic":"other"'));
+    assert.match(
+      (await run(`queue dlq redrive dead --file ${file}`)).stderr,
+      /^Line 1 of .* is a letter of "other", not of dead/,
+    );
     writeFileSync(file, "no letter\n");
     assert.match((await run(`queue dlq redrive dead --file ${file}`)).stderr, /^Line 1 of .* is no letter/);
+  });
+
+  it("leaves what a line of the file does not say as the letter has it", async () => {
+    const file = join(directory, "short.jsonl");
+    writeFileSync(file, '{"partition":0,"offset":3,"value":"44"}\n');
+    assert.equal((await run(`queue dlq redrive dead --file ${file} --to short`)).code, 0);
+    const { stdout } = await run("consume short --from start --until end --format %k=%v,%h");
+    assert.match(stdout, /^o-3=44,trace=t3,/);
   });
 
   it("passes over what was dropped", async () => {
@@ -116,7 +129,7 @@ describe("holdfast queue dlq", () => {
     const settled = json(await run("queue dlq show dead --settled --json"));
     assert.deepEqual(
       settled.map((letter) => letter["settled"]),
-      ["redriven", "redriven", "dropped"],
+      ["redriven", "redriven", "dropped", "redriven"],
     );
   });
 });
