@@ -1,6 +1,6 @@
 /** ShareGroupDescribe: state, members and assignments of share groups. */
 import { type PartitionSet, topicPartitions } from "../../coordinator/group/partition-set.ts";
-import type { ShareMember } from "../../coordinator/group/share-members.ts";
+import type { ShareMember } from "../../coordinator/group/share-member.ts";
 import type { ShareGroup } from "../../coordinator/group/share.ts";
 import type { ShareRefusal } from "../../coordinator/group/share-groups.ts";
 import { simpleAssignor } from "../../coordinator/group/assign/simple.ts";

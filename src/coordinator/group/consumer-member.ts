@@ -1,6 +1,7 @@
 /** One member of a group of KIP-848 as its three records have it, and as they are written. */
 import type { ConsumerMemberValue, CurrentValue } from "./records.ts";
 import { epochsOf, noEpochs, recordedEpochs } from "./assignment-epochs.ts";
+import { classicBytes, consumerBytes, partitionsBytes } from "./member-bytes.ts";
 import {
   contains,
   noPartitions,
@@ -17,6 +18,15 @@ export interface ConsumerMember {
   /** What it is to have. */
   target: PartitionSet;
   held: Held;
+}
+
+/** About what it takes in memory; what it has is there twice: with the epoch since which it has it. */
+export function consumerMemberBytes({ about, target, held }: ConsumerMember): number {
+  return (
+    consumerBytes(about.subscribedTopicNames) +
+    classicBytes(about.classicMemberMetadata?.supportedProtocols ?? []) +
+    partitionsBytes(target, held.assigned, held.assigned)
+  );
 }
 
 /** It has said nothing yet. */

@@ -17,6 +17,7 @@ import type { Claim } from "./classic-request.ts";
 import {
   aboutNobody,
   type ConsumerMember,
+  consumerMemberBytes,
   fromCurrent,
   holdsNothing,
   isCurrent,
@@ -40,6 +41,7 @@ import {
   same,
   topicPartitions,
 } from "./partition-set.ts";
+import { Members } from "./members.ts";
 import { MemberState, nextStep } from "./reconcile.ts";
 import type { GroupSettings } from "./settings.ts";
 import type { Migrant } from "./migration.ts";
@@ -57,7 +59,7 @@ export class ConsumerGroup {
   #epoch = 0;
   #targetEpoch = 0;
   #metadataHash = 0;
-  readonly #members = new Map<string, ConsumerMember>();
+  readonly #members = new Members(consumerMemberBytes);
   readonly #sessions = new ConsumerSessions();
   /** Of the topics, when the hash was last compared. */
   #seenVersion = -1;
@@ -75,15 +77,19 @@ export class ConsumerGroup {
     return this.#targetEpoch;
   }
   get members(): Iterable<ConsumerMember> {
-    return this.#members.values();
+    return this.#members;
   }
   get isEmpty(): boolean {
     return this.#members.size === 0;
   }
+  /** About what its members take in memory. */
+  get bytes(): number {
+    return this.#members.bytes;
+  }
   get phase(): ConsumerPhase {
     if (this.isEmpty) return "Empty";
     if (this.#epoch > this.#targetEpoch) return "Assigning";
-    for (const { held } of this.#members.values()) {
+    for (const { held } of this.#members) {
       if (held.state !== MemberState.stable || held.epoch !== this.#targetEpoch) return "Reconciling";
     }
     return "Stable";
@@ -91,7 +97,7 @@ export class ConsumerGroup {
 
   /** The one that most members ask for. */
   get assignorName(): string {
-    const votes = Array.from(this.#members.values(), ({ about }) => about.serverAssignor);
+    const votes = Array.from(this.#members, ({ about }) => about.serverAssignor);
     return mostVoted(votes.filter((vote) => vote !== null)) ?? defaultAssignor;
   }
 
@@ -137,7 +143,7 @@ export class ConsumerGroup {
         const known = [...assignors.keys()].join(", ");
         return [ErrorCode.UNSUPPORTED_ASSIGNOR, `The assignor ${beat.assignor} is not served; ${known} are.`];
       }
-      if (!this.#members.has(memberId) && this.#members.size >= this.#settings.consumersMax) {
+      if (this.#members.get(memberId) === undefined && this.#members.size >= this.#settings.consumersMax) {
         const staying = instanceId === null ? undefined : this.byInstance(instanceId);
         if (staying === undefined) {
           const message = `The group has ${this.#members.size} members, as many as group.consumer.max.size allows.`;
@@ -165,7 +171,7 @@ export class ConsumerGroup {
   }
 
   byInstance(instanceId: string): ConsumerMember | undefined {
-    for (const member of this.#members.values()) if (member.about.instanceId === instanceId) return member;
+    for (const member of this.#members) if (member.about.instanceId === instanceId) return member;
     return undefined;
   }
 
@@ -256,20 +262,21 @@ export class ConsumerGroup {
 
   /** What a member wants, of what is there. */
   #wanted({ about }: ConsumerMember): readonly TopicFacts[] {
-    const names = new Set(about.subscribedTopicNames);
-    if (about.subscribedTopicRegex !== null) {
-      for (const name of matchTopics(about.subscribedTopicRegex, this.#topics)) names.add(name);
+    return this.#found(about.subscribedTopicNames, [about.subscribedTopicRegex]);
+  }
+
+  #found(names: Iterable<string>, patterns: Iterable<string | null>): readonly TopicFacts[] {
+    const all = new Set(names);
+    for (const pattern of patterns) {
+      for (const name of pattern === null ? [] : matchTopics(pattern, this.#topics)) all.add(name);
     }
-    return Array.from(names, (name) => this.#topics.find(name)).filter((topic) => topic !== undefined);
+    return Array.from(all, (name) => this.#topics.find(name)).filter((topic) => topic !== undefined);
   }
 
   /** Topics that some member wants. */
   wantedTopics(): ReadonlyMap<TopicId, TopicFacts> {
-    const topics = new Map<TopicId, TopicFacts>();
-    for (const member of this.#members.values()) {
-      for (const topic of this.#wanted(member)) topics.set(topic.id, topic);
-    }
-    return topics;
+    const patterns = new Set(Array.from(this.#members, ({ about }) => about.subscribedTopicRegex));
+    return new Map(this.#found(this.#members.wantedNames, patterns).map((topic) => [topic.id, topic]));
   }
 
   #hash(): number {
@@ -277,7 +284,7 @@ export class ConsumerGroup {
   }
 
   #aim(turn: GroupTurn): void {
-    const members = [...this.#members.values()];
+    const members = [...this.#members];
     const counts = new Map(
       Array.from(this.wantedTopics(), ([id, { partitionCount }]) => [id, partitionCount]),
     );
@@ -322,7 +329,7 @@ export class ConsumerGroup {
   }
 
   #isFree(topicId: TopicId, partition: PartitionIndex, asking: ConsumerMember): boolean {
-    for (const { id, held } of this.#members.values()) {
+    for (const { id, held } of this.#members) {
       if (id === asking.id) continue;
       if (contains(held.assigned, topicId, partition) || contains(held.revoking, topicId, partition))
         return false;
@@ -379,7 +386,7 @@ export class ConsumerGroup {
     }
     turn.write({ kind: "consumer", key: { group: this.id }, value: { epoch, metadataHash: this.#hash() } });
     this.#writeTargetEpoch(turn);
-    for (const member of this.#members.values()) this.#watch(turn, member);
+    for (const member of this.#members) this.#watch(turn, member);
   }
 
   // ── Time ──
@@ -410,7 +417,7 @@ export class ConsumerGroup {
 
   /** The log is read: every session begins anew, since nobody could be heard. `nowMs`: monotonic. */
   loaded(nowMs: number): void {
-    for (const member of this.#members.values()) this.#watchFrom(nowMs, member);
+    for (const member of this.#members) this.#watchFrom(nowMs, member);
   }
 
   // ── What else members may do ──
@@ -449,7 +456,7 @@ export class ConsumerGroup {
 
   /** Everything of it goes. */
   remove(turn: GroupTurn): void {
-    for (const id of this.#members.keys()) this.#forget(turn, id);
+    for (const { id } of this.#members) this.#forget(turn, id);
     for (const kind of ["targetEpoch", "consumer"] as const) {
       turn.write({ kind, key: { group: this.id }, value: null });
     }
@@ -466,27 +473,24 @@ export class ConsumerGroup {
         break;
       case "member":
         if (record.value === null) this.#members.delete(record.key.memberId);
-        else this.#grow(record.key.memberId).about = record.value;
+        else this.#change(record.key.memberId, { about: record.value });
         break;
       case "target":
-        if (record.value !== null) {
-          this.#grow(record.key.memberId).target = partitionSet(record.value.topicPartitions);
-        }
+        if (record.value === null) break;
+        this.#change(record.key.memberId, { target: partitionSet(record.value.topicPartitions) });
         break;
       case "current":
-        if (record.value !== null) this.#grow(record.key.memberId).held = fromCurrent(record.value);
+        if (record.value !== null) this.#change(record.key.memberId, { held: fromCurrent(record.value) });
         break;
       default:
         return record satisfies never;
     }
   }
 
-  #grow(id: string): ConsumerMember {
-    let member = this.#members.get(id);
-    if (member === undefined) {
-      member = { id, about: aboutNobody, target: noPartitions, held: holdsNothing };
-      this.#members.set(id, member);
-    }
-    return member;
+  /** In place: whoever looks at the member sees it. */
+  #change(id: string, change: Partial<ConsumerMember>): void {
+    const known = this.#members.get(id);
+    const member = known ?? { id, about: aboutNobody, target: noPartitions, held: holdsNothing };
+    this.#members.set(Object.assign(member, change));
   }
 }

@@ -5,7 +5,7 @@
 import { consumerProtocolType } from "../../protocol/consumer-protocol.ts";
 import type { ConsumerRecord, ShareRecord } from "./records.ts";
 import type { TopicView } from "../topic-view.ts";
-import { classicBytes, consumerBytes, partitionsBytes } from "./member-bytes.ts";
+import { classicBytes } from "./member-bytes.ts";
 import { ClassicGroup } from "./classic.ts";
 import { metadataFor } from "./classic-member.ts";
 import { ConsumerGroup } from "./consumer.ts";
@@ -42,14 +42,7 @@ export class Group {
     let bytes = groupBytes + this.id.length + this.offsetBytes;
     for (const member of this.#classic?.members ?? [])
       bytes += classicBytes(member.protocols, member.assignment);
-    for (const { about, target, held } of this.#consumer?.members ?? []) {
-      bytes +=
-        consumerBytes(about.subscribedTopicNames) +
-        classicBytes(about.classicMemberMetadata?.supportedProtocols ?? []);
-      // What it has is there twice: with the epoch since which it has it.
-      bytes += partitionsBytes(target, held.assigned, held.assigned);
-    }
-    return bytes + (this.#share?.bytes ?? 0);
+    return bytes + (this.#consumer?.bytes ?? 0) + (this.#share?.bytes ?? 0);
   }
 
   /** Of that, what committed offsets take. */

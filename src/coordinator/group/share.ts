@@ -12,6 +12,7 @@ import { assignSimply } from "./assign/simple.ts";
 import { MemberEpoch } from "./consumer-request.ts";
 import { ConsumerSessions } from "./consumer-sessions.ts";
 import { partitionsBytes } from "./member-bytes.ts";
+import { Members } from "./members.ts";
 import {
   contains,
   minus,
@@ -24,7 +25,7 @@ import {
 } from "./partition-set.ts";
 import type { GroupTurn, ShareRecord } from "./records.ts";
 import type { GroupSettings } from "./settings.ts";
-import { type ShareMember, ShareMembers } from "./share-members.ts";
+import { afterRecord, type ShareMember, shareMemberBytes } from "./share-member.ts";
 import {
   refusedShareBeat,
   type ShareAnswer,
@@ -68,7 +69,7 @@ export class ShareGroup {
   #epoch = 0;
   #targetEpoch = 0;
   #metadataHash = 0;
-  readonly #members = new ShareMembers();
+  readonly #members = new Members(shareMemberBytes);
   readonly #sessions = new ConsumerSessions();
   /** When the target was worked out last (monotonic). */
   #aimedMs = -Infinity;
@@ -425,8 +426,12 @@ export class ShareGroup {
       case "shareState":
         this.#state = record.value === null ? noShareState : fromStateValue(record.value);
         break;
-      default:
-        this.#members.apply(record);
+      default: {
+        const { memberId } = record.key;
+        const next = afterRecord(this.#members.get(memberId), record);
+        if (next === undefined) this.#members.delete(memberId);
+        else this.#members.set(next);
+      }
     }
   }
 }
