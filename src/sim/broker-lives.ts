@@ -7,7 +7,7 @@ import { Broker, type BrokerBounds } from "../broker/broker.ts";
 import { BrokerConfig } from "../broker/config.ts";
 import { SimClock } from "./clock.ts";
 import type { SimDisk } from "./disk.ts";
-import { simEnv, simSha256 } from "./env.ts";
+import { type LogEar, simEnv, simSha256 } from "./env.ts";
 import type { SimNetwork } from "./network.ts";
 import type { SimRandom } from "./random.ts";
 import type { Scheduler } from "./scheduler.ts";
@@ -25,6 +25,7 @@ export interface BrokerLivesOptions {
   readonly port: number;
   readonly settings: ReadonlyMap<string, string>;
   readonly bounds: BrokerBounds;
+  readonly onLog?: LogEar;
 }
 
 interface Life {
@@ -68,7 +69,7 @@ export class BrokerLives {
       const random = this.#options.random.fork(`broker-${number}`);
       const faultsBefore = disk.faults;
       const starting = Broker.start({
-        env: simEnv({ clock, random, trace }),
+        env: simEnv({ clock, random, trace, onLog: this.#options.onLog }),
         storage: { kind: "files", disk },
         network,
         sha256: simSha256,

@@ -7,7 +7,7 @@ import { type Clock, sleep } from "../base/ports.ts";
 import { Broker, type BrokerBounds } from "../broker/broker.ts";
 import { BrokerConfig } from "../broker/config.ts";
 import type { SimBucket } from "./bucket.ts";
-import { simEnv, simSha256 } from "./env.ts";
+import { type LogEar, simEnv, simSha256 } from "./env.ts";
 import type { SimNetwork } from "./network.ts";
 import { SimProcess } from "./process.ts";
 import type { SimRandom } from "./random.ts";
@@ -24,6 +24,7 @@ export interface ClusterLivesOptions {
   readonly brokers: number;
   readonly settings: ReadonlyMap<string, string>;
   readonly bounds: BrokerBounds;
+  readonly onLog?: LogEar;
   /** How long a broker is away after it died. */
   readonly downMs: () => number;
   /** A broker ended for a reason that no fault of the world explains. */
@@ -106,7 +107,7 @@ export class ClusterLives {
     const view = network.of(process);
     const address = { host: "127.0.0.1", port: machine.port };
     const starting = Broker.start({
-      env: simEnv({ clock: process.clock, random: own, trace }),
+      env: simEnv({ clock: process.clock, random: own, trace, onLog: this.#options.onLog }),
       storage: { kind: "objects", store: bucket.connect(process), disk: null, dialer: view },
       network: view,
       sha256: simSha256,

@@ -5,16 +5,22 @@ import type { SimRandom } from "./random.ts";
 import { silentMeter } from "./silence.ts";
 import type { Trace } from "./trace.ts";
 
+export type LogEar = (event: string, facts: Facts) => void;
+
 export function simEnv(parts: {
   readonly clock: Clock;
   readonly random: SimRandom;
   readonly trace: Trace;
+  /** Hears what is logged. */
+  readonly onLog?: LogEar | undefined;
 }): Env {
-  const { clock, random, trace } = parts;
+  const { clock, random, trace, onLog } = parts;
   const line =
     (level: string) =>
-    (event: string, facts?: Facts): void =>
+    (event: string, facts?: Facts): void => {
       trace.record(`${clock.monotonicMs().toFixed(3)} ${level} ${event} ${describe(facts)}`);
+      if (facts !== undefined) onLog?.(event, facts);
+    };
   return {
     clock,
     random,

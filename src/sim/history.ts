@@ -81,6 +81,10 @@ export class History {
     this.#writes.set(value, { ...write, acked: null, refused: false });
   }
 
+  wasAttempted(value: string): boolean {
+    return this.#writes.has(value);
+  }
+
   refused(value: string): void {
     const write = this.#writes.get(value);
     if (write !== undefined) write.refused = true;

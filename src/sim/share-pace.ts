@@ -5,18 +5,22 @@
 import { type Pace, sparse } from "./pace.ts";
 import type { SimRandom } from "./random.ts";
 
-export interface SharePace extends Pace {
+/** Of workers of share groups. */
+export interface WorkPace {
+  readonly lockMs: number;
+  /** Most time that a worker works on a record alone. */
+  readonly workMs: number;
+  /** Most time that it does something else, now and then, with records in its hands. */
+  readonly idleMs: number;
+}
+
+export interface SharePace extends Pace, WorkPace {
   /** Of trouble. */
   readonly troubleMs: number;
   /** Mean time from one fault to the aim of the next. */
   readonly gapMs: number;
   /** How long the broker is away after it died. */
   readonly downtimesMs: readonly number[];
-  readonly lockMs: number;
-  /** Most time that a worker works on a record alone. */
-  readonly workMs: number;
-  /** Most time that it does something else, now and then, with records in its hands. */
-  readonly idleMs: number;
 }
 
 /** Much goes on in little time: workers find something whenever they ask. */
@@ -31,6 +35,9 @@ const hasty: SharePace = {
   workMs: 1_000,
   idleMs: 10_000,
 };
+
+/** Of those who have time. */
+export const patientWork: WorkPace = { lockMs: 30_000, workMs: 20_000, idleMs: 60_000 };
 
 /** Workers wait for records, and each broker lives long enough to have time-outs of its own. */
 const patient = { ...sparse, downtimesMs: [10, 500, 3_000, 10_000], gapMs: 18_000, workMs: 20_000 };

@@ -13,7 +13,7 @@ import type { Actor } from "./actor.ts";
 import type { Api } from "../protocol/api.ts";
 import { type Caller, Disconnected } from "./client.ts";
 import { type Held, type ShareHistory, type ShareRecord, ShareVisit, type Word } from "./share-history.ts";
-import type { SharePace } from "./share-pace.ts";
+import type { WorkPace } from "./share-pace.ts";
 
 const version = 2;
 const inflatedBytesMax = 1 << 24;
@@ -29,7 +29,7 @@ export interface ShareWorkerOptions {
   readonly name: string;
   readonly history: ShareHistory;
   readonly places: readonly SharePlace[];
-  readonly pace: SharePace;
+  readonly pace: WorkPace;
   /** Whether the record ends each worker that works on it. */
   readonly isPoison: (value: string) => boolean;
 }
@@ -48,6 +48,8 @@ export class ShareWorker {
   #memberId = "";
   #epoch = 0;
   #visit = new ShareVisit("");
+  /** What it takes from over this connection; of several brokers each has partitions of its own. */
+  #here: readonly SharePlace[] = [];
   /** By partition in the order of offsets. */
   #held: Held[] = [];
   /** What it was given over this connection. */
@@ -69,19 +71,28 @@ export class ShareWorker {
   }
 
   async run(isOver: () => boolean): Promise<void> {
-    await this.#run(isOver);
+    const { random, hasSeveralBrokers } = this.#actor;
+    const { places } = this.#options;
+    await this.#run(isOver, () => (hasSeveralBrokers ? [random.pick(places)] : places));
   }
 
   /** Until nothing was left for so long that whatever anybody held would be free. */
   async clean(quietMs: number): Promise<void> {
+    const { places } = this.#options;
     this.#isCleaning = true;
-    this.#idleSinceMs = this.#actor.nowMs;
-    await this.#run(() => this.#actor.nowMs - this.#idleSinceMs > quietMs);
+    for (const here of this.#actor.hasSeveralBrokers ? places.map((place) => [place]) : [places]) {
+      this.#idleSinceMs = this.#actor.nowMs;
+      await this.#run(
+        () => this.#actor.nowMs - this.#idleSinceMs > quietMs,
+        () => here,
+      );
+    }
   }
 
-  async #run(isOver: () => boolean): Promise<void> {
+  async #run(isOver: () => boolean, pick: () => readonly SharePlace[]): Promise<void> {
     while (!isOver()) {
       try {
+        this.#here = pick();
         const client = await this.#actor.connect(this.#memberId);
         this.#visit = new ShareVisit(this.#memberId);
         this.#epoch = 0;
@@ -168,9 +179,9 @@ export class ShareWorker {
       this.#seen.push(record);
       // What it was given before ran out.
       this.#held = [...this.#held.filter((held) => !isSame(held, record)), record];
-      history.given(this.#visit, record, sentMs);
-      this.#idleSinceMs = this.#actor.nowMs;
     }
+    history.given(this.#visit, given, sentMs);
+    if (given.length > 0) this.#idleSinceMs = this.#actor.nowMs;
     this.#held.sort((a, b) => a.partition - b.partition || a.offset - b.offset);
   }
 
@@ -208,13 +219,14 @@ export class ShareWorker {
     const { random } = this.#actor;
     const record = this.#options.history.someRecord((count) => random.below(count));
     // What it was given and forgot is its own, and so may be what an answer had that was lost.
-    if (record === null || this.#visits > 1 || this.#seen.some((seen) => isSame(seen, record))) return;
+    if (record === null || !this.#here.some((place) => isAt(place, record))) return;
+    if (this.#visits > 1 || this.#seen.some((seen) => isSame(seen, record))) return;
     const response = await this.#call(client, ShareAcknowledge, {
       ...this.#head(),
       isRenewAck: false,
       topics: this.#topics("accept", [record], false),
     });
-    const place = this.#options.places.find((each) => isAt(each, record));
+    const place = this.#here.find((each) => isAt(each, record));
     const code = place === undefined ? undefined : ofAcknowledge(response)(place);
     if (code !== undefined) this.#options.history.answeredThief(record, code);
     this.#check(response.errorCode);
@@ -259,7 +271,7 @@ export class ShareWorker {
     codeOf: (place: SharePlace) => ErrorCode | undefined,
     sentMs: number,
   ): void {
-    for (const place of this.#options.places) {
+    for (const place of this.#here) {
       const here = records.filter((record) => isAt(place, record));
       const code = here.length === 0 ? undefined : codeOf(place);
       if (code !== undefined) this.#options.history.answered(this.#visit, word, here, code, sentMs);
@@ -268,7 +280,7 @@ export class ShareWorker {
 
   #topics(word: Word, records: readonly ShareRecord[], isOpening: boolean) {
     const byTopic = new Map<TopicId, Parameters<typeof partitionOf>[]>();
-    for (const place of this.#options.places) {
+    for (const place of this.#here) {
       const here = records.filter((record) => isAt(place, record));
       if (here.length === 0 && !isOpening) continue;
       const known = byTopic.get(place.topicId) ?? [];
@@ -294,7 +306,7 @@ export class ShareWorker {
   #recordsOf(response: ShareFetchResponse, sentMs: number): readonly Held[] {
     return response.responses.flatMap(({ topicId, partitions }) =>
       partitions.flatMap((part) => {
-        const topic = this.#options.places.find((place) => place.topicId === topicId)?.topic;
+        const topic = this.#here.find((place) => place.topicId === topicId)?.topic;
         if (topic === undefined) throw new Error("an answer names a topic that was asked for");
         const stored = (part.records ?? []).flatMap((chunk) =>
           [...batchesIn(chunk)].flatMap((batch) =>

@@ -16,7 +16,6 @@ import { Actor } from "./actor.ts";
 import { AimedFaults } from "./aimed-faults.ts";
 import { BrokerLives } from "./broker-lives.ts";
 import { ClientProducer } from "./client-producer.ts";
-import { Disconnected } from "./client.ts";
 import { SimClock } from "./clock.ts";
 import { SimConsumer } from "./consumer.ts";
 import { createTopic, type NewTopic } from "./create-topic.ts";
@@ -26,6 +25,7 @@ import { judgeGroups, tellEnds } from "./group-ends.ts";
 import { GroupHistory } from "./group-history.ts";
 import { GroupKeeper } from "./group-keeper.ts";
 import { History } from "./history.ts";
+import { insist } from "./insist.ts";
 import { SimNetwork } from "./network.ts";
 import { LedgerWriter } from "./ledger-writer.ts";
 import { Onlooker } from "./onlooker.ts";
@@ -92,8 +92,6 @@ const gapMs = 17_000;
 const downtimesMs = [10, 500, 3_000, 3_000, 10_000, 60_000];
 /** Of the producers that write one batch into each partition before all else; the others count from 0. */
 const firstNumber = 100;
-/** Of a judge whose connection was cut. */
-const retryMs = 1_000;
 const tombstonesMs = 600_000;
 /** Of the topics beside those of the story. */
 const trimmed: NewTopic = {
@@ -468,16 +466,4 @@ export class SparseWorld {
 
 function sum<T>(parts: readonly T[], of: (part: T) => number): number {
   return parts.reduce((total, part) => total + of(part), 0);
-}
-
-/** The broker may hear only now of a fault from before, and start again under its judge. */
-async function insist<T>(clock: SimClock, ask: () => Promise<T>): Promise<T> {
-  for (;;) {
-    try {
-      return await ask();
-    } catch (cause) {
-      if (!(cause instanceof Disconnected)) throw cause;
-      await sleep(clock, retryMs);
-    }
-  }
 }
