@@ -4,6 +4,6 @@ import { handleStates } from "../share/state-requests.ts";
 
 export const deleteShareGroupState = handleStates(
   DeleteShareGroupState,
-  (shard, turn, key) => shard.delete(turn, key),
+  (shard, turn, key, { stateEpoch }) => shard.delete(turn, key, stateEpoch),
   (answered) => answered,
 );

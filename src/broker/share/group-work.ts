@@ -8,7 +8,7 @@ import type { ShareWork, StateBeginning } from "../../coordinator/group/share-re
 import { ErrorCode, errorFacts } from "../../protocol/errors.ts";
 import type { Services } from "../context.ts";
 import { accepted, type Refusal, refusal } from "../refusal.ts";
-import type { SharePersister, Told } from "./persister.ts";
+import type { SharePartitionKey, SharePersister, Told } from "./persister.ts";
 
 /** In Kafka's words: its tools for share groups show what the broker says. */
 export const noSuchPartition: Refusal = refusal(
@@ -59,7 +59,7 @@ async function carryOut(persister: SharePersister, groupId: string, work: ShareW
     for (const partition of partitions) endings.push({ topicId, partition });
   }
   const begun = await inTurns(beginning, (each) => begin(persister, groupId, stateEpoch, each));
-  const ended = await inTurns(endings, (each) => persister.delete({ groupId, ...each }));
+  const ended = await inTurns(endings, (each) => end(persister, { groupId, ...each }));
   const began = new Map<TopicId, Set<PartitionIndex>>();
   for (const [at, { topicId, partition }] of beginning.entries()) {
     if (begun[at]?.kind !== "told") continue;
@@ -100,6 +100,12 @@ async function begin(
   if (newest.kind !== "told") return newest;
   const next = Math.max(stateEpoch, newest.value.stateEpoch + 1);
   return persister.initialize(key, { stateEpoch: next, startOffset });
+}
+
+/** That which is there now, and none that somebody begins after it. */
+async function end(persister: SharePersister, key: SharePartitionKey): Promise<Told<void>> {
+  const newest = await persister.readSummary(key);
+  return newest.kind === "told" ? persister.delete(key, newest.value.stateEpoch) : newest;
 }
 
 export function refusalOf(told: Told<unknown>): Refusal {

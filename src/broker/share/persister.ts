@@ -75,8 +75,8 @@ export interface SharePersister {
   /** For the leader that begins to deliver: from now on no older one writes. */
   read(key: SharePartitionKey, leaderEpoch: LeaderEpoch): Promise<Told<ReadState>>;
   write(key: SharePartitionKey, change: StateChange): Promise<Told<void>>;
-  /** What is not there is deleted already. */
-  delete(key: SharePartitionKey): Promise<Told<void>>;
+  /** What is not there is deleted already; a state with a later epoch stays, so that what comes late harms no other. */
+  delete(key: SharePartitionKey, stateEpoch: number): Promise<Told<void>>;
   /** Fences nobody. What was never begun has state epoch 0 and start offset −1. */
   readSummary(key: SharePartitionKey): Promise<Told<StateSummary>>;
   /** Whether `writeIn` would be carried out here and now. */

@@ -109,13 +109,13 @@ export class RoutedPersister implements SharePersister {
     });
   }
 
-  delete(key: SharePartitionKey): Promise<Told<void>> {
+  delete(key: SharePartitionKey, stateEpoch: number): Promise<Told<void>> {
     return this.#ask({
       key,
       bytes: weighChange(key),
-      here: (shard, turn) => shard.delete(turn, key),
+      here: (shard, turn) => shard.delete(turn, key, stateEpoch),
       isFromMemory: true,
-      there: (owner) => this.#call(owner, DeleteShareGroupState, key, {}, nothing),
+      there: (owner) => this.#call(owner, DeleteShareGroupState, key, { stateEpoch }, nothing),
     });
   }
 

@@ -197,6 +197,18 @@ test("a state that is deleted and begun anew never has an epoch that one of its 
   assert.deepEqual([at.shard.count, at.shard.bytes], [0, 0]);
 });
 
+test("what is late of a state's end leaves the one that began after it", () => {
+  const at = new Fixture();
+  at.initialize(1);
+  const end = (upTo: number) => at.decide((shard, turn) => said(shard.delete(turn, key, upTo)));
+  assert.equal(end(1), "NONE");
+  at.initialize(1);
+  assert.equal(end(1), "NONE", "it was carried out already");
+  assert.deepEqual(told(at.read(0)), { stateEpoch: 2, startOffset: -1, batches: [] });
+  assert.equal(end(2), "NONE");
+  assert.equal(said(at.read(0)), "INVALID_REQUEST");
+});
+
 test("who asks twice to begin anew with one epoch takes back nothing that was written in between", () => {
   const at = new Fixture();
   at.initialize(1, offset(5));

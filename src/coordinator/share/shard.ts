@@ -225,10 +225,10 @@ export class ShareStateShard implements Shard<ShareStateRecord> {
     return told(undefined);
   }
 
-  /** What is not there is deleted already. */
-  delete(turn: ShareStateTurn, key: ShareStateKey): Judged<void> {
+  /** What is not there, or is a later one than `upTo` (−1: none is), has been deleted already. */
+  delete(turn: ShareStateTurn, key: ShareStateKey, upTo = -1): Judged<void> {
     const known = this.#kept.get(nameOf(key));
-    if (known === undefined) return told(undefined);
+    if (known === undefined || (upTo >= 0 && known.stateEpoch > upTo)) return told(undefined);
     const { stateEpoch } = known;
     if (stateEpoch > (this.#ended?.stateEpoch ?? -1)) {
       const value = { ...beginning(this.#ended, unknownOffset, turn.wallMs), stateEpoch };

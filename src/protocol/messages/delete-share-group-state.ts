@@ -10,10 +10,12 @@ import {
   orElse,
   string,
   struct,
+  tagged,
   uuid,
 } from "../../schema/types.ts";
 import { api } from "../api.ts";
 import type { ErrorCode } from "../errors.ts";
+import { ownTagsFrom } from "../fields.ts";
 
 export const DeleteShareGroupState = api({
   key: 86,
@@ -23,7 +25,16 @@ export const DeleteShareGroupState = api({
   request: struct({
     groupId: string,
     topics: array(
-      struct({ topicId: uuid, partitions: array(struct({ partition: branded<PartitionIndex>(int32) })) }),
+      struct({
+        topicId: uuid,
+        partitions: array(
+          struct({
+            partition: branded<PartitionIndex>(int32),
+            /** Ours: a state with a later epoch stays. −1: none does. */
+            stateEpoch: tagged(ownTagsFrom, 0, orElse(-1, int32)),
+          }),
+        ),
+      }),
     ),
   }),
   response: struct({
