@@ -54,6 +54,8 @@ export class ShareMembership {
   /** The next heartbeat says everything, since nobody knows what the coordinator heard of the last. */
   #saysAll = true;
   #isLeaving = false;
+  /** A heartbeat is under way: behind it, the group may know of this worker. */
+  #isBeating = false;
   #wake: () => void = () => undefined;
   #living: Promise<void> | undefined = undefined;
 
@@ -74,7 +76,7 @@ export class ShareMembership {
     if (this.#isLeaving) return;
     this.#isLeaving = true;
     this.#wake();
-    if (this.#living === undefined || this.#epoch === joining) return;
+    if (this.#epoch === joining && !this.#isBeating) return;
     // Whether it is heard or not, the worker is gone; the session's end tells the group as well.
     await this.#send({ ...this.#word(), memberEpoch: leaving }, leaveTimeoutMs).catch(() => undefined);
     this.#epoch = joining;
@@ -92,12 +94,15 @@ export class ShareMembership {
   async #beat(): Promise<number> {
     const { settings, cluster, watch, onAssigned } = this.#access;
     let answer: ShareGroupHeartbeatResponse;
+    this.#isBeating = true;
     try {
       answer = await this.#send(this.#word(), cluster.settings.requestTimeoutMs);
     } catch (cause) {
       this.#saysAll = true;
       if (this.#isLeaving || !isRetriable(cause)) throw cause;
       return watch.failed(this.#what, cause);
+    } finally {
+      this.#isBeating = false;
     }
     if (this.#isLeaving) return 0;
     const { errorCode } = answer;

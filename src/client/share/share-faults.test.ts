@@ -162,4 +162,19 @@ describe("a worker of a share group to whom the world is unkind", () => {
     await world.run(taking);
     await world.run(worker.close());
   });
+
+  it("leaves the group also where it is closed before it has heard that it belongs to it", async (test) => {
+    const world = await ShareWorld.make(test, 1);
+    const worker = world.worker();
+    let isOver = false;
+    world.door.on(ShareGroupHeartbeat, () => {
+      void worker.close().then(() => (isOver = true));
+      return "pass";
+    });
+    const running = worker.run(() => undefined);
+    await world.run(until(world, () => isOver));
+    await world.run(running);
+    const groups = await world.run(world.process().client.admin().describeShareGroups(["g"]));
+    assert.deepEqual(groups[0]?.members, []);
+  });
 });
