@@ -34,8 +34,12 @@ const isolatedDeliveriesMin = 2;
 const suspectsFrom = (limit: number): number => Math.max(isolatedDeliveriesMin, Math.ceil(limit / 2));
 
 /** Whether records that were delivered so often may be what ends their workers. */
-export const areSuspects = (deliveryCount: number, limit: number): boolean =>
+const areSuspects = (deliveryCount: number, limit: number): boolean =>
   limit >= isolatingLimitMin && deliveryCount >= suspectsFrom(limit);
+
+/** Whether records among these that a member has, or is about to get, are such: nothing else goes with them. */
+export const goAlone = (ranges: readonly Range[], limit: number): boolean =>
+  ranges.some(({ state, deliveryCount }) => state === "acquired" && areSuspects(deliveryCount - 1, limit));
 
 /**
  * How many of these records may go together, and with no others: null if they are not suspects. One record that

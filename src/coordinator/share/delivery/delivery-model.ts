@@ -77,6 +77,10 @@ export class DeliveryModel {
       }
     }
     this.#judgeIsolation(told);
+    if (this.#hasAlone(memberId)) {
+      assert(told.length === 0, "who has what goes alone gets nothing else");
+      return;
+    }
     const wanted = batches.flatMap((batch) => range(batch.first, Math.min(batch.last, last)));
     const deliverable = wanted.filter(
       (at) => at >= first && at >= this.#start && this.at(at).state === "available" && !this.#isPast(at),
@@ -107,6 +111,15 @@ export class DeliveryModel {
     const limit = this.settings.deliveryCountLimit;
     if (limit < 3 || told.every(({ deliveryCount }) => deliveryCount < limit)) return;
     assert(told.length === 1 && told[0]?.first === told[0]?.last, "the last time a record goes alone");
+  }
+
+  #hasAlone(memberId: string): boolean {
+    const { deliveryCountLimit: limit } = this.settings;
+    const from = Math.max(2, Math.ceil(limit / 2));
+    if (limit < 3) return false;
+    return this.#inState("acquired").some(
+      (at) => this.at(at).memberId === memberId && this.at(at).count > from,
+    );
   }
 
   /** What follows from a word that was accepted. */

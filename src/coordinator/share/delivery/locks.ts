@@ -11,6 +11,8 @@ export interface Lock {
   readonly first: number;
   readonly last: number;
   readonly deadlineMs: number;
+  /** Of records that go with no others: their member gets nothing else here until it is gone. */
+  readonly isAlone: boolean;
 }
 
 interface Held extends Lock {
@@ -38,6 +40,12 @@ export class Locks {
   /** Of one member, in the order in which it got them. */
   of(memberId: string): readonly Lock[] {
     return [...(this.#byMember.get(memberId) ?? [])];
+  }
+
+  /** Whether it holds records that go with no others. */
+  hasAlone(memberId: string): boolean {
+    for (const lock of this.#byMember.get(memberId) ?? []) if (lock.isAlone) return true;
+    return false;
   }
 
   /** How many records each member holds. */

@@ -201,16 +201,20 @@ describe("a share-partition", () => {
     assert.equal(table.takeChanges()?.dead.length, 1);
   });
 
-  it("gives what goes alone with nothing that the same answer gives already, nor that with it", () => {
-    const table = tableAt(0, { deliveryCountLimit: 3 }, [kept(0, 1, 0, 2), kept(2, 2, 0, 0)]);
+  it("gives who has what goes alone nothing else, nor that beside others in one answer", () => {
+    const table = tableAt(0, { deliveryCountLimit: 3 }, [kept(0, 1, 0, 2), kept(2, 3, 0, 0)]);
     const [suspect] = acquire(table, 0, 2);
     assert.deepEqual(suspect, { first: 0, last: 0, deliveryCount: 3 });
-    assert.deepEqual(acquire(table, 1, 2, { besides: suspect }), []);
-    assert.deepEqual(acquire(table, 2, 2, { besides: suspect }), []);
-    const [plain] = acquire(table, 2, 2);
+    assert.deepEqual(acquire(table, 1, 3, { besides: suspect }), []);
+    assert.deepEqual(acquire(table, 1, 3), [], "not in a later answer either");
+    assert.deepEqual(acquire(table, 2, 3), []);
+    assert.equal(answer(table, 0, 0, renew), ErrorCode.NONE);
+    assert.deepEqual(acquire(table, 2, 3), [], "also when it was renewed");
+    const [plain] = acquire(table, 2, 2, { memberId: "b" });
     assert.deepEqual(plain, { first: 2, last: 2, deliveryCount: 1 });
-    assert.deepEqual(acquire(table, 1, 1, { besides: plain }), []);
-    assert.deepEqual(acquire(table, 1, 1), [{ first: 1, last: 1, deliveryCount: 3 }]);
+    assert.deepEqual(acquire(table, 1, 1, { memberId: "b", besides: plain }), []);
+    answer(table, 0, 0, accept);
+    assert.deepEqual(acquire(table, 1, 1), [{ first: 1, last: 1, deliveryCount: 3 }], "it has an end");
   });
 
   it("sets records apart that may end their workers, so that they alone use up their deliveries", () => {

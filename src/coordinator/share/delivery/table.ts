@@ -12,13 +12,7 @@ import { type Offset, offset } from "../../../base/ids.ts";
 import { ErrorCode } from "../../../protocol/errors.ts";
 import type { KeptState, StateBatch } from "../state-batch.ts";
 import { type AcknowledgeBatch, AcknowledgeType, isWellFormed, runsOf } from "./acknowledgement.ts";
-import {
-  areSuspects,
-  isolatedCount,
-  type AcquireRequest,
-  type AcquiredRecords,
-  told,
-} from "./acquisition.ts";
+import { goAlone, isolatedCount, type AcquireRequest, type AcquiredRecords, told } from "./acquisition.ts";
 import { type Lock, Locks } from "./locks.ts";
 import { available, complete, type Range, Ranges, type RangeState, sizeOf } from "./ranges.ts";
 import { Spans } from "./spans.ts";
@@ -184,13 +178,14 @@ export class DeliveryTable {
   acquire(request: AcquireRequest): readonly AcquiredRecords[] {
     const { memberId, nowMs, batches } = request;
     const taken = this.#choose(request);
+    const isAlone = goAlone(taken, this.#settings.deliveryCountLimit);
     const lockedFirst = taken.find(({ state }) => state === "acquired")?.first;
     const lockedLast = taken.findLast(({ state }) => state === "acquired")?.last;
     const deadlineMs = nowMs + this.#settings.lockDurationMs;
     const lock =
       lockedFirst === undefined || lockedLast === undefined
         ? null
-        : this.#locks.create({ memberId, first: lockedFirst, last: lockedLast, deadlineMs });
+        : this.#locks.create({ memberId, first: lockedFirst, last: lockedLast, deadlineMs, isAlone });
     for (const range of taken) {
       if (range.state === "acquired") this.#write([{ ...range, lock }]);
       else if (range.state === "archived") this.#conclude([range]);
@@ -201,9 +196,10 @@ export class DeliveryTable {
   }
 
   /** What becomes of which records: acquired, archived since they do not exist, or (available) past their limit. */
-  #choose({ first, last, batches, recordsMax, mode, besides }: AcquireRequest): readonly Range[] {
+  #choose({ memberId, first, last, batches, recordsMax, mode, besides }: AcquireRequest): readonly Range[] {
+    // Also what came in an answer before: a member that asks ahead would take the neighbours along into its death.
+    if (this.#locks.hasAlone(memberId)) return [];
     const { deliveryCountLimit: limit } = this.#settings;
-    if (besides !== undefined && areSuspects(besides.deliveryCount - 1, limit)) return [];
     const taken: Range[] = [];
     let cursor = Math.max(first, this.#startOffset);
     let end = this.#endOffset;
@@ -292,7 +288,10 @@ export class DeliveryTable {
 
   #accept(memberId: string, batch: AcknowledgeBatch, nowMs: number): void {
     const deadlineMs = nowMs + this.#settings.lockDurationMs;
-    const renewed = this.#locks.create({ memberId, first: batch.first, last: batch.last, deadlineMs });
+    const { first: from, last: to, types } = batch;
+    const limit = this.#settings.deliveryCountLimit;
+    const isAlone = types.includes(AcknowledgeType.renew) && goAlone(this.#ranges.within(from, to), limit);
+    const renewed = this.#locks.create({ memberId, first: from, last: to, deadlineMs, isAlone });
     for (const { first, last, type } of runsOf(batch)) {
       const held = this.#ranges.within(first, last);
       if (held.length === 0) continue;
