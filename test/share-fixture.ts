@@ -1,5 +1,6 @@
 /** Members of a share group that speak the protocol by hand, for tests of what the broker answers them. */
 import assert from "node:assert/strict";
+import type { TestContext } from "node:test";
 import { partitionIndex, offset, type TopicId } from "../src/base/ids.ts";
 import { IncrementalAlterConfigs } from "../src/protocol/messages/incremental-alter-configs.ts";
 import { ErrorCode } from "../src/protocol/errors.ts";
@@ -18,6 +19,7 @@ import type { Broker } from "../src/broker/broker.ts";
 import type { Api } from "../src/protocol/api.ts";
 import type { SimClient } from "../src/sim/client.ts";
 import type { Scheduler } from "../src/sim/scheduler.ts";
+import { aBroker, type SimulatedBroker } from "./simulated-broker.ts";
 
 export const Ack = { gap: 0, accept: 1, release: 2, reject: 3, renew: 4 } as const;
 export type Ack = (typeof Ack)[keyof typeof Ack];
@@ -69,6 +71,20 @@ export async function beginShare(
     sharePersister.initialize(key, { stateEpoch: 0, startOffset: offset(-1) }),
   );
   assert.equal(told.kind, "told", JSON.stringify(told));
+}
+
+/** A topic "t" of which group "g" reads everything from its beginning. */
+export async function aQueue(
+  context: Pick<TestContext, "after">,
+  values: readonly string[] = [],
+  configs: Record<string, string> = {},
+): Promise<SimulatedBroker> {
+  const broker = await aBroker(context);
+  await broker.createTopic("t");
+  await configureShare(broker, "g", { "share.auto.offset.reset": "earliest", ...configs });
+  await beginShare(broker, "g", "t");
+  if (values.length > 0) await broker.write("t", values);
+  return broker;
 }
 
 const groupResourceType = 32;

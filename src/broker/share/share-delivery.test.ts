@@ -1,34 +1,12 @@
 /** Share groups over one whole broker in the simulation: acquire, acknowledge, come back, and what survives its death. */
 import assert from "node:assert/strict";
 import { test, type TestContext } from "node:test";
-import { aBroker, type SimulatedBroker } from "../../../test/simulated-broker.ts";
-import {
-  Ack,
-  beginShare,
-  configureShare,
-  offsetsIn,
-  pass,
-  ShareMember,
-  topicIdOf,
-} from "../../../test/share-fixture.ts";
+import type { SimulatedBroker } from "../../../test/simulated-broker.ts";
+import { Ack, aQueue, offsetsIn, pass, ShareMember, topicIdOf } from "../../../test/share-fixture.ts";
 import { ErrorCode } from "../../protocol/errors.ts";
 import { DeleteRecords } from "../../protocol/messages/delete-records.ts";
 import { offset, partitionIndex, producerEpoch, producerId } from "../../base/ids.ts";
 import { buildMarker } from "../../record/control.ts";
-
-/** A topic "t" of which group "g" reads everything from its beginning. */
-async function aQueue(
-  context: TestContext,
-  values: readonly string[] = [],
-  configs: Record<string, string> = {},
-): Promise<SimulatedBroker> {
-  const broker = await aBroker(context);
-  await broker.createTopic("t");
-  await configureShare(broker, "g", { "share.auto.offset.reset": "earliest", ...configs });
-  await beginShare(broker, "g", "t");
-  if (values.length > 0) await broker.write("t", values);
-  return broker;
-}
 
 /** From now on nothing is written, for a minute or until the disk is let go. */
 function holdDisk(context: TestContext, { disk, scheduler }: SimulatedBroker): () => void {

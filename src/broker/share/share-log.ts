@@ -3,13 +3,15 @@
  * once; what lies in segments is read ahead, one read at a time for all who want it, and kept until somebody takes
  * it. Nothing that is open in a transaction leaves here for a group that reads what is committed.
  */
+import { assert, AssertionFailure } from "../../base/assert.ts";
 import { DamageError } from "../../base/errors.ts";
 import type { Offset } from "../../base/ids.ts";
 import type { Logger } from "../../base/ports.ts";
-import type { ReadOutcome } from "../../log/outcomes.ts";
+import type { Isolation, ReadOptions, ReadOutcome } from "../../log/outcomes.ts";
 import type { Partition } from "../../log/partition.ts";
 import { ErrorCode } from "../../protocol/errors.ts";
 import type { SharePartitionKey } from "./persister.ts";
+import type { ReadAhead } from "./read-ahead.ts";
 import { RecordRead } from "./record-read.ts";
 import type { ShareSettings } from "./settings.ts";
 
@@ -18,6 +20,7 @@ export interface ShareLogOptions {
   readonly partition: Partition;
   readonly log: Logger;
   readonly settings: () => ShareSettings;
+  readonly ahead: ReadAhead;
   /** What was read ahead is there, or could not be had. */
   readonly onRead: () => void;
 }
@@ -35,11 +38,20 @@ const readBytesMax = 512 * 1024;
 
 const later: LogRead = { kind: "later" };
 
+interface Ahead {
+  readonly from: Offset;
+  /** The group may read otherwise by now. */
+  readonly isolation: Isolation;
+  readonly outcome: ReadOutcome;
+  readonly letGo: () => void;
+}
+
 export class ShareLog {
   readonly #options: ShareLogOptions;
   #isReading = false;
-  #ahead: { readonly from: Offset; readonly outcome: ReadOutcome } | null = null;
+  #ahead: Ahead | null = null;
   #failure: ErrorCode | null = null;
+  #isClosed = false;
 
   constructor(options: ShareLogOptions) {
     this.#options = options;
@@ -51,7 +63,7 @@ export class ShareLog {
     return this.#isolation === "committed" ? partition.lastStable : partition.highWatermark;
   }
 
-  get #isolation(): "committed" | "uncommitted" {
+  get #isolation(): Isolation {
     return this.#options.settings().isolation === "read_committed" ? "committed" : "uncommitted";
   }
 
@@ -96,35 +108,75 @@ export class ShareLog {
 
   #kept(from: Offset, bytesMax: number, orOneBatch: boolean): ReadOutcome | null {
     const ahead = this.#ahead;
-    if (ahead?.from !== from) return null;
-    const isLarger = ahead.outcome.kind === "read" && ahead.outcome.bytes > bytesMax;
-    if (isLarger && !orOneBatch) return null;
-    this.#ahead = null;
-    return ahead.outcome;
-  }
-
-  #readNow(from: Offset, bytesMax: number, orOneBatch: boolean): ReadOutcome | null {
-    if (bytesMax <= 0 && !orOneBatch) return null;
-    const wish = { offset: from, bytesMax: Math.min(bytesMax, readBytesMax), orOneBatch };
-    try {
-      const outcome = this.#options.partition.read({ ...wish, isolation: this.#isolation });
-      if (!(outcome instanceof Promise)) return outcome;
-      void this.#await(from, outcome);
-    } catch (cause) {
-      this.#fail(from, cause);
+    if (ahead === null) return null;
+    if (ahead.isolation !== this.#isolation) this.#letGo();
+    else if (ahead.from === from) {
+      const isLarger = ahead.outcome.kind === "read" && ahead.outcome.bytes > bytesMax;
+      if (isLarger && !orOneBatch) return null;
+      this.#letGo();
+      return ahead.outcome;
     }
     return null;
   }
 
-  async #await(from: Offset, reading: Promise<ReadOutcome>): Promise<void> {
-    this.#isReading = true;
+  #letGo(): void {
+    this.#ahead?.letGo();
+    this.#ahead = null;
+  }
+
+  #readNow(from: Offset, bytesMax: number, orOneBatch: boolean): ReadOutcome | null {
+    if (bytesMax <= 0 && !orOneBatch) return null;
+    const { partition } = this.#options;
+    const isolation = this.#isolation;
+    const wish = { offset: from, bytesMax: Math.min(bytesMax, readBytesMax), orOneBatch, isolation };
+    if (partition.availableBytes(from, isolation) === Infinity) {
+      void this.#readAhead(wish);
+      return null;
+    }
     try {
-      this.#ahead = { from, outcome: await reading };
+      const outcome = partition.read(wish);
+      assert(!(outcome instanceof Promise), "what is in memory is read at once");
+      return outcome;
+    } catch (cause) {
+      if (cause instanceof AssertionFailure) throw cause;
+      this.#fail(from, cause);
+      return null;
+    }
+  }
+
+  /** Never rejects. */
+  async #readAhead(wish: ReadOptions & { readonly isolation: Isolation }): Promise<void> {
+    const { partition, ahead, onRead } = this.#options;
+    const { offset: from, isolation } = wish;
+    this.#isReading = true;
+    await ahead.enter(readBytesMax);
+    let outcome: ReadOutcome | null = null;
+    try {
+      if (!this.#isClosed) outcome = await partition.read(wish);
     } catch (cause) {
       this.#fail(from, cause);
     }
     this.#isReading = false;
+    if (outcome === null || this.#isClosed) ahead.giveBack(readBytesMax);
+    else {
+      this.#letGo();
+      const bytes = outcome.kind === "read" ? outcome.bytes : 0;
+      const letGo = ahead.keep(readBytesMax, bytes, () => this.#onDropped());
+      this.#ahead = { from, isolation, outcome, letGo };
+    }
+    onRead();
+  }
+
+  /** Others needed the room: whoever waits for it reads it again. */
+  #onDropped(): void {
+    this.#ahead = null;
     this.#options.onRead();
+  }
+
+  /** Nothing is read here any more. */
+  close(): void {
+    this.#isClosed = true;
+    this.#letGo();
   }
 
   /** The first record at this time or after it, else the end; null: it cannot be read. */

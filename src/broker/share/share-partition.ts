@@ -20,6 +20,7 @@ import { ErrorCode } from "../../protocol/errors.ts";
 import { DeadLetters, type LetterServices } from "./dead-letters.ts";
 import { takeLeaving } from "./leaving.ts";
 import type { SharePartitionKey, SharePersister } from "./persister.ts";
+import type { ReadAhead } from "./read-ahead.ts";
 import type { RecordRead } from "./record-read.ts";
 import { ShareLog } from "./share-log.ts";
 import type { ShareMetrics } from "./share-metrics.ts";
@@ -44,6 +45,7 @@ export interface SharePartitionOptions {
   /** So many ranges more, or fewer, than before. */
   readonly onRanges: (more: number) => void;
   readonly metrics: ShareMetrics;
+  readonly ahead: ReadAhead;
   readonly letters: LetterServices;
   /** Resolves when nothing is on its way of whoever had this share-partition here before. */
   readonly before: Promise<void>;
@@ -95,8 +97,9 @@ export class SharePartition implements DeliverySettings {
     this.#options = options;
     this.key = options.key;
     this.partition = options.partition;
-    const { key, partition, env, settings } = options;
-    this.#log = new ShareLog({ key, partition, log: env.log, settings, onRead: () => this.#wakeSoon() });
+    const { key, partition, env, settings, ahead } = options;
+    const { log } = env;
+    this.#log = new ShareLog({ key, partition, log, settings, ahead, onRead: () => this.#wakeSoon() });
   }
 
   // ── Settings of its table: those of the group, as they are now ──
@@ -444,6 +447,7 @@ export class SharePartition implements DeliverySettings {
     if (this.#over !== null) return;
     this.#over = why;
     this.#line?.end(why);
+    this.#log.close();
     this.#unwatch();
     this.#options.onRanges(-this.#ranges);
     this.#ranges = 0;

@@ -16,6 +16,7 @@ import type { BrokerConfig } from "../config.ts";
 import { memoryShares } from "../memory.ts";
 import type { LetterServices } from "./dead-letters.ts";
 import type { SharePartitionKey, SharePersister } from "./persister.ts";
+import { ReadAhead } from "./read-ahead.ts";
 import { type ShareSettings, shareSettingsOf } from "./settings.ts";
 import { ShareMetrics } from "./share-metrics.ts";
 import { SharePartition } from "./share-partition.ts";
@@ -38,6 +39,8 @@ const sharePartitionsMax = 20_000;
 const rangeBytes = 100;
 /** Of what the deliveries may take in memory together: a quarter of what groups may. */
 const deliveryShare = 4;
+/** Of what may be read ahead of segments for all of them: a quarter of what answers may take, which it becomes. */
+const aheadShare = 4;
 /** What is held of settings: a group's are read again when they were changed. */
 const settingsKeptMax = 1_000;
 
@@ -46,6 +49,7 @@ export class SharePartitions {
   readonly metrics: ShareMetrics;
   readonly #options: SharePartitionsOptions;
   readonly #bytesMax: number;
+  readonly #ahead: ReadAhead;
   /** By group, then by place. */
   readonly #groups = new Map<string, Map<string, SharePartition>>();
   readonly #byPartition = new Map<Partition, Set<SharePartition>>();
@@ -64,7 +68,9 @@ export class SharePartitions {
     this.#options = options;
     const { config, env } = options;
     this.#clock = new AwakeClock(env.clock);
-    this.#bytesMax = memoryShares(config).groupBytesMax / deliveryShare;
+    const { groupBytesMax, answerBytesMax } = memoryShares(config);
+    this.#bytesMax = groupBytesMax / deliveryShare;
+    this.#ahead = new ReadAhead(env.clock, answerBytesMax / aheadShare);
     this.sessions = new ShareSessions({
       sessionsMax: () => config.get("group.share.max.share.sessions"),
       onEnd: (session, isLast) => this.#onSessionEnd(session, isLast),
@@ -93,6 +99,10 @@ export class SharePartitions {
   }
   get bytes(): number {
     return this.#ranges * rangeBytes;
+  }
+  /** What was read for members and not taken yet. */
+  get aheadBytes(): number {
+    return this.#ahead.bytes;
   }
 
   /** As the group's settings are now. */
@@ -138,6 +148,7 @@ export class SharePartitions {
         this.#ranges += more;
       },
       metrics: this.metrics,
+      ahead: this.#ahead,
       letters: this.#options.letters,
       before: this.#leaving.get(leavingKey(key)) ?? Promise.resolve(),
       onOver: (over) => this.#drop(over),

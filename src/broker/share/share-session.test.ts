@@ -19,9 +19,10 @@ class Wire {
 }
 
 function room(sessionsMax = 2, partitionsMax = 10) {
+  const limit = { sessionsMax };
   const ended: { member: string; isLast: boolean }[] = [];
   const sessions = new ShareSessions({
-    sessionsMax: () => sessionsMax,
+    sessionsMax: () => limit.sessionsMax,
     partitionsMax,
     onEnd: ({ memberId }, isLast) => ended.push({ member: memberId, isLast }),
   });
@@ -31,7 +32,7 @@ function room(sessionsMax = 2, partitionsMax = 10) {
       { groupId: "g", memberId, epoch, wanted: [], forgotten: [], acknowledges: false, ...more },
       over,
     );
-  return { sessions, wire, ended, fetch };
+  return { sessions, wire, ended, fetch, limit };
 }
 
 function opened(session: ReturnType<ShareSessions["fetch"]>): ShareSession {
@@ -123,4 +124,18 @@ test("there are no more sessions, and no more partitions in them, than the bound
   assert.equal(code(fetch("b", 1, { wanted: [place(1)] })), ErrorCode.SHARE_SESSION_LIMIT_REACHED);
   assert.deepEqual(ended, [{ member: "b", isLast: false }]);
   assert.deepEqual([sessions.count, sessions.partitionCount], [1, 2]);
+});
+
+test("a member that may not open its session anew since fewer are allowed by now has lost the one before", () => {
+  const { fetch, ended, sessions, limit } = room(2);
+  opened(fetch("a", 0, { wanted: [place(0)] }));
+  opened(fetch("b", 0));
+  limit.sessionsMax = 0;
+  for (const member of ["a", "b"])
+    assert.equal(code(fetch(member, 0)), ErrorCode.SHARE_SESSION_LIMIT_REACHED);
+  assert.deepEqual(ended, [
+    { member: "a", isLast: false },
+    { member: "b", isLast: true },
+  ]);
+  assert.deepEqual([sessions.count, sessions.partitionCount], [0, 0]);
 });

@@ -157,7 +157,7 @@ export class ShareSessions {
     const before = this.#groups.get(groupId)?.get(memberId);
     if (before !== undefined) this.#remove(before);
     if (this.#count >= this.#options.sessionsMax()) {
-      // What the session before had acquired comes back when its locks run out.
+      if (before !== undefined) this.#options.onEnd(before, !this.hasGroup(groupId));
       return refused(
         ErrorCode.SHARE_SESSION_LIMIT_REACHED,
         "This broker has as many share sessions as group.share.max.share.sessions allows.",
