@@ -57,7 +57,7 @@ export class ShareMembership {
   /** A heartbeat is under way: behind it, the group may know of this worker. */
   #isBeating = false;
   #wake: () => void = () => undefined;
-  #living: Promise<void> | undefined = undefined;
+  #isStarted = false;
 
   constructor(access: MembershipAccess) {
     this.#access = access;
@@ -68,7 +68,9 @@ export class ShareMembership {
   }
 
   start(): void {
-    this.#living ??= this.#live();
+    if (this.#isStarted) return;
+    this.#isStarted = true;
+    void this.#live();
   }
 
   /** So that the group need not wait for the session's end. */

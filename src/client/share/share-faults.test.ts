@@ -177,4 +177,24 @@ describe("a worker of a share group to whom the world is unkind", () => {
     const groups = await world.run(world.process().client.admin().describeShareGroups(["g"]));
     assert.deepEqual(groups[0]?.members, []);
   });
+
+  // Broken when a session counts as idle while it waits for messages: what it is given then cannot be accepted.
+  it("accepts what it is given by a broker that is no leader any more, by the look of it", async (test) => {
+    const world = await ShareWorld.make(test, 1);
+    let isLeaderless = false;
+    const none = { leaderId: nodeId(-1), errorCode: ErrorCode.LEADER_NOT_AVAILABLE };
+    world.door.on(Metadata, () => ({
+      rewrite: metadata(world, (part) => (isLeaderless ? { ...part, ...none } : part)),
+    }));
+    const process = world.process();
+    const worker = world.worker({ maxWaitMs: 8_000 }, process);
+    void worker.run(() => undefined);
+    await world.pass(20_000);
+    isLeaderless = true;
+    await world.run(process.client.admin().describeTopics(["t"]));
+    await world.broker.write("t", ["a"]);
+    await world.pass(5_000);
+    assert.deepEqual([worker.stats.delivered, worker.stats.accepted, worker.stats.failed], [1, 1, 0]);
+    await world.run(worker.close());
+  });
 });
