@@ -24,8 +24,8 @@ import { type ShareCounts, ShareJudge } from "../interop/share-judge.ts";
 import type { Program } from "../interop/programs.ts";
 import { javaShareMember, ourShareMember } from "../interop/share-members.ts";
 import { deliveriesMax, shareSettings } from "../interop/share-play.ts";
+import { QueueBrokers } from "./queue-brokers.ts";
 import { type CrewCounts, QueueCrew } from "./queue-crew.ts";
-import { endOfZombie, expectClean } from "./storm.ts";
 
 export interface QueueStormOptions {
   readonly records: number;
@@ -65,9 +65,6 @@ const lockMs = 10_000;
 const pauseMs = lockMs + 2_000;
 /** What is given to a worker that runs is printed within this; a broker that is killed stays away longer. */
 const slackMs = 2_500;
-const awayMs = slackMs + 500;
-/** Of three brokers: longer than the others are patient. */
-const zombieMs = 12_000;
 const underWayMax = 20_000;
 /** Everything that was written is done within this when the storm is over. */
 const drainMs = 300_000;
@@ -86,14 +83,13 @@ class QueueStorm {
   readonly #options: QueueStormOptions;
   readonly #directory: string;
   readonly #target: Broker;
-  readonly #brokers: readonly Broker[];
+  readonly #brokers: QueueBrokers;
   readonly #client: Client;
   readonly #judge: ShareJudge;
   readonly #crew: QueueCrew;
   readonly #lines: LineFile;
   readonly #faults: string[] = [];
   readonly #random: () => number;
-  readonly #happened: Record<string, number> = {};
   readonly #pauses = new Set<Promise<void>>();
   readonly #ends = Array.from({ length: partitionCount }, () => 0);
   readonly #begun = performance.now();
@@ -109,8 +105,17 @@ class QueueStorm {
     this.#options = options;
     this.#directory = directory;
     this.#target = target;
-    this.#brokers = brokers;
     this.#random = seeded(options.seed);
+    this.#brokers = new QueueBrokers({
+      brokers,
+      directory,
+      everyMs: options.brokerEveryMs,
+      awayMs: slackMs + 500,
+      random: this.#random,
+      isOver: () => this.#isOver,
+      tell: (line) => this.#tell(line),
+      fail: (fault) => this.#fail(fault),
+    });
     this.#client = createClient({ bootstrap: target.address });
     this.#judge = new ShareJudge({ partitionCount, deliveriesMax, slackMs, poison: options.poison });
     this.#lines = new LineFile(join(directory, "workers.log"));
@@ -155,7 +160,7 @@ class QueueStorm {
         this.#fail(`not all was written: ${String(cause)}`);
       },
     );
-    await Promise.all([this.#stormOfWorkers(), this.#stormOfBrokers(), this.#watch()]);
+    await Promise.all([this.#stormOfWorkers(), this.#brokers.rage(), this.#watch()]);
     await Promise.all([...this.#pauses, writing]);
     await this.#drain();
     await sleep(quietMs);
@@ -163,7 +168,7 @@ class QueueStorm {
     await this.#readLetters();
     this.#judge.finish(this.#ends);
     await this.#client.close();
-    for (const broker of this.#brokers) await this.#ended(broker);
+    await this.#brokers.end();
     return this.#report();
   }
 
@@ -253,54 +258,6 @@ class QueueStorm {
     }
   }
 
-  async #stormOfBrokers(): Promise<void> {
-    const kinds = this.#options.brokers === 1 ? aloneEvents : clusterEvents;
-    while (!this.#isOver) {
-      await sleep(this.#options.brokerEveryMs * (0.5 + this.#random()));
-      if (this.#isOver) return;
-      const kind = kinds[Math.floor(this.#random() * kinds.length)] ?? "kill";
-      const broker = this.#brokers[Math.floor(this.#random() * this.#brokers.length)] as Broker;
-      this.#happened[kind] = (this.#happened[kind] ?? 0) + 1;
-      this.#tell(`broker ${this.#brokers.indexOf(broker)}: ${kind}`);
-      try {
-        await this.#happen(kind, broker);
-      } catch (cause) {
-        this.#fail(`${kind} of a broker: ${String(cause)}`);
-      }
-    }
-  }
-
-  /** Resolves when all run again. */
-  async #happen(kind: BrokerEvent, broker: Broker): Promise<void> {
-    const isAlone = this.#brokers.length === 1;
-    switch (kind) {
-      case "kill":
-        await broker.kill();
-        await sleep(isAlone ? awayMs : awayMs + this.#random() * zombieMs);
-        await broker.start();
-        return;
-      case "all":
-        await Promise.all(this.#brokers.map((each) => each.kill()));
-        await sleep(awayMs);
-        await Promise.all(this.#brokers.map((each) => each.start()));
-        return;
-      case "restart":
-        await expectClean(broker);
-        await broker.start();
-        return;
-      case "pause":
-        process.kill(broker.pid(), "SIGSTOP");
-        await sleep(isAlone ? awayMs : zombieMs);
-        process.kill(broker.pid(), "SIGCONT");
-        if (isAlone) return;
-        await endOfZombie(broker);
-        await broker.start();
-        return;
-      default:
-        kind satisfies never;
-    }
-  }
-
   /** Until the group has nothing more to do by its own account; what nobody asked for then is judged. */
   async #drain(): Promise<void> {
     const deadline = performance.now() + drainMs;
@@ -326,11 +283,6 @@ class QueueStorm {
     }
   }
 
-  async #ended(broker: Broker): Promise<void> {
-    const { code, signal, stderr } = await broker.stop();
-    if (code !== 0) this.#fail(`a broker ended with ${code ?? signal}: ${stderr.slice(-2000)}`);
-  }
-
   #report(): QueueStormReport {
     const { counts, violations, violationCount } = this.#judge;
     const { poison } = this.#options;
@@ -345,7 +297,7 @@ class QueueStorm {
       poison: poisonCount,
       ...counts,
       workers: this.#crew.counts,
-      brokers: this.#happened,
+      brokers: this.#brokers.counts,
       seconds: Math.round((performance.now() - this.#begun) / 1000),
       violationCount: violationCount + this.#faults.length,
       violations: [...this.#faults, ...violations],
@@ -376,10 +328,6 @@ function castOf(address: string): readonly Promise<Program>[] {
   ] as const;
   return cast.map(({ member, mode }) => member.command({ address, topic, group, mode }));
 }
-
-type BrokerEvent = "kill" | "all" | "pause" | "restart";
-const aloneEvents: readonly BrokerEvent[] = ["kill", "kill", "kill", "pause", "restart"];
-const clusterEvents: readonly BrokerEvent[] = ["kill", "kill", "kill", "pause", "pause", "restart", "all"];
 
 /**
  * Members that died are out soon, and before the broker is killed again, with which their time begins anew: else
