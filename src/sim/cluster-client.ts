@@ -11,7 +11,7 @@ import { ErrorCode } from "../protocol/errors.ts";
 import { FindCoordinator } from "../protocol/messages/find-coordinator.ts";
 import { Metadata } from "../protocol/messages/metadata.ts";
 import { type Caller, Disconnected, SimClient } from "./client.ts";
-import { destinationOf, type Destination } from "./cluster-routes.ts";
+import { destinationOf, type Destination, shareSession } from "./cluster-routes.ts";
 import type { SimNetwork } from "./network.ts";
 import type { SimRandom } from "./random.ts";
 
@@ -46,6 +46,8 @@ export interface ClusterClientOptions {
   readonly onDeath: () => void;
 }
 
+const coordinatorTypes = { group: 0, transaction: 1, "share-partition": 2 } as const;
+
 /** They say nothing but that somebody else is to be asked, or the same one later. */
 const elsewhere: ReadonlySet<number> = new Set([
   ErrorCode.LEADER_NOT_AVAILABLE,
@@ -62,6 +64,8 @@ export class ClusterClient implements Caller {
   readonly #connections = new Map<number, SimClient>();
   /** Whom it asks what anybody can tell. */
   #home: number;
+  /** Who has its share session, and under which name it was found. */
+  #sharing: { readonly name: string; readonly port: number } | null = null;
   #closed = false;
 
   constructor(options: ClusterClientOptions) {
@@ -75,12 +79,13 @@ export class ClusterClient implements Caller {
 
   async call<Req, Res>(api: Api<Req, Res>, version: number, request: Req): Promise<Res> {
     const destination = destinationOf(api as AnyApi, request);
-    const name = destination === null ? "" : `${destination.kind} ${destination.name}`;
+    const sharing = shareSession.has(api.key) ? this.#sharing : null;
+    const name = destination === null ? (sharing?.name ?? "") : `${destination.kind} ${destination.name}`;
     try {
-      const port = destination === null ? this.#home : await this.#find(name, destination);
+      const port = destination === null ? (sharing?.port ?? this.#home) : await this.#find(name, destination);
+      if (shareSession.has(api.key)) this.#sharing = { name, port };
       const answer = await this.#ask(port, api, version, request);
-      if (destination !== null && saysElsewhere(answer))
-        throw new Disconnected("another broker is to be asked");
+      if (name !== "" && saysElsewhere(answer)) throw new Disconnected("another broker is to be asked");
       return answer;
     } catch (cause) {
       if (!(cause instanceof Disconnected)) throw cause;
@@ -121,13 +126,10 @@ export class ClusterClient implements Caller {
     return leader.port;
   }
 
-  async #findCoordinator({
-    kind,
-    name,
-  }: Extract<Destination, { kind: "group" | "transaction" }>): Promise<number> {
-    const answer = await this.#ask(this.#home, FindCoordinator, 4, {
+  async #findCoordinator({ kind, name }: Exclude<Destination, { kind: "partition" }>): Promise<number> {
+    const answer = await this.#ask(this.#home, FindCoordinator, 6, {
       key: "",
-      keyType: kind === "group" ? 0 : 1,
+      keyType: coordinatorTypes[kind],
       coordinatorKeys: [name],
     });
     const [found] = answer.coordinators;

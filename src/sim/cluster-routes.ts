@@ -14,6 +14,7 @@ import { EndTxn } from "../protocol/messages/end-txn.ts";
 import { Fetch } from "../protocol/messages/fetch.ts";
 import { Heartbeat } from "../protocol/messages/heartbeat.ts";
 import { InitProducerId } from "../protocol/messages/init-producer-id.ts";
+import { InitializeShareGroupState } from "../protocol/messages/initialize-share-group-state.ts";
 import { JoinGroup } from "../protocol/messages/join-group.ts";
 import { LeaveGroup } from "../protocol/messages/leave-group.ts";
 import { ListOffsets } from "../protocol/messages/list-offsets.ts";
@@ -22,6 +23,8 @@ import { OffsetDelete } from "../protocol/messages/offset-delete.ts";
 import { OffsetFetch } from "../protocol/messages/offset-fetch.ts";
 import { OffsetForLeaderEpoch } from "../protocol/messages/offset-for-leader-epoch.ts";
 import { Produce } from "../protocol/messages/produce.ts";
+import { ShareAcknowledge } from "../protocol/messages/share-acknowledge.ts";
+import { ShareFetch } from "../protocol/messages/share-fetch.ts";
 import { SyncGroup } from "../protocol/messages/sync-group.ts";
 import { TxnOffsetCommit } from "../protocol/messages/txn-offset-commit.ts";
 import { WriteTxnMarkers } from "../protocol/messages/write-txn-markers.ts";
@@ -35,7 +38,10 @@ export type Destination =
       readonly topicId: TopicId;
       readonly partition: number;
     }
-  | { readonly kind: "group" | "transaction"; readonly name: string };
+  | { readonly kind: "group" | "transaction" | "share-partition"; readonly name: string };
+
+/** Requests of one session: those that name no partition are for whoever had those that did. */
+export const shareSession: ReadonlySet<number> = new Set([ShareFetch.key, ShareAcknowledge.key]);
 
 /** Null: anybody. */
 export function destinationOf(api: AnyApi, request: unknown): Destination | null {
@@ -76,6 +82,14 @@ route(DescribeProducers, ({ topics: [asked] }) => place(asked?.name, asked?.part
 route(WriteTxnMarkers, ({ markers: [marker] }) => {
   const [topic] = marker?.topics ?? [];
   return place(topic?.name, topic?.partitionIndexes[0]);
+});
+route(ShareFetch, ({ topics: [asked] }) => place(null, asked?.partitions[0]?.partitionIndex, asked?.topicId));
+route(ShareAcknowledge, ({ topics: [asked] }) =>
+  place(null, asked?.partitions[0]?.partitionIndex, asked?.topicId),
+);
+route(InitializeShareGroupState, ({ groupId, topics: [asked] }) => {
+  const name = `${groupId}:${asked?.topicId}:${asked?.partitions[0]?.partition}`;
+  return { kind: "share-partition", name };
 });
 route(JoinGroup, ({ groupId }) => group(groupId));
 route(SyncGroup, ({ groupId }) => group(groupId));

@@ -7,4 +7,5 @@ test("minutes of a cluster over a bucket that misbehaves, with deaths, pauses an
   assert.deepEqual(violations, []);
   assert.ok(counts.faulted > 10 && counts.takeOvers > 0 && counts.moves > 0);
   assert.ok(counts.acked > 50 && counts.commits > 0 && counts.transactions > 0);
+  assert.ok(counts.given > 50 && counts.accepted > 50);
 });

@@ -13,7 +13,6 @@ import { decodeSlot, slotKey } from "../metadata/slot.ts";
 import { Actor } from "./actor.ts";
 import { SimBucket } from "./bucket.ts";
 import { ClientProducer } from "./client-producer.ts";
-import { Disconnected } from "./client.ts";
 import { ClusterClient, Ways } from "./cluster-client.ts";
 import { ClusterLives } from "./cluster-lives.ts";
 import { ClusterTroubles, pauseMsMax } from "./cluster-troubles.ts";
@@ -26,12 +25,15 @@ import { judgeGroups, tellEnds } from "./group-ends.ts";
 import { GroupHistory } from "./group-history.ts";
 import { GroupKeeper } from "./group-keeper.ts";
 import { History } from "./history.ts";
+import { insist } from "./insist.ts";
 import { SimNetwork } from "./network.ts";
 import { type Pace, sparse } from "./pace.ts";
 import { SimProducer } from "./producer.ts";
 import { SimRandom } from "./random.ts";
 import { Scheduler } from "./scheduler.ts";
 import { loggerInto } from "./silence.ts";
+import { patientWork } from "./share-pace.ts";
+import { letters, ShareQueues } from "./share-queues.ts";
 import { startGroup } from "./start-group.ts";
 import { finishTransformers, startTransactions, type Transactions } from "./start-transactions.ts";
 import { TableHistory } from "./table-history.ts";
@@ -69,6 +71,10 @@ export interface ClusterReport {
     readonly processed: number;
     readonly commits: number;
     readonly transactions: number;
+    /** Of workers of share groups: records they were given, words that were taken, and dead letters. */
+    readonly given: number;
+    readonly accepted: number;
+    readonly letters: number;
   };
 }
 
@@ -81,7 +87,6 @@ const timeoutsMs = [35_000, 45_000];
 /** How long a broker is away after it died. */
 const downtimesMs = [10, 500, 3_000, 10_000, 60_000];
 const firstNumber = 100;
-const retryMs = 1_000;
 const tombstonesMs = 600_000;
 /** Of the topics beside those of the story. */
 const output: NewTopic = { name: "output", partitions: 2 };
@@ -99,6 +104,7 @@ const table: NewTopic = {
 const internal: readonly NewTopic[] = [
   { name: "__consumer_offsets", partitions: 3 },
   { name: "__transaction_state", partitions: 3 },
+  { name: "__share_group_state", partitions: 3 },
 ];
 const transforming = "group1";
 const outputs: readonly Place[] = [0, 1].map((partition) => ({ topic: output.name, partition }));
@@ -115,6 +121,7 @@ export class ClusterWorld {
   readonly #table: TableHistory;
   readonly #groups: GroupHistory[] = [];
   readonly #clock: SimClock;
+  readonly #queues: ShareQueues;
   readonly #lives: ClusterLives;
   readonly #otherIds: TransactionalId[] = [];
   #transactions: Transactions | null = null;
@@ -134,6 +141,14 @@ export class ClusterWorld {
       return topic === trimmed.name ? "delete" : "none";
     }, pace.transactionMs + outageMsMax);
     this.#table = new TableHistory((sentence) => void this.#history.violations.push(sentence));
+    this.#queues = new ShareQueues({
+      actor: (name) => this.#actor(name),
+      random: this.#random.fork("queues"),
+      pace: patientWork,
+      idOf: (topic) =>
+        this.#lives.brokers.map(({ services }) => services.topics.idOf(topic)).find((id) => id !== undefined),
+      history: this.#history,
+    });
     const draw = this.#random.fork("settings");
     const down = this.#random.fork("downtimes");
     this.#lives = new ClusterLives({
@@ -145,6 +160,7 @@ export class ClusterWorld {
       trace: this.#trace,
       brokers: draw.pick([2, 3, 3, 4]),
       downMs: () => (this.#isOver ? 10 : down.pick(downtimesMs) * down.fraction()),
+      onLog: this.#queues.onLog,
       onViolation: (sentence) => void this.#history.violations.push(sentence),
       bounds: {
         walFileBytes: 1,
@@ -160,6 +176,8 @@ export class ClusterWorld {
         ["log.segment.delete.delay.ms", "30000"],
         ["offsets.topic.num.partitions", "3"],
         ["transaction.state.log.num.partitions", "3"],
+        ["share.coordinator.state.topic.num.partitions", "3"],
+        ...this.#queues.settings,
         ["group.initial.rebalance.delay.ms", draw.pick(["0", "3000"])],
         ["group.consumer.session.timeout.ms", String(pace.sessionMs)],
       ]),
@@ -169,6 +187,7 @@ export class ClusterWorld {
   async run(): Promise<ClusterReport> {
     await this.#scheduler.runUntil(this.#story());
     const { requests, faulted } = this.#bucket.counts;
+    const { answers: shared, given, accepted, letters: died } = this.#queues.counts;
     return {
       seed: this.#seed,
       violations: this.#history.violations,
@@ -178,7 +197,7 @@ export class ClusterWorld {
         simulatedMs: this.#scheduler.nowMs,
         events: this.#scheduler.events,
         operations:
-          this.#history.audit.operations.kind.length + sum(this.#visitors, ({ answers }) => answers),
+          this.#history.audit.operations.kind.length + sum(this.#visitors, ({ answers }) => answers) + shared,
         requests,
         faulted,
         starts: this.#lives.starts,
@@ -191,6 +210,9 @@ export class ClusterWorld {
         processed: sum(this.#groups, ({ processedCount }) => processedCount),
         commits: sum(this.#groups, ({ commits }) => commits),
         transactions: sum(this.#transactions?.actors ?? [], ({ transactions }) => transactions),
+        given,
+        accepted,
+        letters: died,
       },
     };
   }
@@ -220,7 +242,7 @@ export class ClusterWorld {
       partitions: draw.between(1, 3),
     }));
     const topics = [...plain, output, trimmed, table];
-    for (const topic of topics) await createTopic(this.#actor(`create-${topic.name}`), topic);
+    for (const topic of [...topics, letters]) await createTopic(this.#actor(`create-${topic.name}`), topic);
     const places = [...plain, trimmed].flatMap(({ name, partitions }) =>
       Array.from({ length: partitions }, (_, partition) => ({ topic: name, partition })),
     );
@@ -231,6 +253,8 @@ export class ClusterWorld {
       }),
     );
     const isOver = (): boolean => this.#isOver;
+    await this.#queues.open([plain[0] as NewTopic, trimmed]);
+    const working = this.#queues.work(isOver);
     const producers = Array.from({ length: 4 }, (_, number) => {
       const actor = this.#actor(`producer-${number}`);
       const place = { number, ...draw.pick(places) };
@@ -255,7 +279,7 @@ export class ClusterWorld {
       new TopicKeeper(this.#actor("topic-keeper"), "passing"),
       new GroupKeeper(this.#actor("group-keeper"), "kept", plain[0] as NewTopic, false),
       new Trimmer(this.#actor("trimmer"), trimmed.name),
-      new Mover(this.#actor("mover"), [...topics, ...internal]),
+      new Mover(this.#actor("mover"), [...topics, letters, ...internal]),
     ];
     const visitors = this.#visitors.map((visitor) => visitor.run(isOver));
     const tables = [
@@ -270,13 +294,15 @@ export class ClusterWorld {
       lives: this.#lives,
     }).run(this.#troubleMs);
     const grouped = groups.map(({ done }) => done);
-    const others = [transactions.done, transformed];
+    const others = [transactions.done, transformed, working];
     const clients = [...producers, ...consumers, ...visitors, ...tables, ...grouped, ...others];
     await this.#peace(Promise.race([Promise.all(clients), living]));
+    await this.#inPeace(Promise.race([this.#queues.clean(), living]), "workers always found something");
     for (const { topic, partition } of [...places, ...outputs]) {
       const judge = new SimConsumer(this.#actor(`judge-${topic}-${partition}`), topic, partition);
-      const final = await this.#insist(() => judge.readAll());
+      const final = await insist(this.#clock, () => judge.readAll());
       this.#history.judge(topic, partition, final);
+      this.#queues.judge(topic, partition, final);
       judgeGroups(
         { topic, partition, offsets: final.keys() },
         {
@@ -287,8 +313,9 @@ export class ClusterWorld {
         },
       );
     }
+    this.#queues.judgeLetters();
     const last = this.#tableReader("table-judge", 0);
-    await this.#insist(() => last.readAll());
+    await insist(this.#clock, () => last.readAll());
     this.#history.judgeAll();
     this.#lives.end();
   }
@@ -392,21 +419,12 @@ export class ClusterWorld {
   async #peace(clients: Promise<unknown>): Promise<void> {
     this.#isOver = true;
     for (const each of this.#transactions?.actors ?? []) each.wake();
-    const late = sleep(this.#clock, pace.peaceMs).then(() => "late");
-    if ((await Promise.race([clients, late])) === "late")
-      this.#history.violations.push("in peace, some client did not come to its end");
+    await this.#inPeace(clients, "some client did not come to its end");
   }
 
-  /** A broker may hear only now of a trouble from before, and end under its judge. */
-  async #insist<T>(ask: () => Promise<T>): Promise<T> {
-    for (;;) {
-      try {
-        return await ask();
-      } catch (cause) {
-        if (!(cause instanceof Disconnected)) throw cause;
-        await sleep(this.#clock, retryMs);
-      }
-    }
+  async #inPeace(done: Promise<unknown>, sentence: string): Promise<void> {
+    const late = sleep(this.#clock, pace.peaceMs).then(() => "late");
+    if ((await Promise.race([done, late])) === "late") this.#history.violations.push(`in peace, ${sentence}`);
   }
 }
 

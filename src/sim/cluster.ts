@@ -48,6 +48,7 @@ function describe(): string {
     `${total("requests")} requests to the bucket of which ${total("faulted")} met a fault, ${total("starts")} starts, ${total("kills")} kills, ` +
     `${total("pauses")} pauses, ${total("zombies")} zombies, ${total("takeOvers")} take-overs, ${total("moves")} moves, ${total("acked")} records acknowledged, ` +
     `${total("read")} read, ${total("processed")} processed by groups with ${total("commits")} commits, ${total("transactions")} transactions, ` +
+    `${total("given")} records given to workers of share groups, ${total("accepted")} accepted, ${total("letters")} dead letters, ` +
     `${total("events")} events, 0 violations, in ${((performance.now() - begunMs) / 1000).toFixed(0)} s`
   );
 }
