@@ -91,6 +91,10 @@ const proofs: readonly Proof[] = [
     run: () => command("node", "src/sim/main.ts", "--seeds", "200", "--twice"),
   },
   {
+    name: "simulation: determinism of share hours",
+    run: () => command("node", "src/sim/share.ts", "--hours", "25", "--twice", "--workers", "2"),
+  },
+  {
     name: "tough: ten million mutated frames",
     run: async () => ({
       ...(await fuzz({ mutants: 10_000_000, framesPerRound: 40_000, firstSeed: 1, workers: 2 })),
