@@ -7,6 +7,7 @@ import { ErrorCode } from "../../protocol/errors.ts";
 import { DeleteRecords } from "../../protocol/messages/delete-records.ts";
 import { offset, partitionIndex, producerEpoch, producerId } from "../../base/ids.ts";
 import { buildMarker } from "../../record/control.ts";
+import { SimProcess } from "../../sim/process.ts";
 
 /** From now on nothing is written, for a minute or until the disk is let go. */
 function holdDisk(context: TestContext, { disk, scheduler }: SimulatedBroker): () => void {
@@ -408,4 +409,35 @@ test("locks that run out when the log has closed are not looked at over and over
   const { mock } = context.mock.getter(partitions, "failure", () => new Error("the disk is gone"));
   assert.equal(share.nextDeadlineMs, Infinity);
   mock.restore();
+});
+
+/** Lets the broker's process stand still, and go on: what became due meanwhile is late. */
+function standStill(context: TestContext, { scheduler, broker }: SimulatedBroker): SimProcess {
+  const process = new SimProcess("broker", scheduler);
+  const { clock } = broker.services.env;
+  const schedule = clock.schedule.bind(clock);
+  context.mock.method(clock, "schedule", (delayMs: number, run: () => void) =>
+    schedule(delayMs, () => process.deliver(run)),
+  );
+  return process;
+}
+
+test("a broker that stood still takes no records from members that it could not hear meanwhile", async (context) => {
+  const broker = await aQueue(context, ["a"], { "share.record.lock.duration.ms": "15000" });
+  const process = standStill(context, broker);
+  const [one, two] = [new ShareMember(broker, "one", "t"), new ShareMember(broker, "two", "t")];
+  await two.fetch();
+  await one.fetch(patient);
+  await pass(broker, 5_000);
+  process.pause();
+  await pass(broker, 60_000);
+  process.resume();
+  await pass(broker, 8_000);
+  assert.deepEqual(offsetsIn(await two.fetch()), []);
+  assert.equal(await one.acknowledge(0, 0, Ack.renew), ErrorCode.NONE);
+  // From now on time counts again, from when the members could be heard.
+  await pass(broker, 14_000);
+  assert.deepEqual(offsetsIn(await two.fetch()), []);
+  await pass(broker, 5_000);
+  assert.deepEqual((await two.fetch()).records, [{ offset: 0, deliveryCount: 2, value: "a" }]);
 });
