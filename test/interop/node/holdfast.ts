@@ -7,6 +7,7 @@ import {
   type GroupConsumerOptions,
   type Message,
   NoBrokerError,
+  NotKafkaError,
   Reject,
 } from "../../../src/entry/client.ts";
 import { codecs } from "../data-set.ts";
@@ -135,8 +136,8 @@ await runWireProgram({
       for await (const message of worker) void say(message);
     };
     await work().catch(async function again(cause: unknown): Promise<void> {
-      // Nobody was there when it began; who works already waits by itself.
-      if (!(cause instanceof NoBrokerError)) throw cause;
+      // Nobody was there, or nobody answered, when it began; who works already waits by itself.
+      if (!(cause instanceof NoBrokerError || cause instanceof NotKafkaError)) throw cause;
       await sleep(200);
       return work().catch(again);
     });
