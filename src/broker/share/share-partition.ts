@@ -271,6 +271,8 @@ export class SharePartition implements DeliverySettings {
     if (table === null) return nothing;
     const failure = this.#log.takeFailure();
     if (failure !== null) return { kind: "refused", errorCode: failure };
+    // Who may take nothing reads nothing: what was read ahead would be gone, be read again, and wake it, for ever.
+    if (table.hasAlone(wish.memberId)) return nothing;
     const before = table.nextFetchOffset;
     const taken = takeRecords(
       table,

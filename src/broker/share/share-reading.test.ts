@@ -1,6 +1,7 @@
 /** Where share groups begin and what of the log they are given: committed or not, in memory, in segments, read ahead. */
 import assert from "node:assert/strict";
 import { test, type TestContext } from "node:test";
+import { partitionIndex } from "../../base/ids.ts";
 import { aBroker } from "../../../test/simulated-broker.ts";
 import {
   Ack,
@@ -10,6 +11,7 @@ import {
   offsetsIn,
   pass,
   ShareMember,
+  topicIdOf,
 } from "../../../test/share-fixture.ts";
 import { place, WireProducer } from "../../../test/transaction-fixture.ts";
 import { beginMs } from "../../sim/clock.ts";
@@ -134,4 +136,24 @@ test("a group that begins a time ago in which nothing was written begins at the 
   assert.deepEqual(offsetsIn(await one.fetch(patient)), []);
   await broker.write("t", ["b"]);
   assert.deepEqual(offsetsIn(await one.fetch(patient)), [1]);
+});
+
+test("a member that holds what goes alone waits for more in segments without anything being read for it meanwhile", async (context) => {
+  const broker = await aQueue(context, ["a", "b"], { "share.delivery.count.limit": "3" });
+  const one = new ShareMember(broker, "one", "t");
+  for (let count = 1; count < 3; count++) {
+    assert.deepEqual(offsetsIn(await one.fetch({ ...patient, recordsMax: 1, strict: true })), [0]);
+    assert.equal(await one.acknowledge(0, 0, Ack.release), 0);
+  }
+  await broker.scheduler.runUntil(broker.broker.flush());
+  await broker.restart();
+  const again = new ShareMember(broker, "again", "t");
+  assert.deepEqual(offsetsIn(await again.fetch(patient)), [0], "alone: the last time");
+  const partition = broker.broker.services.partitions.get(topicIdOf(broker, "t"), partitionIndex(0));
+  assert.ok(partition !== undefined);
+  const reads = context.mock.method(partition, "read");
+  assert.deepEqual(offsetsIn(await again.fetch(patient)), [], "nothing beside it");
+  assert.equal(reads.mock.callCount(), 0);
+  assert.equal(await again.acknowledge(0, 0, Ack.accept), 0);
+  assert.deepEqual(offsetsIn(await again.fetch(patient)), [1]);
 });

@@ -138,6 +138,11 @@ export class DeliveryTable {
     return this.#counts.available > 0 || this.#room() > 0;
   }
 
+  /** Whether the member has records that go with no others: until it has said what became of them it gets nothing. */
+  hasAlone(memberId: string): boolean {
+    return this.#locks.hasAlone(memberId);
+  }
+
   /**
    * How many ranges it keeps, each of about 100 bytes; locks are no more than that. Never more than four for each
    * record that may be locked: nothing new is given while there are two.
@@ -198,7 +203,7 @@ export class DeliveryTable {
   /** What becomes of which records: acquired, archived since they do not exist, or (available) past their limit. */
   #choose({ memberId, first, last, batches, recordsMax, mode, besides }: AcquireRequest): readonly Range[] {
     // Also what came in an answer before: a member that asks ahead would take the neighbours along into its death.
-    if (this.#locks.hasAlone(memberId)) return [];
+    if (this.hasAlone(memberId)) return [];
     const { deliveryCountLimit: limit } = this.#settings;
     const taken: Range[] = [];
     let cursor = Math.max(first, this.#startOffset);
