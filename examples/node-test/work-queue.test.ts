@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { type ChildProcess, fork } from "node:child_process";
 import { test } from "node:test";
+import { setTimeout } from "node:timers/promises";
 import { createClient } from "holdfast/client";
 import { startBroker } from "holdfast/testing";
 import { mailQueue, order } from "../work-queue.ts";
@@ -35,15 +36,16 @@ test("every mail is sent, though workers die of some", { timeout: 60_000 }, asyn
   for await (const { key } of client.consumer({ topic: "sent" })) {
     if (sent.add(String(key)).size === 40) break;
   }
+  // All are done in the end, also the one that is rejected, and nothing is given to anybody any more.
+  let lag = 1;
+  while (lag > 0) {
+    const waiting = await client.admin().listShareGroupOffsets("mails");
+    lag = waiting.reduce((sum, each) => sum + each.lag, 0);
+    await setTimeout(20);
+  }
   isOver = true;
   await Promise.all([...workers].map(ended));
   assert.ok(deaths >= 1, "nobody died");
-  // All are done, and the one that was rejected is not given to anybody any more.
-  const waiting = await client.admin().listShareGroupOffsets("mails");
-  assert.equal(
-    waiting.reduce((sum, { lag }) => sum + lag, 0),
-    0,
-  );
 });
 
 function ended(worker: ChildProcess): Promise<void> {
