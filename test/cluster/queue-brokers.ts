@@ -137,11 +137,8 @@ export class QueueBrokers {
       case "pause":
         process.kill(broker.pid(), "SIGSTOP");
         await sleep(this.#isAlone ? awayMs : zombieMs);
+        // Others may have taken over, or have been too busy to: if it was replaced, it ends, and is brought back.
         process.kill(broker.pid(), "SIGCONT");
-        if (this.#isAlone) return;
-        await endOfZombie(broker);
-        await this.#keepSaid(broker);
-        await broker.start();
         return;
       default:
         kind satisfies never;

@@ -20,15 +20,14 @@ test("records that may end their workers are taken one in each answer, and no ba
   for (const value of ["a", "b", "c"]) builder.append({ value, timestamp: 1 });
   const chunk = builder.build();
   const wish = {
-    memberId: "a",
     recordsMax: 10,
     bytesMax: 10_000,
     orOneBatch: true,
     mode: "batch",
     batchSize: 0,
   } as const;
-  for (const at of [0, 1, 2]) {
-    const taken = takeRecords(table, wish, 0, () => new RecordRead([chunk], []));
+  for (const [at, memberId] of ["a", "b", "c"].entries()) {
+    const taken = takeRecords(table, { ...wish, memberId }, 0, () => new RecordRead([chunk], []));
     assert.deepEqual(taken.acquired, [{ first: at, last: at, deliveryCount: 3 }]);
     assert.equal(taken.chunks.length, 1);
   }
