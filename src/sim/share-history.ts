@@ -234,7 +234,9 @@ export class ShareHistory {
         if (word === "accept") fate.accepts--;
         if (word === "reject") fate.rejects--;
       }
-      const isOdd = code !== Code.INVALID_RECORD_STATE && !errorFacts(code).retriable;
+      // Whoever took the partition over was never told what is in flight, which no state keeps.
+      const isUnknownThere = this.#options.hasSeveralBrokers && code === Code.INVALID_REQUEST;
+      const isOdd = code !== Code.INVALID_RECORD_STATE && !isUnknownThere && !errorFacts(code).retriable;
       if (isOdd || (isInTime && code === Code.INVALID_RECORD_STATE && records.length === 1))
         this.#violate(`${word} of ${nameOf(record)}, in time, was answered with ${errorFacts(code).name}`);
     }
